@@ -1,0 +1,44 @@
+"""The errors that end a command, each with the exit code of the contract (README, "Exit codes").
+
+A message says what failed, on what, and what to do next, in one line. Nothing here imports another room.
+"""
+
+from __future__ import annotations
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_CONFIGURATION = 2
+EXIT_OUTAGE = 3
+EXIT_BUSY = 4
+
+
+class PipelineError(Exception):
+    """Base of every error with a message meant for a person; `exit_code` is what the process ends with."""
+
+    exit_code = EXIT_FAILED
+
+
+class ConfigurationError(PipelineError):
+    """Something that only a person can put right: an option, a token, a bucket, a key, a database file."""
+
+    exit_code = EXIT_CONFIGURATION
+
+
+class Outage(PipelineError):
+    """Something outside is down or full; the same command later goes on where this one stopped."""
+
+    exit_code = EXIT_OUTAGE
+
+
+class AnotherRun(PipelineError):
+    """Another live process does the same work on this database."""
+
+    exit_code = EXIT_BUSY
+
+
+class Interrupted(PipelineError):
+    """SIGINT or SIGTERM arrived; the exit code is 128 + the signal's number, as shells have it."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__("interrupted: what was claimed is handed back, the next run goes on from here")
+        self.exit_code = 128 + signum

@@ -1,0 +1,114 @@
+"""What comes from options and the environment, checked: names, dates, the token, the API's address.
+
+Reads the environment only when asked to, and only from the mapping that it is given.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Mapping
+from urllib.parse import urlsplit
+
+import timestamps
+from errors import ConfigurationError
+
+DEFAULT_API_URL = "https://api.github.com"
+DEFAULT_DATABASE = "pipeline.db"
+DEFAULT_PREFIX = "raw/github/"
+DAY_SECONDS = 86400
+# A hundred years; further back is what --all is for.
+MAX_DAYS = 36500
+SECRET_VARIABLES = ("GITHUB_TOKEN", "GH_TOKEN", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+
+# GitHub: letters, digits and hyphens for an owner (underscores for managed users), those and dots for a repository.
+_REPO_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}/(?!\.{1,2}\Z)[A-Za-z0-9_.-]{1,100}\Z", re.ASCII)
+_DATE = re.compile(r"\d{4}-\d\d-\d\d\Z", re.ASCII)
+
+
+def is_repo_name(name: str) -> bool:
+    """OWNER/NAME as GitHub allows it; safe as a part of a URL, of an archive key and of a path."""
+    return _REPO_NAME.match(name) is not None
+
+
+def repo_name(text: str) -> str:
+    """The text, if it is OWNER/NAME; ValueError with what to do otherwise."""
+    if not is_repo_name(text):
+        raise ValueError(f"{text!r} is no repository name; write OWNER/NAME, such as octocat/Hello-World")
+    return text
+
+
+def days(text: str) -> int:
+    number = int(text) if re.match(r"\d{1,9}\Z", text, re.ASCII) else 0
+    if not 1 <= number <= MAX_DAYS:
+        raise ValueError(f"{text!r} is no number of days from 1 to {MAX_DAYS}; for everything there is --all")
+    return number
+
+
+def date(text: str) -> str:
+    """UTC text for `2026-11-23` (its first second) or `2026-11-23T03:50:00Z`; ValueError for anything else."""
+    moment = timestamps.normalise(text + "T00:00:00Z" if _DATE.match(text) else text)
+    if moment is None:
+        raise ValueError(f"{text!r} is no date; write 2026-11-23 or 2026-11-23T03:50:00Z")
+    return moment
+
+
+def count(text: str) -> int:
+    """A whole number from 1 to 9999, for threads, jobs, attempts."""
+    if not re.match(r"[1-9]\d{0,3}\Z", text, re.ASCII):
+        raise ValueError(f"{text!r} is no whole number from 1 to 9999")
+    return int(text)
+
+
+def amount(text: str) -> int:
+    """A whole number from 0, for seconds, points and limits."""
+    if not re.match(r"\d{1,9}\Z", text, re.ASCII):
+        raise ValueError(f"{text!r} is no whole number from 0 to 999999999")
+    return int(text)
+
+
+def prefix(text: str) -> str:
+    """An archive prefix: relative, and with no part that a path would take for something else."""
+    parts = text.split("/")
+    if text.startswith("/") or {".", ".."} & set(parts) or "" in parts[:-1] or not text.isprintable():
+        raise ValueError(f"{text!r} is no archive prefix; write one such as {DEFAULT_PREFIX}")
+    return text
+
+
+def token(environ: Mapping[str, str]) -> str | None:
+    """GITHUB_TOKEN, else GH_TOKEN, else None. Raises ConfigurationError for one that no header can carry."""
+    found = (environ.get("GITHUB_TOKEN") or environ.get("GH_TOKEN") or "").strip()
+    if not re.match(r"[\x21-\x7e]*\Z", found):
+        raise ConfigurationError("GITHUB_TOKEN or GH_TOKEN holds characters that no token has; set it anew")
+    return found or None
+
+
+def api_url(environ: Mapping[str, str], *, with_token: bool) -> str:
+    """GITHUB_API_URL. Raises ConfigurationError for no http(s) URL, and for one that would show the token in clear."""
+    url = (environ.get("GITHUB_API_URL") or DEFAULT_API_URL).rstrip("/")
+    try:
+        parts = urlsplit(url)
+        valid = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1) and not parts.query
+    except ValueError:
+        valid = False
+    if not valid or parts.username or parts.password or parts.fragment or not url.isprintable() or " " in url:
+        raise ConfigurationError("GITHUB_API_URL is no URL such as https://api.github.com (no user name, no query)")
+    if with_token and parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
+        raise ConfigurationError("GITHUB_API_URL is plain http: the token would be readable on the way; use https")
+    return url
+
+
+def one_line(text: str, environ: Mapping[str, str]) -> str:
+    """Text fit for a terminal or a log: one line, no control characters, none of the environment's secrets."""
+    for name in SECRET_VARIABLES:
+        secret = environ.get(name, "").strip()
+        if len(secret) >= 4:
+            text = text.replace(secret, "***")
+    return "".join(c if c.isprintable() else " " for c in text).strip()
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
