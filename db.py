@@ -1,0 +1,201 @@
+"""The SQLite database: connections, pragmas, schema and migrations, transactions, the `issues` upsert.
+
+Knows nothing of the queue's rules (queue_manager.py). A connection belongs to one thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from pathlib import Path
+from typing import Any, Iterator, Mapping
+
+from errors import ConfigurationError, Outage
+
+# How long a statement waits for another process's write lock. Ours are held for milliseconds; a backup may take longer.
+BUSY_TIMEOUT_SECONDS = 30
+
+# One entry a version: PRAGMA user_version says how many of them a database has had. Append, never edit.
+# `payload` stands last so that reading or counting the small columns never walks its overflow pages.
+# Partial indexes, each in the order of one query: claims, dead owners, the dead letters, ages of done rows.
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        """
+        CREATE TABLE queue_items (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            repo TEXT NOT NULL,
+            item_type TEXT NOT NULL CHECK (item_type IN ('issue', 'pull_request')),
+            item_id INTEGER NOT NULL,
+            number INTEGER NOT NULL,
+            updated_at TEXT NOT NULL,
+            payload_sha256 TEXT NOT NULL,
+            status TEXT NOT NULL DEFAULT 'pending' CHECK (status IN ('pending', 'processing', 'done', 'failed')),
+            attempts INTEGER NOT NULL DEFAULT 0,
+            available_at TEXT NOT NULL DEFAULT '1970-01-01T00:00:00Z',
+            claim_token TEXT,
+            lease_until TEXT,
+            last_error TEXT,
+            s3_key TEXT,
+            fetched_at TEXT NOT NULL,
+            finished_at TEXT,
+            payload TEXT NOT NULL,
+            UNIQUE (item_type, item_id, payload_sha256)
+        )
+        """,
+        "CREATE INDEX queue_items_pending ON queue_items (id, available_at, fetched_at) WHERE status = 'pending'",
+        "CREATE INDEX queue_items_processing ON queue_items (lease_until, claim_token) WHERE status = 'processing'",
+        "CREATE INDEX queue_items_failed ON queue_items (id) WHERE status = 'failed'",
+        "CREATE INDEX queue_items_done ON queue_items (finished_at) WHERE status = 'done'",
+        """
+        CREATE TABLE issues (
+            id INTEGER NOT NULL,
+            item_type TEXT NOT NULL CHECK (item_type IN ('issue', 'pull_request')),
+            repo TEXT NOT NULL,
+            number INTEGER NOT NULL,
+            title TEXT NOT NULL,
+            state TEXT NOT NULL,
+            state_reason TEXT,
+            draft INTEGER,
+            author TEXT,
+            author_association TEXT,
+            assignees TEXT NOT NULL,
+            labels TEXT NOT NULL,
+            milestone TEXT,
+            comments INTEGER,
+            created_at TEXT NOT NULL,
+            updated_at TEXT NOT NULL,
+            closed_at TEXT,
+            merged_at TEXT,
+            lead_time_hours REAL,
+            base_ref TEXT,
+            head_ref TEXT,
+            html_url TEXT,
+            s3_key TEXT NOT NULL,
+            payload_sha256 TEXT NOT NULL,
+            processed_at TEXT NOT NULL,
+            PRIMARY KEY (item_type, id)
+        )
+        """,
+        "CREATE INDEX issues_by_repo ON issues (repo, item_type, number)",
+        """
+        CREATE TABLE ingest_state (
+            repo TEXT NOT NULL,
+            stream TEXT NOT NULL CHECK (stream IN ('issues', 'pulls')),
+            cursor TEXT,
+            covered_since TEXT,
+            etag TEXT,
+            etag_url TEXT,
+            scan TEXT,
+            last_run_at TEXT,
+            last_success_at TEXT,
+            last_error TEXT,
+            PRIMARY KEY (repo, stream)
+        )
+        """,
+        # Names under which a repository was asked for and found under another one (renamed, moved).
+        "CREATE TABLE repo_aliases (alias TEXT NOT NULL PRIMARY KEY, repo TEXT NOT NULL)",
+    ),
+)
+
+_ISSUES_COLUMNS = (
+    "id", "item_type", "repo", "number", "title", "state", "state_reason", "draft", "author", "author_association",
+    "assignees", "labels", "milestone", "comments", "created_at", "updated_at", "closed_at", "merged_at",
+    "lead_time_hours", "base_ref", "head_ref", "html_url", "s3_key", "payload_sha256", "processed_at",
+)  # fmt: skip
+
+# Versions of an item are ordered by (updated_at, payload_sha256): GitHub's clock first; where it shows two contents in
+# one second the hash decides, so that the same archive gives the same table in whatever order it is read.
+_UPSERT_ISSUE = """
+    INSERT INTO issues ({columns}) VALUES ({values})
+    ON CONFLICT (item_type, id) DO UPDATE SET {updates}
+    WHERE (excluded.updated_at, excluded.payload_sha256) >= (issues.updated_at, issues.payload_sha256)
+""".format(
+    columns=", ".join(_ISSUES_COLUMNS),
+    values=", ".join(":" + name for name in _ISSUES_COLUMNS),
+    updates=", ".join(f"{name} = excluded.{name}" for name in _ISSUES_COLUMNS if name not in ("item_type", "id")),
+)
+
+
+def connect(path: str, *, synchronous: str = "FULL") -> sqlite3.Connection:
+    """A connection to the database at `path`, created or migrated as needed; use it in one thread only.
+
+    `synchronous` as in https://www.sqlite.org/pragma.html#pragma_synchronous: FULL keeps every commit through a power
+    cut. Raises ConfigurationError for a path or file that can't be a database of this version.
+    """
+    if not Path(path).resolve().parent.is_dir():
+        raise ConfigurationError(f"database {path!r}: the folder {str(Path(path).parent)!r} does not exist; create it")
+    try:
+        conn = sqlite3.connect(path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None)
+        conn.row_factory = sqlite3.Row
+        _prepare(conn, path)
+        conn.execute(f"PRAGMA synchronous = {synchronous}")
+    except sqlite3.Error as error:
+        raise explain(error, path) from error
+    return conn
+
+
+@contextlib.contextmanager
+def transaction(conn: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """One write transaction: committed when the block ends, rolled back when it raises.
+
+    IMMEDIATE, because a deferred one that reads before it writes can fail with SQLITE_BUSY_SNAPSHOT whatever the
+    time-out (https://www.sqlite.org/isolation.html).
+    """
+    conn.execute("BEGIN IMMEDIATE")
+    try:
+        yield conn
+        conn.execute("COMMIT")
+    except BaseException:
+        # A full disk may have rolled the transaction back already.
+        if conn.in_transaction:
+            conn.execute("ROLLBACK")
+        raise
+
+
+def upsert_issue(conn: sqlite3.Connection, row: Mapping[str, Any]) -> None:
+    """Insert or update one row of `issues`; a version older than the one that is there changes nothing."""
+    conn.execute(_UPSERT_ISSUE, row)
+
+
+def explain(error: sqlite3.Error, path: str) -> ConfigurationError | Outage:
+    """What an SQLite error means for the person who runs the command."""
+    text = str(error)
+    if "locked" in text or "busy" in text:
+        return Outage(f"database {path!r} was locked by another process for {BUSY_TIMEOUT_SECONDS} s; run again later")
+    if "full" in text or "disk I/O" in text:
+        return Outage(f"database {path!r}: {text}; make room on its disk, then run again")
+    if "not a database" in text:
+        return ConfigurationError(f"{path!r} is not an SQLite database; check --db and PIPELINE_DB")
+    if "malformed" in text:
+        return ConfigurationError(f"database {path!r} is damaged ({text}); restore a backup or start a new one")
+    return ConfigurationError(f"database {path!r} can't be used: {text}; check the path and its permissions")
+
+
+def _prepare(conn: sqlite3.Connection, path: str) -> None:
+    version = _version(conn, path)
+    if version == len(MIGRATIONS):
+        return
+    if version == 0:
+        # Only before the first table is made does this take effect; it lets space be given back later.
+        conn.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    conn.execute("PRAGMA journal_mode = WAL")
+    with transaction(conn):
+        # Looked at again inside: another process may have migrated meanwhile.
+        for migration in MIGRATIONS[_version(conn, path) :]:
+            for statement in migration:
+                conn.execute(statement)
+        conn.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+
+
+def _version(conn: sqlite3.Connection, path: str) -> int:
+    """How many migrations the database has had. Raises ConfigurationError for one that is newer or not ours."""
+    version = int(conn.execute("PRAGMA user_version").fetchone()[0])
+    if version > len(MIGRATIONS):
+        raise ConfigurationError(
+            f"database {path!r} has schema version {version}, this program knows {len(MIGRATIONS)}: "
+            "it was written by a newer version; upgrade this one"
+        )
+    tables = {row[0] for row in conn.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if tables and (version == 0 or "queue_items" not in tables):
+        raise ConfigurationError(f"{path!r} is an SQLite database of another program; check --db and PIPELINE_DB")
+    return version

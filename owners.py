@@ -1,0 +1,53 @@
+"""Which claim tokens belong to a process that lives: each process holds a lock on a file of its token's name.
+
+The kernel drops the lock when the process ends, however it ends, and a process id used again means nothing here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import uuid
+from pathlib import Path
+from typing import Iterator
+
+
+@contextlib.contextmanager
+def claim_token(db_path: str) -> Iterator[str]:
+    """A fresh token for this process; seen as alive by `is_alive` until the block ends or the process does."""
+    token = uuid.uuid4().hex
+    path = _path(db_path, token)
+    path.parent.mkdir(exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield token
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+        os.close(descriptor)
+
+
+def is_alive(db_path: str, token: str) -> bool:
+    """Does a process of this machine hold the token? Tidies up the file of one that died."""
+    path = _path(db_path, token)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    else:
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+        return False
+    finally:
+        os.close(descriptor)
+
+
+def _path(db_path: str, token: str) -> Path:
+    # Tokens come back from the database, which is not to be trusted with paths.
+    return Path(f"{db_path}.owners") / "".join(c for c in token if c.isalnum())
