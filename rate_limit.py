@@ -1,0 +1,111 @@
+"""GitHub's rate limits, shared by all requests that use one token. Decides how long to wait; never sleeps.
+
+Rules: https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Callable, Mapping
+
+import timestamps
+from errors import Outage
+
+# What GitHub asks for when a secondary limit comes without a retry-after header: a minute, then exponentially longer.
+SECONDARY_WAIT_SECONDS = 60
+
+
+class RateLimitReached(Outage):
+    """Waiting for the limit would take longer than the caller allowed; the message says when to come back."""
+
+
+class RateLimits:
+    """What is known of the limits, and the budget of waiting that one run may spend on them.
+
+    `remaining` and `reset_at` (server's epoch seconds) are None until GitHub has said so: GitHub Enterprise Server
+    without limits sends no such headers, or 0 of 0, and is then never waited for.
+    """
+
+    def __init__(
+        self,
+        *,
+        now: Callable[[], float],
+        monotonic: Callable[[], float],
+        max_wait_seconds: float,
+        reserve_points: int = 0,
+    ) -> None:
+        self._now = now
+        self._monotonic = monotonic
+        self._max_wait_seconds = max_wait_seconds
+        self._reserve_points = reserve_points
+        self._lock = threading.Lock()
+        self._blocked_until = float("-inf")  # monotonic seconds
+        self._waited_seconds = 0.0
+        self._secondary_hits = 0
+        self.remaining: int | None = None
+        self.reset_at: int | None = None
+
+    def observe(self, headers: Mapping[str, str]) -> None:
+        """Take in the headers of an answer that was no refusal."""
+        with self._lock:
+            self._secondary_hits = 0
+            if self._read(headers) and self.remaining is not None and self.remaining <= self._reserve_points:
+                self._block(self._seconds_to_reset(headers))
+
+    def refused(self, headers: Mapping[str, str]) -> None:
+        """Take in a 403 or 429 that was a limit, primary or secondary."""
+        with self._lock:
+            known = self._read(headers)
+            retry_after = _integer(headers.get("retry-after"))
+            if retry_after is not None:
+                self._block(retry_after)
+            elif known and self.remaining == 0:
+                self._block(self._seconds_to_reset(headers))
+            else:
+                self._block(SECONDARY_WAIT_SECONDS * 2**self._secondary_hits)
+                self._secondary_hits += 1
+
+    def seconds_to_wait(self) -> float:
+        """How long to sleep before the next request; 0 when it may go out.
+
+        Raises RateLimitReached when that is more than is left of the run's budget. Threads that wait for one and the
+        same limit spend the budget once.
+        """
+        with self._lock:
+            seconds = self._blocked_until - self._monotonic()
+            if seconds <= 0:
+                return 0.0
+            if self._waited_seconds > self._max_wait_seconds:
+                back = timestamps.from_epoch(self._now() + seconds)
+                raise RateLimitReached(
+                    f"GitHub's rate limit holds until {back}, longer than --max-wait {self._max_wait_seconds:g} s "
+                    "allows; run again after that, it goes on from here"
+                )
+            return seconds
+
+    def _read(self, headers: Mapping[str, str]) -> bool:
+        """Note what the headers say of the primary limit; False when there is none."""
+        limit, remaining, reset = (_integer(headers.get("x-ratelimit-" + k)) for k in ("limit", "remaining", "reset"))
+        if not limit or remaining is None or reset is None:
+            return False
+        # Answers of parallel requests arrive in any order: within one window the lowest figure is the latest.
+        same_window = self.reset_at == reset and self.remaining is not None
+        self.remaining = min(self.remaining or 0, remaining) if same_window else remaining
+        self.reset_at = reset
+        return True
+
+    def _seconds_to_reset(self, headers: Mapping[str, str]) -> float:
+        """By the server's own clock where it tells it, so that a wrong clock here does no harm."""
+        server_now = timestamps.from_http_date(headers.get("date")) or self._now()
+        return (self.reset_at or 0) - server_now + 1
+
+    def _block(self, seconds: float) -> None:
+        until = self._monotonic() + max(seconds, 1)
+        added = until - max(self._blocked_until, self._monotonic())
+        if added > 0:
+            self._blocked_until = until
+            self._waited_seconds += added
+
+
+def _integer(text: str | None) -> int | None:
+    return int(text) if text is not None and text.isdecimal() and len(text) < 12 else None
