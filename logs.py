@@ -11,7 +11,7 @@ import settings
 
 
 class _OneLine(logging.Formatter):
-    converter = time.gmtime
+    converter = time.gmtime  # type: ignore[assignment] # as the documentation of logging sets it
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         super().__init__("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%SZ")

@@ -33,11 +33,11 @@ SDK_ATTEMPTS = 5  # the SDK is the only owner of retries of a request
 ITEM_CODES = {"EntityTooLarge", "KeyTooLongError", "BadDigest", "InvalidDigest", "IncompleteBody", "MetadataTooLarge"}
 PASSING_CODES = {
     "SlowDown", "Throttling", "ThrottlingException", "TooManyRequests", "RequestLimitExceeded", "InternalError",
-    "ServiceUnavailable", "RequestTimeout", "OperationAborted", "RequestTimeTooSkewed",
+    "ServiceUnavailable", "RequestTimeout", "OperationAborted",
 }  # fmt: skip
 ADVICE = {
     "NoSuchBucket": "create the bucket or check BUCKET_NAME and --bucket",
-    "AccessDenied": "the key may not write there; allow s3:PutObject on the bucket",
+    "AccessDenied": "check that the bucket is there, and that the key has s3:PutObject on it",
     "InvalidAccessKeyId": "check AWS_ACCESS_KEY_ID",
     "SignatureDoesNotMatch": "check AWS_SECRET_ACCESS_KEY",
     "ExpiredToken": "renew the AWS credentials",

@@ -1,0 +1,128 @@
+"""Fixtures, and the guards that every test runs under: loopback only, no credentials, no real sleep in our code."""
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+
+from tests.github_server import GitHubServer
+from tests.s3_server import ADMIN_ACCESS_KEY, ADMIN_SECRET_KEY, S3Server
+
+ROOT = Path(__file__).resolve().parent.parent
+OUTSIDE = ("AWS_", "PIPELINE_", "GITHUB_", "GH_TOKEN", "BUCKET_NAME")
+REAL_CONNECT = socket.socket.connect
+REAL_SLEEP = time.sleep
+
+
+def refuse_other_hosts(self, address):
+    host = address[0] if isinstance(address, tuple) else "127.0.0.1"
+    if host not in ("127.0.0.1", "::1", "localhost"):
+        raise AssertionError(f"a test talks to {host!r}; only loopback is allowed")
+    return REAL_CONNECT(self, address)
+
+
+def refuse_to_sleep(seconds):
+    caller = Path(sys._getframe(1).f_code.co_filename)
+    if caller.parent == ROOT:
+        raise AssertionError(f"{caller.name} sleeps for real; pass a clock")
+    REAL_SLEEP(seconds)
+
+
+@pytest.fixture(autouse=True)
+def guards(monkeypatch, tmp_path_factory):
+    monkeypatch.setattr(socket.socket, "connect", refuse_other_hosts)
+    monkeypatch.setattr(time, "sleep", refuse_to_sleep)
+    for name in list(os.environ):
+        if name.startswith(OUTSIDE):
+            monkeypatch.delenv(name)
+    nowhere = str(tmp_path_factory.getbasetemp() / "nowhere")
+    for name in ("HOME", "AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
+        monkeypatch.setenv(name, nowhere)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("NO_PROXY", "*")
+
+
+@pytest.fixture
+def github():
+    with GitHubServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def s3():
+    server = S3Server()
+    yield server
+    server.close()
+
+
+class Bucket:
+    """A fresh bucket: its `name`, a client, and the variables that point the pipeline at it."""
+
+    def __init__(self, server):
+        import boto3
+        from botocore.config import Config
+
+        self.name = "b-" + uuid.uuid4().hex[:12]
+        self.endpoint = server.endpoint
+        self.env = {**server.env, "BUCKET_NAME": self.name}
+        self.client = boto3.client(
+            "s3",
+            endpoint_url=server.endpoint,
+            aws_access_key_id=ADMIN_ACCESS_KEY,
+            aws_secret_access_key=ADMIN_SECRET_KEY,
+            region_name="us-east-1",
+            config=Config(s3={"addressing_style": "path"}),
+        )
+        self.client.create_bucket(Bucket=self.name)
+
+    def keys(self):
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.name)
+        return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
+
+    def objects(self):
+        return {key: self.client.get_object(Bucket=self.name, Key=key)["Body"].read() for key in self.keys()}
+
+
+@pytest.fixture
+def bucket(s3):
+    made = Bucket(s3)
+    yield made
+    made.client.close()
+
+
+@pytest.fixture
+def run_main(tmp_path):
+    """Runs `python main.py ...` as a shell would, in an empty directory; returns (exit code, stdout, stderr)."""
+
+    def run(*arguments, env=None, cwd=tmp_path, timeout=60):
+        with started_main(*arguments, env=env, cwd=cwd) as process:
+            out, err = process.communicate(timeout=timeout)
+        return process.returncode, out, err
+
+    return run
+
+
+@contextlib.contextmanager
+def started_main(*arguments, env=None, cwd):
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "main.py"), *map(str, arguments)],
+        env={**os.environ, **(env or {})},
+        cwd=str(cwd),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        universal_newlines=True,
+        encoding="utf-8",
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.kill()

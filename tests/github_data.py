@@ -1,0 +1,202 @@
+"""Repositories and items for the tests' GitHub: made, loaded, changed. Holds what the API shows; no HTTP.
+
+An issue and a pull request have ids from separate number spaces; a pull request also stands in the issues list.
+"""
+
+import bisect
+import hashlib
+import json
+import random
+import threading
+import time
+from typing import NamedTuple
+
+API = "https://api.github.com"  # in payloads, so that their bytes do not depend on a port
+STREAMS = ("issues", "pulls")
+
+
+def utc(seconds):
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def compact_json(payload):
+    return json.dumps(payload, ensure_ascii=False, separators=(",", ":"))
+
+
+class Served(NamedTuple):
+    """One version of an item, as a list showed it."""
+
+    repo: str
+    stream: str
+    id: int
+    number: int
+    updated_at: str
+    sha256: str
+
+
+class Stream:
+    """The items of one list: a render function by id, and the order by (updated_at, id)."""
+
+    def __init__(self):
+        self.order = []  # sorted (updated_at, id)
+        self.items = {}  # id -> (updated_at, number, state, render)
+
+    def put(self, item_id, number, updated_at, state, render):
+        if item_id in self.items:
+            self.order.pop(bisect.bisect_left(self.order, (self.items[item_id][0], item_id)))
+        self.items[item_id] = (updated_at, number, state, render)
+        bisect.insort(self.order, (updated_at, item_id))
+
+    def select(self, *, state, since, newest_first, first, count):
+        """(ids of a page, how many there are in all)."""
+        start = bisect.bisect_left(self.order, (since, -1)) if since else 0
+        chosen = range(start, len(self.order))
+        if state != "all":
+            chosen = [at for at in chosen if self.items[self.order[at][1]][2] == state]
+        chosen = chosen[::-1] if newest_first else chosen
+        return [self.order[at][1] for at in chosen[first : first + count]], len(chosen)
+
+    def after(self, key, count):
+        """Oldest first, from behind `key` on: ids, and whether there are more."""
+        start = bisect.bisect_right(self.order, key) if key else 0
+        return [item_id for _, item_id in self.order[start : start + count]], start + count < len(self.order)
+
+
+class Repo:
+    """One repository. `touch` changes an item now, by the server's clock."""
+
+    def __init__(self, full_name, repo_id, clock, *, issues_enabled=True, archived=False, fork=False, cursors=False):
+        self.full_name, self.id, self._clock = full_name, repo_id, clock
+        self.issues_enabled, self.archived, self.fork, self.cursors = issues_enabled, archived, fork, cursors
+        self.streams = {name: Stream() for name in STREAMS}
+        self.lock = threading.RLock()
+        self._fields = {}  # (stream, number) -> the fields given, for `touch`
+        self._next_number = 1
+
+    def payload(self):
+        return {
+            "id": self.id, "full_name": self.full_name, "name": self.full_name.split("/")[1],
+            "owner": {"login": self.full_name.split("/")[0]}, "private": False, "archived": self.archived,
+            "fork": self.fork, "has_issues": self.issues_enabled, "url": f"{API}/repos/{self.full_name}",
+        }  # fmt: skip
+
+    def add_issue(self, **fields):
+        return self._add("issues", fields)
+
+    def add_pull(self, **fields):
+        """Stands in the pulls list, and with an id of its own in the issues list too."""
+        return self._add("pulls", fields)
+
+    def add_raw(self, stream, text, *, item_id, number, updated_at, state="open"):
+        with self.lock:
+            self.streams[stream].put(item_id, number, updated_at, state, lambda: text)
+
+    def touch(self, stream, number, **changes):
+        with self.lock:
+            fields = {**self._fields[stream, number], "updated_at": utc(self._clock()), **changes}
+            fields["edits"] = fields.get("edits", 0) + 1
+            return self._put(stream, number, fields)
+
+    def make(self, count, *, pulls=0.4, start=None, step_seconds=60.0, same_second=False, body_bytes=200, seed=1):
+        """`count` items, the last of them updated now (or `step_seconds` apart from `start` on)."""
+        rng = random.Random(seed)
+        start = self._clock() - count * step_seconds if start is None else start
+        for at in range(count):
+            updated = utc(start + (0 if same_second else at * step_seconds))
+            fields = {"updated_at": updated, "body": "x" * body_bytes, **_variety(rng, updated)}
+            self._add("pulls" if rng.random() < pulls else "issues", fields)
+        return self
+
+    def _add(self, stream, fields):
+        with self.lock:
+            number = fields.pop("number", self._next_number)
+            self._next_number = max(self._next_number, number) + 1
+            fields.setdefault("updated_at", utc(self._clock()))
+            return self._put(stream, number, fields)
+
+    def _put(self, stream, number, fields):
+        self._fields[stream, number] = fields
+        updated_at, state = fields["updated_at"], fields.get("state", "open")
+        is_pull = stream == "pulls"
+        item_id = fields.get("id", self.id * 10**6 + number)
+        issue_id = item_id + 5 * 10**11 if is_pull else item_id
+        if is_pull:
+            self.streams["pulls"].put(item_id, number, updated_at, state, lambda: self._pull(item_id, number, fields))
+        self.streams["issues"].put(
+            issue_id, number, updated_at, state, lambda: self._issue(issue_id, number, fields, is_pull)
+        )
+        return number
+
+    def _common(self, item_id, number, fields, kind):
+        path = "https://github.com/%s/%s/%d" % (self.full_name, kind, number)
+        return {
+            "id": item_id, "node_id": "N_%d" % item_id, "number": number, "html_url": path,
+            "title": fields.get("title", "Item %d: naïve \U0001f600" % number), "user": fields.get("user", _user("ada")),
+            "labels": fields.get("labels", [{"id": 1, "name": "bug"}]), "state": fields.get("state", "open"),
+            "locked": False, "assignees": fields.get("assignees", []), "milestone": fields.get("milestone"),
+            "created_at": fields.get("created_at", "2020-01-01T00:00:00Z"), "updated_at": fields["updated_at"],
+            "closed_at": fields.get("closed_at"), "author_association": "CONTRIBUTOR",
+            "body": fields.get("body"), "edits": fields.get("edits", 0),
+        }  # fmt: skip
+
+    def _issue(self, item_id, number, fields, is_pull):
+        url = "%s/repos/%s/issues/%d" % (API, self.full_name, number)
+        payload = {
+            "url": url, "repository_url": f"{API}/repos/{self.full_name}",
+            **self._common(item_id, number, fields, "pull" if is_pull else "issues"),
+            "comments": fields.get("comments", 0), "state_reason": fields.get("state_reason"),
+            "reactions": {"url": url + "/reactions", "total_count": 0},
+        }  # fmt: skip
+        if is_pull:
+            payload["draft"] = fields.get("draft", False)
+            payload["pull_request"] = {"url": url.replace("/issues/", "/pulls/"), "merged_at": fields.get("merged_at")}
+        return compact_json(payload)
+
+    def _pull(self, item_id, number, fields):
+        branch = {"label": "x:main", "sha": "0" * 40, "user": _user("ada"), "repo": self.payload()}
+        return compact_json(
+            {
+                "url": "%s/repos/%s/pulls/%d" % (API, self.full_name, number),
+                **self._common(item_id, number, fields, "pull"),
+                "merged_at": fields.get("merged_at"),
+                "draft": fields.get("draft", False),
+                "head": {**branch, "ref": "feature"},
+                "base": {**branch, "ref": "main"},
+            }  # fmt: skip
+        )
+
+    def served(self, stream, item_id, text):
+        updated_at, number = self.streams[stream].items[item_id][:2]
+        return Served(self.full_name, stream, item_id, number, updated_at, hashlib.sha256(text.encode()).hexdigest())
+
+
+def _user(login):
+    return {"login": login, "id": 1, "type": "User", "url": f"{API}/users/{login}", "site_admin": False}
+
+
+def _variety(rng, updated):
+    """Open and closed, merged and not, drafts, deleted users, missing bodies."""
+    fields = {"user": rng.choice([_user("ada"), _user("bo"), None]), "draft": rng.random() < 0.1}
+    if rng.random() < 0.5:
+        fields.update(state="closed", closed_at=updated, state_reason="completed")
+        fields["merged_at"] = rng.choice([updated, None])
+    if rng.random() < 0.2:
+        fields.update(milestone={"title": "1.0", "number": 1}, assignees=[_user("cy")], body=None)
+    return fields
+
+
+def load(repo, lines):
+    """Serve the payloads of JSON lines `{"item_type", "payload"}`; of several versions of an item, the newest."""
+    newest = {}
+    for line in lines:
+        record = json.loads(line)
+        stream = "pulls" if record["item_type"] == "pull_request" else "issues"
+        payload = record["payload"]
+        found = newest.get((stream, payload["id"]))
+        if found is None or payload["updated_at"] >= found["updated_at"]:
+            newest[stream, payload["id"]] = payload
+    for (stream, item_id), payload in newest.items():
+        repo.add_raw(
+            stream, compact_json(payload), item_id=item_id, number=payload["number"], updated_at=payload["updated_at"],
+            state=payload["state"],
+        )  # fmt: skip

@@ -1,0 +1,341 @@
+"""A GitHub REST API of the tests' own, on a real loopback socket: pages, filters, limits, redirects, faults.
+
+Behaves as https://docs.github.com/rest describes; what it holds is in github_data.py. By hand:
+`python -m tests.github_server --items 500`, then set GITHUB_API_URL to what it prints.
+"""
+
+import argparse
+import base64
+import contextlib
+import email.utils
+import hashlib
+import json
+import os
+import signal
+import socket
+import struct
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from tests.github_data import Repo, compact_json, load
+
+WINDOW_SECONDS = 3600
+ANONYMOUS_LIMIT = 60
+BAD_GATEWAY = b"<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>"
+SECONDARY = "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."
+TOO_DEEP = "Pagination with the page parameter is not supported for large datasets, please use cursor based pagination"
+
+
+class Request(NamedTuple):
+    path: str
+    query: dict
+    headers: dict  # names in lower case
+    status: int  # 0: never answered
+    points: int
+
+
+class Answer(NamedTuple):
+    status: int
+    body: bytes = b""
+    headers: dict = {}
+
+
+class GitHubServer(ThreadingHTTPServer):
+    """Serves until `close`. `tokens` None takes any token; `rate_limit` None sends no limit headers, 0 says 0 of 0.
+
+    `after_page(repo, stream, items)` is called after each page of a list, for instance to change an item while a scan
+    goes on. `journal` has every request, `served` every version of every item that a list ever showed.
+    """
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, *, clock=time.time, tokens=None, rate_limit=5000, latency_seconds=0.0, max_page=100, port=0):
+        super().__init__(("127.0.0.1", port), _Handler)
+        self.clock, self.tokens, self.rate_limit = clock, tokens, rate_limit
+        self.latency_seconds, self.max_page = latency_seconds, max_page
+        self.url = "http://127.0.0.1:%d" % self.server_address[1]
+        self.after_page = None
+        self.journal, self.served = [], set()
+        self.points_used = 0
+        self.repos = {}
+        self._moved = {}
+        self._faults = []
+        self._lock = threading.RLock()
+        self.closing = threading.Event()
+        self._thread = None
+
+    def __enter__(self):
+        self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception):
+        self.close()
+
+    def close(self):
+        self.closing.set()
+        if self._thread:
+            self.shutdown()
+            self._thread.join()
+        self.server_close()
+
+    def handle_error(self, request, client_address):
+        pass  # a client that went away is no news
+
+    def add_repo(self, full_name, **options):
+        repo = Repo(full_name, 1000 + len(self.repos), self.clock, **options)
+        self.repos[full_name.lower()] = repo
+        return repo
+
+    def rename(self, old, new):
+        repo = self.repos.pop(old.lower())
+        repo.full_name = new
+        self.repos[new.lower()] = repo
+        self._moved[old.lower()] = repo
+
+    def fail_next(self, kind, *, times=1, match="", **details):
+        """The next `times` requests whose path and query contain `match` fail; `kind` is a status or a name below."""
+        with self._lock:
+            self._faults.append([times, match, kind, details])
+
+    def fault_for(self, target):
+        with self._lock:
+            for fault in self._faults:
+                if fault[0] > 0 and fault[1] in target:
+                    fault[0] -= 1
+                    return fault[2], fault[3]
+        return None
+
+    def note(self, request):
+        with self._lock:
+            self.journal.append(request)
+            self.points_used += request.points
+
+    # Answers.
+
+    def answer(self, path, query, headers):
+        if not headers.get("user-agent"):
+            return _error(403, "Request forbidden by administrative rules. Please set a User-Agent.")
+        token = headers.get("authorization", "").split(" ")[-1] or None
+        if token and self.tokens is not None and token not in self.tokens:
+            return _error(401, "Bad credentials")
+        if self.rate_limit and self.points_used >= self._limit(token) and path != "/rate_limit":
+            return _error(403, "API rate limit exceeded for user ID 1.", **self.limit_headers(token))
+        return self._route(path.strip("/").split("/"), query)
+
+    def _limit(self, token):
+        return self.rate_limit if token else min(self.rate_limit, ANONYMOUS_LIMIT)
+
+    def limit_headers(self, token):
+        if self.rate_limit is None:
+            return {}
+        limit = self._limit(token)
+        left = max(0, limit - self.points_used)
+        reset = (int(self.clock()) // WINDOW_SECONDS + 1) * WINDOW_SECONDS
+        return {
+            "x-ratelimit-limit": str(limit), "x-ratelimit-remaining": str(left), "x-ratelimit-reset": str(reset),
+            "x-ratelimit-used": str(self.points_used), "x-ratelimit-resource": "core",
+        }  # fmt: skip
+
+    def _route(self, parts, query):
+        if parts == ["rate_limit"] and self.rate_limit is not None:
+            core = {"limit": self.rate_limit, "remaining": max(0, self.rate_limit - self.points_used)}
+            return Answer(200, compact_json({"resources": {"core": core}}).encode())
+        if parts[0] == "repos" and len(parts) in (3, 4):
+            name = "/".join(parts[1:3]).lower()
+            if name in self._moved and name not in self.repos:
+                return self._redirect(self._moved[name], parts[3:], query)
+            return self._repo(self.repos.get(name), parts[3:], query)
+        if parts[0] == "repositories" and len(parts) == 3:
+            return self._repo(self._by_id(parts[1]), parts[2:], query)
+        return _error(404, "Not Found")
+
+    def _by_id(self, text):
+        return next((repo for repo in self.repos.values() if str(repo.id) == text), None)
+
+    def _redirect(self, repo, rest, query):
+        location = "%s/repositories/%d/%s?%s" % (self.url, repo.id, "/".join(rest), urlencode(query))
+        return Answer(
+            301, compact_json({"message": "Moved Permanently", "url": location}).encode(), {"Location": location}
+        )
+
+    def _repo(self, repo, rest, query):
+        if repo is None:
+            return _error(404, "Not Found")
+        if not rest:
+            return Answer(200, compact_json(repo.payload()).encode())
+        if rest == ["issues"] and not repo.issues_enabled:
+            return _error(410, "Issues are disabled for this repo")
+        if rest[0] not in repo.streams:
+            return _error(404, "Not Found")
+        return self._list(repo, rest[0], query)
+
+    def _list(self, repo, stream, query):
+        size = min(int(query.get("per_page", 30)), 100)
+        page = int(query.get("page", 1))
+        if stream == "issues" and page > self.max_page:
+            return _error(422, TOO_DEEP)
+        since = query.get("since") if stream == "issues" else None
+        with repo.lock:
+            items = repo.streams[stream]
+            if "after" in query:
+                ids, more = items.after(_from_cursor(query["after"]), size)
+            elif since and since < "1971":
+                ids, more = [], False
+            else:
+                ids, total = items.select(
+                    state=query.get("state", "open"), since=since, newest_first=query.get("direction") != "asc",
+                    first=(page - 1) * size, count=size,
+                )  # fmt: skip
+                more = page * size < total
+            texts = [items.items[item_id][3]() for item_id in ids]
+            served = [repo.served(stream, item_id, text) for item_id, text in zip(ids, texts)]
+            last = (items.items[ids[-1]][0], ids[-1]) if ids else None
+        with self._lock:
+            self.served.update(served)
+        headers = {"Link": self._link(repo, stream, query, page, last)} if more else {}
+        if self.after_page:
+            self.after_page(repo, stream, served)
+        return Answer(200, ("[" + ",".join(texts) + "]").encode(), headers)
+
+    def _link(self, repo, stream, query, page, last):
+        if repo.cursors and stream == "issues" and query.get("direction") == "asc":
+            query = {**query, "after": base64.urlsafe_b64encode(json.dumps(last).encode()).decode()}
+        else:
+            query = {**query, "page": str(page + 1)}
+        return '<%s/repositories/%d/%s?%s>; rel="next"' % (self.url, repo.id, stream, urlencode(query))
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server_version = "github.com"
+
+    def log_message(self, *arguments):
+        pass
+
+    def do_GET(self):
+        server = self.server
+        parts = urlsplit(self.path)
+        query = dict(parse_qsl(parts.query))
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        server.closing.wait(server.latency_seconds)
+        fault = server.fault_for(self.path)
+        answer = (
+            self._faulty(*fault, parts.path, query, headers) if fault else server.answer(parts.path, query, headers)
+        )
+        if answer is None:
+            server.note(Request(parts.path, query, headers, 0, 0))
+            return
+        answer = self._conditional(answer, headers)
+        token = headers.get("authorization")
+        points = 0 if answer.status == 304 and token else 1
+        server.note(Request(parts.path, query, headers, answer.status, points))
+        self._send(answer, token, cut=bool(fault) and fault[0] == "truncate")
+
+    def _conditional(self, answer, headers):
+        if answer.status != 200:
+            return answer
+        key = answer.body + headers.get("authorization", "").encode()
+        etag = f'W/"{hashlib.sha256(key).hexdigest()}"'
+        if headers.get("if-none-match") == etag:
+            return Answer(304, b"", {"ETag": etag})
+        return answer._replace(headers={"ETag": etag, **answer.headers})
+
+    def _send(self, answer, token, *, cut):
+        self.send_response_only(answer.status)
+        headers = {
+            "Date": email.utils.formatdate(self.server.clock(), usegmt=True),
+            "Content-Type": "application/json; charset=utf-8",
+            **self.server.limit_headers(token),
+            **answer.headers,
+        }
+        if answer.status != 304:
+            headers["Content-Length"] = str(len(answer.body))
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(answer.body[: len(answer.body) // 2] if cut else answer.body)
+        self.close_connection = self.close_connection or cut
+
+    def _faulty(self, kind, details, path, query, headers):
+        """The answer for a fault; None where there is none."""
+        if kind == "hang":
+            self.server.closing.wait(details.get("seconds", 60))
+        if kind in ("reset", "close", "hang"):
+            if kind == "reset":
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.close_connection = True
+            return None
+        whole = self.server.answer(path, query, headers)
+        if kind == "truncate":
+            return whole
+        if kind == "link":
+            return whole._replace(headers={**whole.headers, "Link": '<{}>; rel="next"'.format(details["url"])})
+        return _fault_answer(kind, details, whole)
+
+
+def _fault_answer(kind, details, whole):
+    retry_after = {"retry-after": str(details["retry_after"])} if "retry_after" in details else {}
+    if kind == "invalid_json":
+        return Answer(200, whole.body[: len(whole.body) // 2])
+    if kind == "html":
+        return Answer(200, BAD_GATEWAY, {"Content-Type": "text/html"})
+    if kind in ("secondary_403", "secondary_429"):
+        return _error(int(kind[-3:]), SECONDARY, **retry_after)
+    if kind == "redirect":
+        return Answer(302, b"{}", {"Location": details["url"]})
+    if kind == "blocked":
+        body = {"message": "Repository access blocked", "block": {"reason": "tos"}}
+        return Answer(403, compact_json(body).encode())
+    if kind >= 500:
+        return Answer(kind, BAD_GATEWAY, {"Content-Type": "text/html"})
+    return _error(kind, details.get("message", "Not Found"))
+
+
+def _error(status, message, **headers):
+    body = {"message": message, "documentation_url": "https://docs.github.com/rest", "status": str(status)}
+    return Answer(status, compact_json(body).encode(), headers)
+
+
+def _from_cursor(text):
+    return tuple(json.loads(base64.urlsafe_b64decode(text)))
+
+
+def main():
+    parser = argparse.ArgumentParser(description="A GitHub REST API for trials and tests, on loopback.")
+    parser.add_argument("--items", type=int, default=500, help="items made in each repository (default 500)")
+    parser.add_argument(
+        "--repo", action="append", help="a repository to serve (default acme/widgets, octocat/Hello-World)"
+    )
+    parser.add_argument("--from-file", type=Path, help="serve the payloads of this JSON lines file instead")
+    parser.add_argument("--port", type=int, default=0, help="default: a free one")
+    parser.add_argument("--port-file", type=Path, help="write the URL there once it can be asked")
+    parser.add_argument("--latency-ms", type=float, default=0)
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda signum, frame: os.kill(os.getpid(), signal.SIGINT))
+    with GitHubServer(port=options.port, latency_seconds=options.latency_ms / 1000) as server:
+        for name in options.repo or ["acme/widgets", "octocat/Hello-World"]:
+            repo = server.add_repo(name)
+            if options.from_file:
+                with options.from_file.open(encoding="utf-8") as lines:
+                    load(repo, lines)
+            else:
+                # Spread over 30 days, so that a first run of 7 days finds some and --all finds more.
+                repo.make(options.items, step_seconds=30 * 86400 / max(1, options.items))
+        print("GITHUB_API_URL=" + server.url, flush=True)
+        if options.port_file:
+            temporary = options.port_file.with_name(options.port_file.name + ".tmp")
+            temporary.write_text(server.url)
+            temporary.replace(options.port_file)
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.pause()
+
+
+if __name__ == "__main__":
+    main()

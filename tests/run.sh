@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Sets up a virtual environment of its own and runs linters, type check and tests.
+# With arguments: only pytest, with these arguments. $PYTHON names the interpreter (default: python3).
+set -euo pipefail
+
+cd "$(dirname "$0")/.."
+python=${PYTHON:-python3}
+die() { printf 'tests/run.sh: %s\n' "$*" >&2; exit 2; }
+
+command -v "$python" >/dev/null 2>&1 || die "no $python found; install Python 3.8 or newer, or set PYTHON"
+version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])') || die "$python does not run"
+venv=.venv-test-$version
+stamp=$(cat requirements.txt requirements-dev.txt | cksum)
+
+if [ "$(cat "$venv/stamp" 2>/dev/null || true)" != "$stamp" ]; then
+    rm -rf "$venv"
+    "$python" -m venv "$venv" || die "$python has no venv module; install it (Debian: python3-venv)"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt \
+        || die "the packages could not be installed; see above"
+    printf '%s\n' "$stamp" >"$venv/stamp"
+fi
+
+# What the caller's shell holds must reach no test: they run without account and without secret.
+for name in $(compgen -e | grep -E '^(AWS|PIPELINE)_' || true); do unset "$name"; done
+unset GITHUB_TOKEN GH_TOKEN GITHUB_API_URL BUCKET_NAME
+export AWS_EC2_METADATA_DISABLED=true PYTHONDONTWRITEBYTECODE=1
+
+if [ $# -gt 0 ]; then
+    exec "$venv/bin/python" -m pytest "$@"
+fi
+if [ -x "$venv/bin/ruff" ]; then
+    "$venv/bin/ruff" check .
+    "$venv/bin/ruff" format --check .
+    "$venv/bin/mypy" -- *.py
+fi
+exec "$venv/bin/python" -m pytest

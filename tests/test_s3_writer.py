@@ -1,0 +1,114 @@
+import base64
+import hashlib
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+import s3_writer
+from errors import ConfigurationError, Outage
+from s3_writer import ItemRefused, S3Archive
+
+KEYS = {"AWS_ACCESS_KEY_ID": "test-key", "AWS_SECRET_ACCESS_KEY": "test-secret", "AWS_REGION": "us-east-1"}
+
+
+class Answering(BaseHTTPRequestHandler):
+    """Answers every upload as S3 would refuse it."""
+
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *arguments):
+        pass
+
+    def do_PUT(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.uploads.append(dict(self.headers))
+        status, code = self.server.refusal
+        body = b"<Error><Code>%s</Code><Message>no</Message></Error>" % code.encode() if code else b""
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@pytest.fixture
+def store(monkeypatch):
+    monkeypatch.setattr(s3_writer, "SDK_ATTEMPTS", 1)  # the SDK's own backoff really sleeps
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answering)
+    server.uploads, server.refusal = [], (200, "")
+    url = "http://127.0.0.1:%d" % server.server_address[1]
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", url)
+    server.environ = {**KEYS, "AWS_ENDPOINT_URL_S3": url}
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def put(store):
+    archive = S3Archive(bucket="lake", threads=1, environ=store.environ, user_agent="test/1")
+    archive.put("k.json", b"body", sha256="ab" * 32)
+
+
+def test_an_upload_carries_what_lets_the_store_verify_it(store):
+    put(store)
+    (headers,) = store.uploads
+    assert headers["Content-MD5"] == base64.b64encode(hashlib.md5(b"body").digest()).decode()
+    assert headers["x-amz-meta-sha256"] == "ab" * 32
+    assert not [name for name in headers if name.lower().startswith("x-amz-checksum")]
+
+
+@pytest.mark.parametrize(
+    "status, code, kind, advice",
+    [
+        (404, "NoSuchBucket", ConfigurationError, "BUCKET_NAME"),
+        (403, "AccessDenied", ConfigurationError, "s3:PutObject"),
+        (403, "InvalidAccessKeyId", ConfigurationError, "AWS_ACCESS_KEY_ID"),
+        (403, "SignatureDoesNotMatch", ConfigurationError, "AWS_SECRET_ACCESS_KEY"),
+        (400, "ExpiredToken", ConfigurationError, "renew"),
+        (301, "PermanentRedirect", ConfigurationError, "AWS_REGION"),
+        (403, "SomethingNew", ConfigurationError, "check"),
+        (400, "AlsoNew", ConfigurationError, "check"),
+        (403, "RequestTimeTooSkewed", ConfigurationError, "clock"),
+        (503, "SlowDown", Outage, "later"),
+        (500, "InternalError", Outage, "later"),
+        (503, "", Outage, "later"),
+        (429, "TooManyRequests", Outage, "later"),
+        (400, "EntityTooLarge", ItemRefused, ""),
+        (400, "KeyTooLongError", ItemRefused, ""),
+        (400, "BadDigest", ItemRefused, ""),
+    ],
+)
+def test_each_refusal_is_the_items_fault_a_persons_work_or_an_outage(store, status, code, kind, advice):
+    store.refusal = (status, code)
+    with pytest.raises(kind) as caught:
+        put(store)
+    assert code in str(caught.value)
+    assert advice in str(caught.value)
+    assert "test-secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_no_answer_at_all_is_an_outage(store, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
+    with pytest.raises(Outage, match="can't be reached"):
+        put(store)
+
+
+def test_an_unknown_profile_is_a_configuration_error(store, monkeypatch):
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    with pytest.raises(ConfigurationError, match="nobody"):
+        put(store)
+
+
+def test_a_bucket_in_the_real_server_holds_the_bytes(bucket, monkeypatch):
+    for name, value in bucket.env.items():
+        monkeypatch.setenv(name, value)
+    archive = S3Archive(bucket=bucket.name, threads=2, environ=bucket.env, user_agent="test/1")
+    for _ in range(2):
+        archive.put("raw/é.json", "naïve".encode(), sha256="0" * 64)
+    assert bucket.objects() == {"raw/é.json": "naïve".encode()}

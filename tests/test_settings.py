@@ -1,0 +1,87 @@
+import pytest
+
+import settings
+from errors import ConfigurationError
+
+
+@pytest.mark.parametrize("name", ["octocat/Hello-World", "a/b", "acme/.github", "a_b/c.d-e_f", "x/..."])
+def test_repository_names_that_github_allows(name):
+    assert settings.repo_name(name) == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "foo",
+        "../etc/passwd",
+        "a/b?x=1",
+        "a/b/c",
+        "a/..",
+        "a/.",
+        "/b",
+        "a/",
+        "a b/c",
+        "a/b\n",
+        "-a/b",
+        "https://g.com/a/b",
+    ],
+)
+def test_anything_else_is_no_repository_name(name):
+    with pytest.raises(ValueError, match="OWNER/NAME"):
+        settings.repo_name(name)
+
+
+def test_dates_are_a_day_or_a_moment_in_utc():
+    assert settings.date("2026-11-23") == "2026-11-23T00:00:00Z"
+    assert settings.date("2026-11-23T05:00:00+02:00") == "2026-11-23T03:00:00Z"
+
+
+@pytest.mark.parametrize(
+    "text", ["yesterday-ish", "2026-02-30", "2026-1-1", "", "2026-11-23T05:00:00", "0001-01-01T00:00:00+23:59"]
+)
+def test_anything_else_is_no_date(text):
+    with pytest.raises(ValueError, match="2026-11-23"):
+        settings.date(text)
+
+
+@pytest.mark.parametrize("text", ["-1", "0", "x", "1.5", "99999", "٣"])
+def test_days_are_a_whole_number_within_a_century(text):
+    with pytest.raises(ValueError, match="--all"):
+        settings.days(text)
+
+
+@pytest.mark.parametrize("text", ["/abs/", "../x/", "a//b/", "a/./b", "a\n"])
+def test_a_prefix_stays_below_the_archive(text):
+    with pytest.raises(ValueError, match="prefix"):
+        settings.prefix(text)
+
+
+def test_plain_http_with_a_token_is_refused_except_on_loopback():
+    for url in ("http://127.0.0.1:8080", "http://localhost:1", "http://[::1]:1", "https://ghe.example/api/v3"):
+        assert settings.api_url({"GITHUB_API_URL": url + "/"}, with_token=True) == url
+    with pytest.raises(ConfigurationError, match="https"):
+        settings.api_url({"GITHUB_API_URL": "http://ghe.example"}, with_token=True)
+    assert settings.api_url({"GITHUB_API_URL": "http://ghe.example"}, with_token=False) == "http://ghe.example"
+
+
+@pytest.mark.parametrize(
+    "url", ["ftp://x", "https://", "https://u:p@x", "https://x?y", "https://x:99999", "https://[x", "a b"]
+)
+def test_what_is_no_api_url_is_refused_without_showing_it(url):
+    with pytest.raises(ConfigurationError, match="GITHUB_API_URL") as caught:
+        settings.api_url({"GITHUB_API_URL": url}, with_token=False)
+    assert "u:p" not in str(caught.value)
+
+
+def test_the_token_comes_from_two_variables_and_must_fit_a_header():
+    assert settings.token({"GH_TOKEN": "b"}) == "b"
+    assert settings.token({"GITHUB_TOKEN": "a\n", "GH_TOKEN": "b"}) == "a"
+    assert settings.token({"GITHUB_TOKEN": ""}) is None
+    with pytest.raises(ConfigurationError) as caught:
+        settings.token({"GITHUB_TOKEN": "sec\nret"})
+    assert "sec" not in str(caught.value)
+
+
+def test_a_message_is_one_line_without_secrets():
+    environ = {"GITHUB_TOKEN": "ghp_secret", "AWS_SECRET_ACCESS_KEY": "abc"}
+    assert settings.one_line("a\x1b[31m ghp_secret\nb", environ) == "a [31m *** b"
