@@ -131,7 +131,7 @@ class Repo:
         path = "https://github.com/%s/%s/%d" % (self.full_name, kind, number)
         return {
             "id": item_id, "node_id": "N_%d" % item_id, "number": number, "html_url": path,
-            "title": fields.get("title", "Item %d: naïve \U0001f600" % number), "user": fields.get("user", _user("ada")),
+            "title": fields.get("title", "Item %d: ☃ \U0001f600" % number), "user": fields.get("user", _user("ada")),
             "labels": fields.get("labels", [{"id": 1, "name": "bug"}]), "state": fields.get("state", "open"),
             "locked": False, "assignees": fields.get("assignees", []), "milestone": fields.get("milestone"),
             "created_at": fields.get("created_at", "2020-01-01T00:00:00Z"), "updated_at": fields["updated_at"],
