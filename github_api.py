@@ -6,6 +6,7 @@ The only owner of HTTP retries. Knows nothing of streams or scans (fetcher.py), 
 from __future__ import annotations
 
 import enum
+import logging
 import random
 import re
 import threading
@@ -17,6 +18,8 @@ import requests
 from clock import Clock
 from errors import ConfigurationError, Outage, PipelineError
 from rate_limit import RateLimits
+
+log = logging.getLogger("pipeline.github")
 
 API_VERSION = "2022-11-28"  # https://docs.github.com/rest/about-the-rest-api/api-versions
 CONNECT_TIMEOUT_SECONDS = 10

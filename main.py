@@ -12,7 +12,7 @@ import random
 import signal
 import sqlite3
 import sys
-from typing import Any, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
 
 import db
 import logs
@@ -22,6 +22,9 @@ import timestamps
 from clock import SYSTEM_CLOCK, Clock
 from errors import EXIT_CONFIGURATION, EXIT_FAILED, EXIT_OK, ConfigurationError, Interrupted, PipelineError
 from progress import Progress, wants_bar
+
+if TYPE_CHECKING:
+    from github_api import GitHub
 
 VERSION = "0.1.0"
 USER_AGENT = f"github-issues-pipeline/{VERSION}"
@@ -109,10 +112,22 @@ def _add_ingest(commands: Any, common: argparse.ArgumentParser) -> None:
         dest="repos",
         metavar="OWNER/NAME",
         action="append",
-        required=True,
+        default=[],
         type=_checked(settings.repo_name),
         help="a repository; may be given again and again",
     )
+    parser.add_argument("--repos-file", metavar="FILE", help="a file of repositories, one a line, # for comments")
+    parser.add_argument(
+        "--org",
+        dest="orgs",
+        metavar="ORG",
+        action="append",
+        default=[],
+        type=_checked(settings.owner_name),
+        help="all repositories of an organisation or user, without forks; may be given again and again",
+    )
+    parser.add_argument("--skip-archived", action="store_true", help="with --org: leave archived repositories out")
+    parser.add_argument("--include-forks", action="store_true", help="with --org: take forks too")
     start = parser.add_mutually_exclusive_group()
     start.add_argument(
         "--days",
@@ -217,6 +232,10 @@ def run_ingest(
     as_json: bool,
     no_progress: bool,
     repos: Sequence[str],
+    repos_file: str | None,
+    orgs: Sequence[str],
+    skip_archived: bool,
+    include_forks: bool,
     days: int | None,
     since: str | None,
     all_history: bool,
@@ -226,65 +245,83 @@ def run_ingest(
     reserve_points: int,
 ) -> int:
     import ingest
+    import repositories
     from fetcher import ALL_HISTORY
-    from github_api import GitHub
-    from rate_limit import RateLimits
 
     started = clock.monotonic()
-    if days is not None:
-        since = timestamps.from_epoch(clock.now() - days * settings.DAY_SECONDS)
-    if since is not None and since > clock.utc():
-        raise ConfigurationError(f"--since {since} lies in the future; give a date that has been")
-    token = settings.token(environ)
-    limits = RateLimits(
-        now=clock.now,
-        monotonic=clock.monotonic,
-        max_wait_seconds=max_wait_seconds,
-        reserve_points=reserve_points,
-    )
-    api = GitHub(
-        base_url=settings.api_url(environ, with_token=token is not None),
-        token=token,
-        user_agent=USER_AGENT,
-        limits=limits,
-        clock=clock,
-        rng=random.Random(),
-        on_wait=lambda seconds, reason: ingest.log.info("waiting %.0f s: %s", seconds, reason),
-    )
+    since = ALL_HISTORY if all_history else _look_back(since, days, clock)
+    api = _github(environ, clock, max_wait_seconds=max_wait_seconds, reserve_points=reserve_points)
+    names = [*repos, *(repositories.from_file(repos_file) if repos_file else [])]
+    if not names and not orgs:
+        raise ConfigurationError("no repository: give --repo OWNER/NAME, --repos-file FILE or --org ORG")
     db.connect(db_path).close()  # a database that can't be used is found before GitHub is asked for anything
-    progress = Progress(
-        unit=" items",
-        total=None,
-        show_bar=wants_bar(quiet=quiet, no_progress=no_progress),
-        monotonic=clock.monotonic,
-    )
+    progress = _progress(clock, total=None, quiet=quiet, no_progress=no_progress)
     totals: dict[tuple[str, str], int] = {}
 
     def on_progress(result: ingest.StreamResult) -> None:
         totals[result.repo, result.stream] = result.fetched
-        left = "unknown" if limits.remaining is None else limits.remaining
+        left = "unknown" if api.limits.remaining is None else api.limits.remaining
         progress.update(sum(totals.values()), f"{result.repo} {result.stream}, {left} API points left")
 
     run = ingest.Ingest(
         api=api,
         db_path=db_path,
         clock=clock,
-        since=ALL_HISTORY if all_history else since,
+        since=since,
         default_since=timestamps.from_epoch(clock.now() - DEFAULT_DAYS * settings.DAY_SECONDS),
         on_progress=on_progress,
     )
-    unique = {repo.lower(): repo for repo in reversed(repos)}
-    targets = [(repo, stream) for repo in reversed(list(unique.values())) for stream in ("issues", "pulls")]
     with _signals_raise():
-        results = run.run([target for target in targets if only in (None, target[1])], jobs=jobs)
+        listed, unreadable = repositories.of_organisations(
+            api, orgs, include_archived=not skip_archived, include_forks=include_forks
+        )
+        streams = [only] if only else ["issues", "pulls"]
+        targets = [(repo, stream) for repo in repositories.unique([*names, *listed]) for stream in streams]
+        results = run.run(targets, jobs=jobs)
     progress.close()
-    seconds = clock.monotonic() - started
-    summary = _ingest_summary(results, limits.remaining, seconds)
+    summary = _ingest_summary(results, api.limits.remaining, clock.monotonic() - started)
     _print_result(summary, as_json, _ingest_lines(summary))
     code = ingest.exit_code(results)
     if code == EXIT_CONFIGURATION:
         raise ConfigurationError(next(r.error or "" for r in results if r.exit_code == code))
-    return code
+    return code or (EXIT_FAILED if unreadable else EXIT_OK)
+
+
+def _look_back(since: str | None, days: int | None, clock: Clock) -> str | None:
+    """--days as a date. Raises ConfigurationError for a date that has not been yet."""
+    if days is not None:
+        return timestamps.from_epoch(clock.now() - days * settings.DAY_SECONDS)
+    if since is not None and since > clock.utc():
+        raise ConfigurationError(f"--since {since} lies in the future; give a date that has been")
+    return since
+
+
+def _github(environ: Mapping[str, str], clock: Clock, *, max_wait_seconds: int, reserve_points: int) -> GitHub:
+    from github_api import GitHub, log
+    from rate_limit import RateLimits
+
+    token = settings.token(environ)
+    return GitHub(
+        base_url=settings.api_url(environ, with_token=token is not None),
+        token=token,
+        user_agent=USER_AGENT,
+        limits=RateLimits(
+            now=clock.now,
+            monotonic=clock.monotonic,
+            max_wait_seconds=max_wait_seconds,
+            reserve_points=reserve_points,
+        ),
+        clock=clock,
+        rng=random.Random(),
+        on_wait=lambda seconds, reason: log.info(
+            "waiting %.0f s, until %s: %s", seconds, timestamps.from_epoch(clock.now() + seconds), reason
+        ),
+    )
+
+
+def _progress(clock: Clock, *, total: int | None, quiet: bool, no_progress: bool) -> Progress:
+    show_bar = wants_bar(quiet=quiet, no_progress=no_progress)
+    return Progress(unit=" items", total=total, show_bar=show_bar, monotonic=clock.monotonic)
 
 
 def _ingest_summary(results: Sequence[Any], remaining: int | None, seconds: float) -> dict[str, Any]:
@@ -354,12 +391,8 @@ def run_worker(
         if archive_dir
         else s3_writer.S3Archive(bucket=bucket or "", threads=threads, environ=environ, user_agent=USER_AGENT)
     )
-    progress = Progress(
-        unit=" items",
-        total=queue_manager.counts(conn).pending,
-        show_bar=wants_bar(quiet=quiet, no_progress=no_progress),
-        monotonic=clock.monotonic,
-    )
+    pending = queue_manager.counts(conn).pending
+    progress = _progress(clock, total=pending, quiet=quiet, no_progress=no_progress)
     run = worker.Worker(
         conn=conn,
         db_path=db_path,

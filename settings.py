@@ -38,6 +38,13 @@ def repo_name(text: str) -> str:
     return text
 
 
+def owner_name(text: str) -> str:
+    """The text, if it can be the name of an organisation or user; ValueError otherwise."""
+    if not is_repo_name(text + "/x"):
+        raise ValueError(f"{text!r} is no name of an organisation; write one such as octocat")
+    return text
+
+
 def days(text: str) -> int:
     number = int(text) if re.match(r"\d{1,9}\Z", text, re.ASCII) else 0
     if not 1 <= number <= MAX_DAYS:

@@ -63,6 +63,7 @@ class GitHubServer(ThreadingHTTPServer):
         self.journal, self.served = [], set()
         self.points_used = 0
         self.repos = {}
+        self.users = set()  # owners that are no organisations
         self._moved = {}
         self._faults = []
         self._lock = threading.RLock()
@@ -146,6 +147,8 @@ class GitHubServer(ThreadingHTTPServer):
         if parts == ["rate_limit"] and self.rate_limit is not None:
             core = {"limit": self.rate_limit, "remaining": max(0, self.rate_limit - self.points_used)}
             return Answer(200, compact_json({"resources": {"core": core}}).encode())
+        if parts[0] in ("orgs", "users") and parts[2:] == ["repos"]:
+            return self._owned(parts[0], parts[1].lower(), query)
         if parts[0] == "repos" and len(parts) in (3, 4):
             name = "/".join(parts[1:3]).lower()
             if name in self._moved and name not in self.repos:
@@ -154,6 +157,17 @@ class GitHubServer(ThreadingHTTPServer):
         if parts[0] == "repositories" and len(parts) == 3:
             return self._repo(self._by_id(parts[1]), parts[2:], query)
         return _error(404, "Not Found")
+
+    def _owned(self, kind, owner, query):
+        if kind == "orgs" and owner in self.users:
+            return _error(404, "Not Found")
+        found = [repo.payload() for name, repo in self.repos.items() if name.startswith(owner + "/")]
+        if not found:
+            return _error(404, "Not Found")
+        size, page = int(query["per_page"]), int(query.get("page", 1))
+        link = '<%s/%s/%s/repos?%s>; rel="next"' % (self.url, kind, owner, urlencode({**query, "page": page + 1}))
+        headers = {"Link": link} if page * size < len(found) else {}
+        return Answer(200, compact_json(found[(page - 1) * size : page * size]).encode(), headers)
 
     def _by_id(self, text):
         return next((repo for repo in self.repos.values() if str(repo.id) == text), None)

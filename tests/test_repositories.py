@@ -1,0 +1,80 @@
+import json
+import random
+
+import pytest
+
+import repositories
+from clock import SYSTEM_CLOCK
+from errors import ConfigurationError
+from github_api import GitHub
+from rate_limit import RateLimits
+
+
+@pytest.fixture
+def api(github):
+    limits = RateLimits(now=SYSTEM_CLOCK.now, monotonic=SYSTEM_CLOCK.monotonic, max_wait_seconds=0)
+    return GitHub(
+        base_url=github.url, token="t", user_agent="test", limits=limits, clock=SYSTEM_CLOCK, rng=random.Random(1)
+    )
+
+
+def test_a_file_has_a_name_a_line_and_comments(tmp_path):
+    path = tmp_path / "repos.txt"
+    path.write_bytes(b"\xef\xbb\xbf# ours\r\nacme/widgets # the main one\r\n\r\n  acme/gadgets\r\n")
+    assert repositories.from_file(str(path)) == ["acme/widgets", "acme/gadgets"]
+
+
+@pytest.mark.parametrize("content, said", [(b"a/b\nfoo", "line 2"), (b"\xff", "UTF-8"), (None, "No such file")])
+def test_a_file_that_cannot_be_used_is_a_clear_error(tmp_path, content, said):
+    path = tmp_path / "repos.txt"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ConfigurationError, match=said):
+        repositories.from_file(str(path))
+
+
+def test_an_organisation_is_read_to_its_last_page(github, api):
+    for number in range(250):
+        github.add_repo(f"acme/r{number}")
+    github.add_repo("other/r")
+    assert len(repositories.of_organisation(api, "acme", include_archived=True, include_forks=False)) == 250
+    assert len(github.journal) == 3
+
+
+def test_archived_and_forked_repositories_are_a_choice(github, api):
+    github.add_repo("acme/plain")
+    github.add_repo("acme/old", archived=True)
+    github.add_repo("acme/fork", fork=True)
+
+    def names(**choice):
+        return repositories.of_organisation(api, "acme", **choice)
+
+    assert names(include_archived=True, include_forks=False) == ["acme/plain", "acme/old"]
+    assert names(include_archived=False, include_forks=True) == ["acme/plain", "acme/fork"]
+
+
+def test_a_user_can_stand_for_an_organisation(github, api):
+    github.add_repo("ada/plain")
+    github.users.add("ada")
+    assert repositories.of_organisation(api, "ada", include_archived=True, include_forks=True) == ["ada/plain"]
+
+
+def test_an_organisation_that_cannot_be_read_does_not_end_the_others(github, api):
+    github.add_repo("acme/plain")
+    choice = {"include_archived": True, "include_forks": True}
+    assert repositories.of_organisations(api, ["gone", "acme"], **choice) == (["acme/plain"], ["gone"])
+
+
+def test_names_that_differ_in_case_are_one_repository():
+    assert repositories.unique(["Acme/b", "x/y", "acme/B"]) == ["Acme/b", "x/y"]
+
+
+def test_fifty_unchanged_repositories_cost_a_hundred_requests_and_no_point(github, run_main, tmp_path):
+    for number in range(50):
+        github.add_repo(f"acme/r{number}").make(3)
+    (tmp_path / "repos.txt").write_text("\n".join(f"acme/r{number}" for number in range(50)))
+    env = {"GITHUB_API_URL": github.url, "GITHUB_TOKEN": "t"}
+    assert run_main("ingest", "--org", "acme", env=env)[0] == 0
+    points = github.points_used
+    result = json.loads(run_main("ingest", "--repos-file", "repos.txt", "--jobs", "4", "--json", env=env)[1])
+    assert (result["requests"], result["not_modified"], github.points_used - points) == (100, 100, 0)
