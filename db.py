@@ -126,9 +126,13 @@ def connect(path: str, *, synchronous: str = "FULL") -> sqlite3.Connection:
         raise ConfigurationError(f"database {path!r}: the folder {str(Path(path).parent)!r} does not exist; create it")
     try:
         conn = sqlite3.connect(path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None)
-        conn.row_factory = sqlite3.Row
-        _prepare(conn, path)
-        conn.execute(f"PRAGMA synchronous = {synchronous}")
+        try:
+            conn.row_factory = sqlite3.Row
+            _prepare(conn, path)
+            conn.execute(f"PRAGMA synchronous = {synchronous}")
+        except BaseException:
+            conn.close()
+            raise
     except sqlite3.Error as error:
         raise explain(error, path) from error
     return conn

@@ -11,6 +11,7 @@ import email.utils
 import hashlib
 import json
 import os
+import random
 import signal
 import socket
 import struct
@@ -66,6 +67,7 @@ class GitHubServer(ThreadingHTTPServer):
         self.users = set()  # owners that are no organisations
         self._moved = {}
         self._faults = []
+        self._random = (0.0, [], random.Random(0))
         self._lock = threading.RLock()
         self.closing = threading.Event()
         self._thread = None
@@ -104,8 +106,15 @@ class GitHubServer(ThreadingHTTPServer):
         with self._lock:
             self._faults.append([times, match, kind, details])
 
+    def fail_randomly(self, rate, kinds, rng):
+        """From now on this share of the requests fails, each by one of `kinds`."""
+        self._random = (rate, kinds, rng)
+
     def fault_for(self, target):
         with self._lock:
+            rate, kinds, rng = self._random
+            if rng.random() < rate:
+                return rng.choice(kinds), {"seconds": 5}
             for fault in self._faults:
                 if fault[0] > 0 and fault[1] in target:
                     fault[0] -= 1

@@ -4,6 +4,7 @@ import pytest
 
 import db
 import fetcher
+import github_api
 import ingest
 import queue_manager
 import timestamps
@@ -12,6 +13,7 @@ from errors import EXIT_CONFIGURATION, EXIT_FAILED, EXIT_OK, EXIT_OUTAGE, Outage
 from fetcher import ALL_HISTORY
 from github_api import GitHub
 from rate_limit import RateLimits
+from tests.conftest import started_main
 from tests.github_server import GitHubServer
 
 START = timestamps.to_epoch("2026-11-23T03:00:00Z")
@@ -143,10 +145,12 @@ def test_an_empty_repository_saves_the_point_that_it_looked_from(run, github, ti
     assert [result.not_modified for result in run()] == [1, 1]
 
 
-@pytest.mark.parametrize("same_second", [False, True])
+@pytest.mark.parametrize("count, same_second", [(5000, False), (1500, True)])
 @pytest.mark.parametrize("cursors", [False, True])
-def test_items_that_change_while_the_scan_goes_on_are_not_missed(run, github, time, tmp_path, same_second, cursors):
-    repo = github.add_repo("acme/widgets", cursors=cursors).make(1500, same_second=same_second)
+def test_items_that_change_while_the_scan_goes_on_are_not_missed(
+    run, github, time, tmp_path, count, same_second, cursors
+):
+    repo = github.add_repo("acme/widgets", cursors=cursors).make(count, same_second=same_second)
     before = versions(repo)
     time.seconds += 600
     rng = random.Random(3)
@@ -192,6 +196,42 @@ def test_a_passing_fault_is_survived(run, github, time, tmp_path, fault):
     assert len(queued(tmp_path)) == 250
     assert len(time.slept) == 3
     assert 1 <= time.slept[0] < time.slept[1] < time.slept[2] <= 6
+
+
+def test_a_hang_is_a_passing_fault_too(run, github, monkeypatch):
+    monkeypatch.setattr(github_api, "READ_TIMEOUT_SECONDS", 0.2)
+    github.add_repo("acme/widgets").make(5)
+    github.fail_next("hang", seconds=1)
+    assert [result.error for result in run()] == [None, None]
+
+
+@pytest.mark.parametrize("same_second", [False, True])
+def test_with_a_third_of_the_requests_failing_in_every_way_nothing_is_missed(
+    run, github, time, tmp_path, monkeypatch, same_second
+):
+    monkeypatch.setattr(github_api, "READ_TIMEOUT_SECONDS", 0.2)
+    repo = github.add_repo("acme/widgets").make(1500, same_second=same_second)
+    before = versions(repo)
+    faults = [500, 502, 503, 504, "reset", "close", "hang", "truncate", "invalid_json", "html", "secondary_403"]
+    github.fail_randomly(0.3, faults, random.Random(7))
+    for _ in range(20):
+        results = run(since=ALL_HISTORY, max_wait_seconds=10**6)
+        if ingest.exit_code(results) == EXIT_OK:
+            break
+    assert ingest.exit_code(results) == EXIT_OK
+    assert missing(tmp_path, repo, before) == []
+    assert len(time.slept) > 10
+
+
+def test_ten_changes_cost_one_request_a_stream(run, github, time, tmp_path):
+    repo = github.add_repo("acme/widgets").make(300)
+    run(since=ALL_HISTORY)
+    time.seconds += 3600
+    for kind, number in sorted(versions(repo))[:10]:
+        repo.touch("pulls" if kind == "pull_request" else "issues", number)
+    results = run()
+    assert sum(result.enqueued for result in results) == 10
+    assert [result.requests for result in results] == [1, 1]
 
 
 def test_a_heavy_page_is_asked_for_in_smaller_pieces(run, github, tmp_path):
@@ -327,6 +367,38 @@ def test_a_date_in_the_future_does_not_move_the_cursor_past_the_present(run, git
 )
 def test_smaller_pages_begin_at_the_same_item(url, smaller):
     assert fetcher.smaller_pages(url) == smaller
+
+
+@pytest.mark.slow
+def test_a_process_killed_at_each_page_in_turn_loses_nothing(tmp_path):
+    with GitHubServer() as github:
+        repo = github.add_repo("acme/widgets").make(500)
+        arguments = ["ingest", "--repo", "acme/widgets", "--all"]
+        env = {"GITHUB_API_URL": github.url, "GITHUB_TOKEN": "t"}
+        pages = 20
+        for page in range(1, pages + 1):
+            folder = tmp_path / str(page)
+            folder.mkdir()
+            github.journal.clear()
+            with started_main(*arguments, env=env, cwd=folder) as process:
+
+                def kill(repo, stream, served, process=process, page=page):
+                    if len(github.journal) == page - 1:
+                        process.kill()
+
+                github.after_page = kill
+                process.communicate(timeout=60)
+            github.after_page = None
+            if process.returncode == 0:
+                break
+            with started_main(*arguments, env=env, cwd=folder) as process:
+                process.communicate(timeout=60)
+            assert process.returncode == 0
+            conn = db.connect(str(folder / "pipeline.db"))
+            stored = [(row["item_type"], row["number"]) for row in conn.execute("SELECT * FROM queue_items")]
+            conn.close()
+            assert sorted(stored) == sorted(versions(repo))
+        assert page > 8, "the run ended before it could be killed often enough"
 
 
 def test_a_dead_host_is_an_outage(time):
