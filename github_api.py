@@ -165,7 +165,7 @@ class GitHub:
             on_request(response.status_code)
             kind = classify(response.status_code, response.headers, body)
             if kind is Kind.REDIRECT:
-                target = urljoin(target, response.headers.get("location", ""))
+                target = _absolute(target, response.headers.get("location", ""))
                 self.check_origin(target, source="redirect")
                 continue
             if kind is Kind.LIMITED:
@@ -247,7 +247,7 @@ class GitHub:
         link = response.links.get("next", {}).get("url")
         if not link:
             return None
-        absolute = urljoin(url, link)
+        absolute = _absolute(url, link)
         self.check_origin(absolute, source="Link header")
         return absolute
 
@@ -323,6 +323,14 @@ def _connection_reason(error: Exception) -> str:
         if sign in text:
             return reason
     return "the connection broke"
+
+
+def _absolute(base: str, link: str) -> str:
+    """The address that a link means; an empty one, which has no origin, when it means none."""
+    try:
+        return urljoin(base, link)
+    except ValueError:
+        return ""
 
 
 def _origin(url: str) -> tuple[str, str, int | None]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import random
 import signal
@@ -25,6 +26,8 @@ from progress import Progress, wants_bar
 
 if TYPE_CHECKING:
     from github_api import GitHub
+
+log = logging.getLogger("pipeline")
 
 VERSION = "0.1.0"
 USER_AGENT = f"github-issues-pipeline/{VERSION}"
@@ -59,8 +62,7 @@ def main(
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - stays open: the interpreter flushes stdout at its end
         return EXIT_OK
     except Exception as error:
-        if options.get("verbose"):
-            raise
+        log.debug("where it happened", exc_info=True)
         return _report(f"unexpected {type(error).__name__}: {error}; please report it", EXIT_FAILED, environ)
 
 
@@ -98,7 +100,7 @@ def _common_options(environ: Mapping[str, str]) -> argparse.ArgumentParser:
         help="the database (default: $PIPELINE_DB, else pipeline.db)",
     )
     group.add_argument("-v", "--verbose", action="store_true", help="log more")
-    group.add_argument("-q", "--quiet", action="store_true", help="log only what needs a person")
+    group.add_argument("-q", "--quiet", action="store_true", help="log only what needs a person; print only --json")
     group.add_argument("--json", dest="as_json", action="store_true", help="print the result as one JSON object")
     group.add_argument("--no-progress", action="store_true", help="no progress bar, even on a terminal")
     group.add_argument("--version", action="version", version=VERSION)
@@ -280,7 +282,7 @@ def run_ingest(
         results = run.run(targets, jobs=jobs)
     progress.close()
     summary = _ingest_summary(results, api.limits.remaining, clock.monotonic() - started)
-    _print_result(summary, as_json, _ingest_lines(summary))
+    _print_result(summary, _ingest_lines(summary), as_json=as_json, quiet=quiet)
     code = ingest.exit_code(results)
     if code == EXIT_CONFIGURATION:
         raise ConfigurationError(next(r.error or "" for r in results if r.exit_code == code))
@@ -415,7 +417,7 @@ def run_worker(
         "seconds": round(clock.monotonic() - started, 3),
     }
     conn.close()
-    _print_result(summary, as_json, _worker_lines(summary))
+    _print_result(summary, _worker_lines(summary), as_json=as_json, quiet=quiet)
     if run.outage is not None:
         raise run.outage
     if received:
@@ -444,7 +446,8 @@ def run_status(
         "db_bytes": sum(os.path.getsize(p) for p in (db_path, db_path + "-wal") if os.path.exists(p)),
     }
     conn.close()
-    _print_result(summary, as_json, [settings.one_line(line, environ) for line in _status_lines(summary)])
+    lines = [settings.one_line(line, environ) for line in _status_lines(summary)]
+    _print_result(summary, lines, as_json=as_json)
     return EXIT_OK
 
 
@@ -485,16 +488,19 @@ def run_retry(
     with db.transaction(conn):
         retried = queue_manager.retry(conn, item_ids=None if all_failed else item_ids)
     conn.close()
-    _print_result({"command": "retry", "retried": retried}, as_json, [f"{retried} rows are pending again"])
+    summary = {"command": "retry", "retried": retried}
+    _print_result(summary, [f"{retried} rows are pending again"], as_json=as_json, quiet=quiet)
     return EXIT_OK
 
 
 # Output and signals.
 
 
-def _print_result(summary: Mapping[str, Any], as_json: bool, lines: Sequence[str]) -> None:
-    for line in [json.dumps(summary)] if as_json else lines:
-        print(line)
+def _print_result(summary: Mapping[str, Any], lines: Sequence[str], *, as_json: bool, quiet: bool = False) -> None:
+    if as_json:
+        print(json.dumps(summary))
+    elif not quiet:
+        print("\n".join(lines))
 
 
 def _aligned(figures: Mapping[str, Any]) -> list[str]:

@@ -63,6 +63,7 @@ class GitHubServer(ThreadingHTTPServer):
         self.after_page = None
         self.journal, self.served = [], set()
         self.points_used = 0
+        self.hanging = 0  # how many requests have been left without an answer
         self.repos = {}
         self.users = set()  # owners that are no organisations
         self._moved = {}
@@ -289,6 +290,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _faulty(self, kind, details, path, query, headers):
         """The answer for a fault; None where there is none."""
         if kind == "hang":
+            self.server.hanging += 1
             self.server.closing.wait(details.get("seconds", 60))
         if kind in ("reset", "close", "hang"):
             if kind == "reset":

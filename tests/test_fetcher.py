@@ -335,6 +335,15 @@ def test_the_token_never_goes_to_another_origin(run, github, fault):
     assert "another origin" in results[0].error
 
 
+@pytest.mark.parametrize("url", ["http://[", "//other.example/x", "javascript:alert(1)", "http://u:p@127.0.0.1/"])
+def test_a_link_that_is_no_address_of_the_api_is_a_clear_error(run, github, url):
+    github.add_repo("acme/widgets").make(300)
+    github.fail_next("link", url=url)
+    results = run(since=ALL_HISTORY)
+    assert ingest.exit_code(results) == EXIT_CONFIGURATION
+    assert "u:p" not in results[0].error
+
+
 def test_a_saved_link_that_github_no_longer_accepts_starts_the_scan_over(run, github, tmp_path):
     github.add_repo("acme/widgets").make(500, pulls=1.0)
     with pytest.raises(Killed):

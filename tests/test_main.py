@@ -1,8 +1,13 @@
 import hashlib
 import json
+import signal
 import sqlite3
+import subprocess
+import sys
 
 import pytest
+
+from tests.conftest import ROOT, started_main
 
 
 def rows(path, query):
@@ -152,6 +157,40 @@ def test_a_repository_that_is_not_there_does_not_end_the_others(github, run_main
     assert ["404" in (repo["error"] or "") for repo in result["repos"]] == [True, True, False, False]
 
 
+@pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_an_interrupted_ingest_ends_at_once_and_the_next_goes_on(github, run_main, tmp_path, number, code, jobs):
+    github.add_repo("acme/widgets").make(250)
+    arguments = ["ingest", "--repo", "acme/widgets", "--all", "--jobs", jobs]
+    env = {"GITHUB_API_URL": github.url}
+    github.fail_next("hang", match="page=2")
+    with started_main(*arguments, env=env, cwd=tmp_path) as process:
+        while github.hanging == 0:
+            assert process.poll() is None
+        process.send_signal(number)
+        _, err = process.communicate(timeout=20)
+    assert (process.returncode, "Traceback" in err) == (code, False)
+    assert run_main(*arguments, env=env)[0] == 0
+    assert rows(tmp_path / "pipeline.db", "SELECT count(*) FROM queue_items") == [(250,)]
+
+
+def test_the_token_is_in_no_log_no_database_and_no_archive(github, run_main, tmp_path):
+    github.add_repo("acme/widgets").make(5)
+    env = {"GITHUB_API_URL": github.url, "GITHUB_TOKEN": "ghp_very_secret_token"}
+    github.fail_next(404, match="/pulls", message="not for ghp_very_secret_token")
+    code, out, err = run_main("ingest", "-v", "--repo", "acme/widgets", env=env)
+    run_main("worker", "-v", "--archive-dir", "archive", env=env)
+    assert code == 1
+    assert "ghp_very" not in out + err
+    assert b"ghp_very" not in b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+
+
+def test_quiet_prints_only_what_needs_a_person(github, run_main):
+    github.add_repo("acme/widgets").make(5)
+    assert run_main("ingest", "-q", "--repo", "acme/widgets", env={"GITHUB_API_URL": github.url}) == (0, "", "")
+    assert run_main("worker", "-q", "--archive-dir", "archive") == (0, "", "")
+
+
 @pytest.fixture
 def queued(github, run_main):
     github.add_repo("acme/widgets").make(20)
@@ -209,11 +248,6 @@ def test_a_failed_item_comes_back_by_retry(github, run_main):
 
 @pytest.mark.parametrize("arguments", [["--help"], ["status"], ["retry", "--all"], ["worker", "--help"]])
 def test_light_commands_load_neither_boto3_nor_requests(tmp_path, arguments):
-    import subprocess
-    import sys
-
-    from tests.conftest import ROOT
-
     code = (
         f"import sys; sys.path.insert(0, {str(ROOT)!r}); sys.argv[0] = 'main.py'; import main\n"
         f"try: main.main({arguments!r})\n"
