@@ -1,0 +1,164 @@
+"""The command line's shape: commands, options, their defaults and checks. Runs nothing.
+
+`command` in what is parsed names the function of main.py; every other name is one of its keyword arguments.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any, Callable, Mapping
+
+import settings
+
+VERSION = "0.1.0"
+DEFAULT_DAYS = 7
+# A quarter of an hour: a cron job then ends well before the next hour's run, which goes on where it stopped.
+DEFAULT_MAX_WAIT_SECONDS = 900
+# GitHub asks for requests one after the other; more is for those who know their limits.
+DEFAULT_JOBS = 1
+DEFAULT_THREADS = 8
+DEFAULT_MAX_ATTEMPTS = 5
+
+
+def build_parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="main.py", description="GitHub issues and pull requests -> queue in SQLite -> S3 + table `issues`."
+    )
+    parser.add_argument("--version", action="version", version=VERSION)
+    commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
+    common = _common_options(environ)
+    _add_ingest(commands, common)
+    _add_worker(commands, common, environ)
+    commands.add_parser("status", parents=[common], help="what is queued, done, failed, and how fresh it is")
+    _add_retry(commands, common)
+    return parser
+
+
+def _common_options(environ: Mapping[str, str]) -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    group = common.add_argument_group("common options")
+    group.add_argument(
+        "--db",
+        dest="db_path",
+        metavar="PATH",
+        default=environ.get("PIPELINE_DB") or settings.DEFAULT_DATABASE,
+        help="the database (default: $PIPELINE_DB, else pipeline.db)",
+    )
+    group.add_argument("-v", "--verbose", action="store_true", help="log more")
+    group.add_argument("-q", "--quiet", action="store_true", help="log only what needs a person; print only --json")
+    group.add_argument("--json", dest="as_json", action="store_true", help="print the result as one JSON object")
+    group.add_argument("--no-progress", action="store_true", help="no progress bar, even on a terminal")
+    group.add_argument("--version", action="version", version=VERSION)
+    return common
+
+
+def _add_ingest(commands: Any, common: argparse.ArgumentParser) -> None:
+    parser = commands.add_parser("ingest", parents=[common], help="GitHub -> queue")
+    parser.add_argument(
+        "--repo",
+        dest="repos",
+        metavar="OWNER/NAME",
+        action="append",
+        default=[],
+        type=_checked(settings.repo_name),
+        help="a repository; may be given again and again",
+    )
+    parser.add_argument("--repos-file", metavar="FILE", help="a file of repositories, one a line, # for comments")
+    parser.add_argument(
+        "--org",
+        dest="orgs",
+        metavar="ORG",
+        action="append",
+        default=[],
+        type=_checked(settings.owner_name),
+        help="all repositories of an organisation or user, without forks; may be given again and again",
+    )
+    parser.add_argument("--skip-archived", action="store_true", help="with --org: leave archived repositories out")
+    parser.add_argument("--include-forks", action="store_true", help="with --org: take forks too")
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument(
+        "--days",
+        type=_checked(settings.days),
+        metavar="N",
+        help=f"look back N days (default {DEFAULT_DAYS} at first; later runs go on from the cursor)",
+    )
+    start.add_argument("--since", type=_checked(settings.date), metavar="DATE", help="look back to this date (UTC)")
+    start.add_argument("--all", dest="all_history", action="store_true", help="look back to the beginning")
+    parser.add_argument("--only", choices=("issues", "pulls"), help="one of the two streams (default: both)")
+    parser.add_argument(
+        "--jobs",
+        type=_checked(settings.count),
+        metavar="N",
+        default=DEFAULT_JOBS,
+        help=f"streams fetched at a time (default {DEFAULT_JOBS}, as GitHub advises)",
+    )
+    parser.add_argument(
+        "--max-wait",
+        dest="max_wait_seconds",
+        type=_checked(settings.amount),
+        metavar="SECONDS",
+        default=DEFAULT_MAX_WAIT_SECONDS,
+        help=f"longest wait for rate limits, in all (default {DEFAULT_MAX_WAIT_SECONDS})",
+    )
+    parser.add_argument(
+        "--reserve",
+        dest="reserve_points",
+        type=_checked(settings.amount),
+        metavar="POINTS",
+        default=0,
+        help="API points to leave to others who use the token (default 0)",
+    )
+
+
+def _add_worker(commands: Any, common: argparse.ArgumentParser, environ: Mapping[str, str]) -> None:
+    parser = commands.add_parser("worker", parents=[common], help="queue -> archive + table `issues`")
+    parser.add_argument("--bucket", metavar="NAME", help="the S3 bucket (default: $BUCKET_NAME)")
+    parser.add_argument("--archive-dir", metavar="DIR", help="archive into this directory instead, in the same layout")
+    parser.add_argument(
+        "--prefix",
+        type=_checked(settings.prefix),
+        metavar="P",
+        default=settings.DEFAULT_PREFIX,
+        help=f"what archive keys begin with (default {settings.DEFAULT_PREFIX})",
+    )
+    parser.add_argument(
+        "--threads",
+        type=_checked(settings.count),
+        metavar="N",
+        default=DEFAULT_THREADS,
+        help=f"uploads at a time (default {DEFAULT_THREADS})",
+    )
+    parser.add_argument(
+        "--max-attempts",
+        type=_checked(settings.count),
+        metavar="N",
+        default=DEFAULT_MAX_ATTEMPTS,
+        help=f"attempts before an item is `failed` (default {DEFAULT_MAX_ATTEMPTS})",
+    )
+    parser.add_argument("--limit", type=_checked(settings.amount), metavar="N", help="stop after N items")
+
+
+def _add_retry(commands: Any, common: argparse.ArgumentParser) -> None:
+    parser = commands.add_parser("retry", parents=[common], help="failed -> pending")
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--all", dest="all_failed", action="store_true", help="every failed row")
+    which.add_argument(
+        "--item",
+        dest="item_ids",
+        metavar="ID",
+        action="append",
+        type=_checked(settings.amount),
+        help="the row of this id, as `status` shows it; may be given again and again",
+    )
+
+
+def _checked(check: Callable[[str], Any]) -> Callable[[str], Any]:
+    """argparse shows the message of an ArgumentTypeError, and swallows that of a ValueError."""
+
+    def convert(text: str) -> Any:
+        try:
+            return check(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return convert

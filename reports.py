@@ -1,0 +1,82 @@
+"""What each command prints: the JSON object of the contract, and the same for people. Pure but for `show`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Mapping, Sequence
+
+
+def show(summary: Mapping[str, Any], lines: Sequence[str], *, as_json: bool, quiet: bool = False) -> None:
+    if as_json:
+        print(json.dumps(summary))
+    elif not quiet:
+        print("\n".join(lines))
+
+
+def aligned(figures: Mapping[str, Any]) -> list[str]:
+    width = max(map(len, figures))
+    return [f"{name:<{width}}  {value}" for name, value in figures.items()]
+
+
+def ingest_summary(results: Sequence[Any], remaining: int | None, seconds: float) -> dict[str, Any]:
+    repos = [
+        {
+            "repo": result.repo,
+            "stream": result.stream,
+            "enqueued": result.enqueued,
+            "unchanged": result.unchanged,
+            "requests": result.requests,
+            "cursor": result.cursor,
+            "error": result.error,
+        }
+        for result in results
+    ]
+    return {
+        "command": "ingest",
+        "enqueued": sum(result.enqueued for result in results),
+        "unchanged": sum(result.unchanged for result in results),
+        "fetched": sum(result.fetched for result in results),
+        "requests": sum(result.requests for result in results),
+        "not_modified": sum(result.not_modified for result in results),
+        "rate_limit_remaining": remaining,
+        "seconds": round(seconds, 3),
+        "repos": repos,
+    }
+
+
+def ingest_lines(summary: Mapping[str, Any]) -> list[str]:
+    lines = [
+        f"{repo['repo']} {repo['stream']:<6}  {repo['enqueued']:>7} new  {repo['unchanged']:>7} unchanged"
+        f"  {repo['requests']:>5} requests  up to {repo['cursor'] or '-'}" + ("  STOPPED" if repo["error"] else "")
+        for repo in summary["repos"]
+    ]
+    left = "-" if summary["rate_limit_remaining"] is None else summary["rate_limit_remaining"]
+    return [*lines, f"queued {summary['enqueued']} items in {summary['seconds']:.1f} s; {left} API points left"]
+
+
+def worker_lines(summary: Mapping[str, Any]) -> list[str]:
+    names = ("done", "failed", "retrying", "released", "pending", "objects", "bytes")
+    rate = summary["done"] / summary["seconds"] if summary["seconds"] else 0.0
+    return [*aligned({name: summary[name] for name in names}), f"in {summary['seconds']:.1f} s, {rate:.0f} items/s"]
+
+
+def status_lines(summary: Mapping[str, Any]) -> list[str]:
+    oldest = summary["oldest_pending_seconds"]
+    figures = {
+        **summary["queue"],
+        "oldest pending": "-" if oldest is None else f"{oldest} s",
+        "issues rows": summary["issues"],
+        "database bytes": summary["db_bytes"],
+    }
+    streams = [
+        f"{row['repo']} {row['stream']:<6}  up to {row['cursor'] or '-'}  last success {row['last_success_at'] or '-'}"
+        + ("  unfinished" if row["unfinished"] else "")
+        + (f"  {row['last_error']}" if row["last_error"] else "")
+        for row in summary["repos"]
+    ]
+    failed = [
+        f"failed row {row['id']}: {row['repo']} #{row['number']} ({row['item_type']}), "
+        f"{row['attempts']} attempts: {row['last_error']}"
+        for row in summary["failed_items"]
+    ]
+    return [*aligned(figures), *streams, *failed]

@@ -1,0 +1,38 @@
+import argparse
+import re
+
+import pytest
+
+import options
+from tests.conftest import ROOT
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def commands():
+    parser = options.build_parser({})
+    (sub,) = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    return sub.choices
+
+
+def named(command):
+    return {flag for action in commands()[command]._actions for flag in action.option_strings} - {"-h", "--help"}
+
+
+@pytest.mark.parametrize("command", commands())
+def test_readme_names_every_option_of_the_command(command):
+    rows = [line for line in README.splitlines() if line.startswith(("| all |", f"| `{command}` |"))]
+    assert named(command) == set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", "\n".join(r.split("|")[2] for r in rows)))
+
+
+def test_an_option_wins_over_the_environment_and_that_over_the_default():
+    def db_path(arguments, environ):
+        return options.build_parser(environ).parse_args(["status", *arguments]).db_path
+
+    assert db_path([], {}) == "pipeline.db"
+    assert db_path([], {"PIPELINE_DB": "env.db"}) == "env.db"
+    assert db_path(["--db", "given.db"], {"PIPELINE_DB": "env.db"}) == "given.db"
+
+
+def test_every_exit_code_is_in_readme():
+    assert re.findall(r"^\| (\d+(?: / \d+)?) \|", README, re.MULTILINE) == ["0", "1", "2", "3", "130 / 143"]
