@@ -10,61 +10,88 @@
 set -u
 
 # Cron may run us without a HOME or a useful PATH; the place of this file, through links, is all that we rely on.
-here=$0
-while [ -L "$here" ]; do
-    link=$(readlink "$here")
-    case $link in /*) here=$link ;; *) here=$(dirname "$here")/$link ;; esac
+unset CDPATH # an exported one would send the cd's below elsewhere
+self=$0
+while [ -L "$self" ]; do
+    link=$(readlink "$self")
+    case $link in /*) self=$link ;; *) self=$(dirname "$self")/$link ;; esac
 done
-here=$(cd "$(dirname "$here")" && pwd -P) || exit 2
+here=$(cd "$(dirname "$self")" && pwd -P) || exit 2
+self=$here/${self##*/}
 
 venv=$here/.venv
 lock=$here/.venv.lock
 child=""
 server=""
 locked=""
+stopped=""
 worst=0
 
 say() { printf 'run_pipeline: %s\n' "$*" >&2; }
 die() { say "$*"; exit 2; }
-usage() { sed -n '2,9s/^# \{0,1\}//p' "$here/run_pipeline.sh"; }
+usage() { sed -n '2,9s/^# \{0,1\}//p' "$self"; }
 
+# shellcheck disable=SC2329 # called by the traps
 clean_up() {
     [ -n "$server" ] && kill "$server" 2>/dev/null && wait "$server" 2>/dev/null
     [ -n "$locked" ] && rm -rf "$lock"
     server="" locked=""
 }
-interrupted() {
-    trap '' INT TERM
-    if [ -n "$child" ]; then
-        kill -TERM "$child" 2>/dev/null
-        wait "$child" 2>/dev/null
-    fi
-    exit "$1"
+# shellcheck disable=SC2329
+signalled() { # NAME CODE
+    stopped=$2
+    case $child in
+        "") exit "$2" ;;
+        starting) ;; # run_child passes it on
+        *) kill -s "$1" "$child" 2>/dev/null ;;
+    esac
 }
 trap clean_up EXIT
-trap 'interrupted 130' INT
-trap 'interrupted 143' TERM
+trap 'signalled TERM 129' HUP
+trap 'signalled INT 130' INT
+trap 'signalled TERM 143' TERM
 
-# In the background, so that a signal reaches us at once and is passed on; bash runs no trap while a child is in front.
-step() {
-    "$@" &
+# In the background, so that a signal reaches us at once: bash runs no trap while a child is in front. In a process
+# group of its own (set -m), so that Ctrl-C reaches the child through us only: a second signal tells it to drop all.
+run_child() {
+    child=starting
+    set -m
+    "$@" </dev/null &
     child=$!
+    set +m
+    [ -n "$stopped" ] && kill "$child" 2>/dev/null
     wait "$child"
     code=$?
+    # A signal ends wait before the child has ended.
+    while kill -0 "$child" 2>/dev/null; do wait "$child"; done
     child=""
+    [ -n "$stopped" ] && exit "$stopped"
+    return "$code"
+}
+
+step() {
+    run_child "$@"
+    code=$?
     [ "$code" -gt "$worst" ] && worst=$code
     case $code in 130 | 143) exit "$code" ;; esac
     return 0
 }
 
-# One set-up at a time: mkdir is atomic everywhere. A lock whose owner is gone is taken over.
+# Someone else's process answers kill with "not permitted"; only ps tells that from "gone".
+alive() { kill -0 "$1" 2>/dev/null || ps -p "$1" >/dev/null 2>&1; }
+
+# One set-up at a time: mkdir is atomic everywhere. A lock whose owner is gone, or died before it wrote its pid, is
+# taken over. Of several that see this one makes `takeover`, and looks again: the lock may be another's by then.
 take_lock() {
     tries=0
     until mkdir "$lock" 2>/dev/null; do
-        owner=$(cat "$lock/pid" 2>/dev/null || true)
-        if [ -n "$owner" ] && ! kill -0 "$owner" 2>/dev/null; then
-            rm -rf "$lock"
-            continue
+        [ -w "$here" ] || die "$venv must be set up, but $here is not writable; run this once as its owner"
+        owner=$(cat "$lock/pid" 2>/dev/null)
+        if { [ -n "$owner" ] && ! alive "$owner"; } || { [ -z "$owner" ] && [ "$tries" -gt 10 ]; }; then
+            if mkdir "$lock/takeover" 2>/dev/null; then
+                [ "$(cat "$lock/pid" 2>/dev/null)" = "$owner" ] && break
+                rmdir "$lock/takeover"
+            fi
         fi
         tries=$((tries + 1))
         [ "$tries" -gt 300 ] && die "another set-up has held $lock for 5 minutes; if none is running, remove it"
@@ -72,20 +99,27 @@ take_lock() {
     done
     locked=yes
     printf '%s\n' "$$" >"$lock/pid"
+    rm -rf "$lock/takeover"
 }
+
+# The stamp is written last: a half-made environment has none and is made again.
+is_set_up() { [ -x "$venv/bin/python" ] && [ "$(cat "$venv/stamp" 2>/dev/null)" = "$wanted" ]; }
 
 set_up() {
     python=${PYTHON:-python3}
     command -v "$python" >/dev/null 2>&1 || die "no $python found; install Python 3.8 or newer, or set PYTHON"
-    "$python" -c 'import sys; sys.exit(sys.version_info < (3, 8))' || die "$python is older than 3.8; set PYTHON"
+    "$python" -c 'import sys; sys.exit(sys.version_info < (3, 8))' 2>/dev/null ||
+        die "$python does not run or is older than 3.8; set PYTHON"
     wanted=$("$python" -c 'import sys; print(sys.version)' | cat - "$here/requirements.txt" | cksum)
-    [ "$(cat "$venv/stamp" 2>/dev/null)" = "$wanted" ] && return 0
+    is_set_up && return 0
+    "$python" -c 'import ensurepip, venv' 2>/dev/null ||
+        die "$python has no venv module; install it (Debian: python3-venv)"
     take_lock
-    if [ "$(cat "$venv/stamp" 2>/dev/null)" != "$wanted" ]; then
+    if ! is_set_up; then # the one that we waited for may have done it
         say "setting up $venv (once)"
         rm -rf "$venv"
-        "$python" -m venv "$venv" >&2 || die "$python can't make a virtual environment; install venv (Debian: python3-venv)"
-        "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$here/requirements.txt" >&2 ||
+        run_child "$python" -m venv "$venv" >&2 || die "$python can't make the virtual environment $venv; see above"
+        run_child "$venv/bin/python" -m pip install -q --disable-pip-version-check -r "$here/requirements.txt" >&2 ||
             die "the packages of requirements.txt could not be installed; see above"
         printf '%s\n' "$wanted" >"$venv/stamp"
     fi
@@ -113,9 +147,12 @@ demo() {
     mkdir -p demo && cd demo || exit 2
     rm -rf pipeline.db pipeline.db-wal pipeline.db-shm pipeline.db.owners archive github-url
     unset GITHUB_TOKEN GH_TOKEN BUCKET_NAME PIPELINE_DB
+    # In a process group of its own, as run_child's: at Ctrl-C it serves until the child has ended.
+    set -m
     (cd "$here" && exec "$venv/bin/python" -m tests.github_server --items 500 --repo acme/widgets \
-        --port-file "$OLDPWD/github-url" >/dev/null) &
+        --port-file "$OLDPWD/github-url" >/dev/null </dev/null) &
     server=$!
+    set +m
     tries=0
     until [ -s github-url ]; do
         tries=$((tries + 1))
@@ -126,17 +163,21 @@ demo() {
     export GITHUB_API_URL
     run_main ingest --repo acme/widgets --all
     run_main worker --archive-dir archive
+    [ "$worst" -eq 0 ] || { say "the demo failed; see above"; return; }
     echo
-    "$venv/bin/python" - <<'SQL'
+    # Whatever the terminal can't show must not end this.
+    PYTHONIOENCODING=:backslashreplace "$venv/bin/python" - <<'SQL'
 import sqlite3
+database = sqlite3.connect("pipeline.db")
 query = "SELECT item_type, number, state, lead_time_hours, title FROM issues ORDER BY updated_at DESC LIMIT 5"
-for row in sqlite3.connect("pipeline.db").execute(query):
+for row in database.execute(query):
     print("  ".join(map(str, row)))
+counts = database.execute("SELECT item_type, COUNT(*) FROM issues GROUP BY item_type ORDER BY item_type")
+print("\nissues    " + ", ".join("%s: %d rows" % row for row in counts))
 SQL
-    echo
     echo "database  $(pwd)/pipeline.db"
     echo "archive   $(pwd)/archive, $(find archive -name '*.json' | wc -l | tr -d ' ') objects, such as"
-    find archive -name '*.json' | sort | head -n 2 | sed 's/^/          /'
+    find archive -name '*.json' | sort | head -n 3 | sed 's/^/          /'
 }
 
 case "${1:-}" in
@@ -145,11 +186,12 @@ case "${1:-}" in
 esac
 set -f # names are words, never patterns
 # shellcheck disable=SC2086
-[ $# -gt 0 ] || set -- ${PIPELINE_REPOS:-octocat/Hello-World}
+[ $# -gt 0 ] || set -- ${PIPELINE_REPOS:-}
+[ $# -gt 0 ] || set -- octocat/Hello-World
 for repo in "$@"; do
     case $repo in
         -*) die "unknown option $repo; see --help" ;;
-        *[!A-Za-z0-9._/-]*) die "'$repo' is no repository name; write OWNER/NAME" ;;
+        "" | *[!A-Za-z0-9._/-]*) die "'$repo' is no repository name; write OWNER/NAME" ;;
     esac
 done
 set_up

@@ -139,6 +139,13 @@ def test_reaching_back_happens_once_and_never_moves_the_cursor_back(run, github,
     assert len(queued(tmp_path)) == 300
 
 
+def test_an_item_that_github_showed_late_is_still_found(run, github, time, tmp_path):
+    repo = github.add_repo("acme/widgets").make(5, pulls=0)
+    cursor = run()[0].cursor
+    repo.add_issue(updated_at=timestamps.shift(cursor, seconds=-50))
+    assert run()[0].enqueued == 1
+
+
 def test_an_empty_repository_saves_the_point_that_it_looked_from(run, github, time):
     github.add_repo("acme/widgets")
     assert {result.cursor for result in run()} == {timestamps.from_epoch(START - 7 * 86400)}

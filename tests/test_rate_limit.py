@@ -93,6 +93,13 @@ def test_one_limit_met_by_several_threads_is_waited_for_once():
     assert limits.seconds_to_wait() == 60
 
 
+def test_a_shorter_limit_does_not_end_a_longer_one():
+    limits = Time().limits()
+    limits.refused({"retry-after": "60"})
+    limits.refused({"retry-after": "5"})
+    assert limits.seconds_to_wait() == 60
+
+
 def test_absurd_headers_do_no_harm():
     limits = Time().limits()
     limits.observe({"x-ratelimit-limit": "x", "x-ratelimit-remaining": "-1", "x-ratelimit-reset": "9" * 40})

@@ -1,6 +1,8 @@
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -12,6 +14,32 @@ import os, sys
 with open(os.environ["CALLS"], "a") as calls:
     calls.write(" ".join(sys.argv[1:]) + "\\n")
 sys.exit(int(os.environ.get(sys.argv[1].upper() + "_CODE", 0)))
+"""
+
+# Writes down each signal that it gets, and ends a while after the first as main.py does.
+SLOW_STUB = """
+import os, signal, sys, time
+got = []
+def note(signum, frame):
+    got.append(signum)
+    with open("signals", "a") as signals:
+        signals.write("%d\\n" % signum)
+signal.signal(signal.SIGINT, note)
+signal.signal(signal.SIGTERM, note)
+with open("started", "w") as started:
+    started.write(str(os.getpid()))
+end = time.monotonic() + 30
+while time.monotonic() < end and not got:
+    time.sleep(0.02)
+time.sleep(0.5)
+sys.exit(128 + got[0] if got else 0)
+"""
+
+# Runs its arguments at a terminal of their own. Not in the tests' process: that has threads, and must not fork.
+TERMINAL = """
+import os, pty, sys
+status = pty.spawn(sys.argv[1:])
+sys.exit(os.WEXITSTATUS(status) if os.WIFEXITED(status) else 99)
 """
 
 
@@ -30,12 +58,31 @@ def copy(tmp_path):
     return home / "run_pipeline.sh"
 
 
+def bare_environment(**more):
+    return {"PATH": "/usr/bin:/bin", "PYTHON": sys.executable, **more}
+
+
 def run(script, *arguments, cwd, **env):
     calls = cwd / "calls"
-    bare = {"PATH": "/usr/bin:/bin", "PYTHON": sys.executable, "CALLS": str(calls), **env}
+    bare = bare_environment(CALLS=str(calls), **env)
     done = subprocess.run([str(script), *arguments], cwd=str(cwd), env=bare, capture_output=True, timeout=60)
     made = calls.read_text().splitlines() if calls.exists() else []
     return done.returncode, made, done.stdout.decode() + done.stderr.decode()
+
+
+def wait_until(true):
+    end = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(0.02)
+
+
+def is_alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def test_without_a_bucket_it_archives_into_a_directory_and_says_so(copy, tmp_path):
@@ -52,6 +99,8 @@ def test_repositories_come_from_the_environment_else_the_example(copy, tmp_path)
     assert run(copy, cwd=tmp_path, PIPELINE_REPOS="a/b  c/d")[1][0] == "ingest --repo a/b --repo c/d"
     (tmp_path / "calls").unlink()
     assert run(copy, cwd=tmp_path)[1][0] == "ingest --repo octocat/Hello-World"
+    (tmp_path / "calls").unlink()
+    assert run(copy, cwd=tmp_path, PIPELINE_REPOS=" ")[1][0] == "ingest --repo octocat/Hello-World"
 
 
 @pytest.mark.parametrize("ingest, worker, worst", [(3, 0, 3), (1, 3, 3), (0, 1, 1), (2, 1, 2)])
@@ -65,6 +114,46 @@ def test_an_interrupted_ingest_ends_it_all(copy, tmp_path):
     assert (code, len(calls)) == (143, 1)
 
 
+def test_ctrl_c_at_a_terminal_reaches_the_running_command_once(copy, tmp_path):
+    (copy.parent / "main.py").write_text(SLOW_STUB)
+    terminal = [sys.executable, "-c", TERMINAL, str(copy), "a/b"]
+    with subprocess.Popen(
+        terminal, cwd=str(tmp_path), env=bare_environment(), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
+    ) as script:
+        wait_until((tmp_path / "started").exists)
+        script.stdin.write(b"\x03")
+        script.stdin.flush()
+        assert script.wait(timeout=20) == 130
+    assert (tmp_path / "signals").read_text().split() == [str(int(signal.SIGINT))]
+
+
+def test_a_sigterm_ends_the_running_command_first(copy, tmp_path):
+    (copy.parent / "main.py").write_text(SLOW_STUB)
+    with subprocess.Popen([str(copy), "a/b"], cwd=str(tmp_path), env=bare_environment()) as script:
+        wait_until(lambda: (tmp_path / "started").exists() and (tmp_path / "started").read_text())
+        script.terminate()
+        assert script.wait(timeout=20) == 143
+    assert (tmp_path / "signals").read_text().split() == [str(int(signal.SIGTERM))]
+    assert not is_alive(int((tmp_path / "started").read_text()))
+
+
+def test_a_sigterm_ends_the_set_up_too_and_leaves_no_lock(copy, tmp_path):
+    slow = tmp_path / "slow-python"
+    slow.write_text(
+        '#!/bin/sh\n[ "$2" = venv ] || exec "%s" "$@"\necho $$ >"%s/set-up"\nexec sleep 30\n'
+        % (sys.executable, tmp_path)
+    )
+    slow.chmod(0o755)
+    (copy.parent / ".venv" / "stamp").write_text("stale")
+    env = bare_environment(PYTHON=str(slow))
+    with subprocess.Popen([str(copy), "a/b"], cwd=str(tmp_path), env=env, stderr=subprocess.DEVNULL) as script:
+        wait_until(lambda: (tmp_path / "set-up").exists() and (tmp_path / "set-up").read_text())
+        script.terminate()
+        assert script.wait(timeout=10) == 143
+    assert not is_alive(int((tmp_path / "set-up").read_text()))
+    assert not (copy.parent / ".venv.lock").exists()
+
+
 def test_it_works_through_a_link_from_any_directory(copy, tmp_path):
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -72,9 +161,17 @@ def test_it_works_through_a_link_from_any_directory(copy, tmp_path):
     link.symlink_to(os.path.relpath(str(copy), str(elsewhere)))
     code, calls, said = run(link, "a/b", cwd=elsewhere)
     assert (code, len(calls)) == (0, 2), said
+    assert "OWNER/NAME" in run(link, "--help", cwd=elsewhere)[2]
 
 
-@pytest.mark.parametrize("argument", ["--frob", "-x", "a b/c", "a/b;ls", "$(ls)/x"])
+def test_an_exported_cdpath_does_not_lead_it_astray(copy, tmp_path):
+    (tmp_path / "trap" / copy.parent.name).mkdir(parents=True)
+    relative = os.path.join(copy.parent.name, copy.name)
+    code, calls, said = run(relative, "a/b", cwd=tmp_path, CDPATH=str(tmp_path / "trap"))
+    assert (code, len(calls)) == (0, 2), said
+
+
+@pytest.mark.parametrize("argument", ["--frob", "-x", "a b/c", "a/b;ls", "$(ls)/x", ""])
 def test_what_is_no_repository_is_refused_before_anything_runs(copy, tmp_path, argument):
     assert run(copy, argument, cwd=tmp_path)[:2] == (2, [])
 
@@ -89,6 +186,31 @@ def test_help_shows_how_to_call_it(copy, tmp_path):
 def test_a_missing_interpreter_is_said_in_one_line(copy, tmp_path):
     code, _, said = run(copy, cwd=tmp_path, PYTHON="no-such-python")
     assert (code, len(said.splitlines())) == (2, 1)
+
+
+def test_a_missing_venv_module_is_said_in_one_line(copy, tmp_path):
+    without = tmp_path / "python-without-venv"
+    without.write_text('#!/bin/sh\ncase $* in *venv*) exit 1 ;; esac\nexec "%s" "$@"\n' % sys.executable)
+    without.chmod(0o755)
+    (copy.parent / ".venv" / "stamp").write_text("stale")
+    code, calls, said = run(copy, cwd=tmp_path, PYTHON=str(without))
+    assert (code, calls, len(said.splitlines())) == (2, [], 1), said
+    assert "venv" in said
+
+
+def test_two_at_once_set_it_up_once(copy, tmp_path):
+    (copy.parent / ".venv" / "stamp").unlink()
+    env = bare_environment(CALLS=str(tmp_path / "calls"))
+    started = [
+        subprocess.Popen(
+            [str(copy), "a/b"], cwd=str(tmp_path), env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+        for _ in range(2)
+    ]
+    said = [process.communicate(timeout=60)[1].decode() for process in started]
+    assert [process.returncode for process in started] == [0, 0], said
+    assert "".join(said).count("setting up") == 1
+    assert len((tmp_path / "calls").read_text().splitlines()) == 4
 
 
 def test_the_lock_of_a_dead_set_up_is_taken_over(copy, tmp_path):
@@ -122,3 +244,4 @@ def test_the_demo_runs_from_set_up_to_the_end(tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stdout.decode()
     assert "500 objects" in done.stdout.decode()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clone", "demo"]
