@@ -36,8 +36,11 @@ class AnotherRun(PipelineError):
     exit_code = EXIT_BUSY
 
 
-class Interrupted(PipelineError):
-    """SIGINT or SIGTERM arrived; the exit code is 128 + the signal's number, as shells have it."""
+class Interrupted(KeyboardInterrupt):
+    """SIGINT or SIGTERM arrived; the exit code is 128 + the signal's number, as shells have it.
+
+    No Exception, so that no library on the way takes it for a failure of its own.
+    """
 
     def __init__(self, signum: int) -> None:
         super().__init__("interrupted: what was claimed is handed back, the next run goes on from here")

@@ -14,7 +14,7 @@ from typing import Callable, Iterator, NamedTuple, Sequence
 import db
 import queue_manager
 from clock import Clock
-from errors import EXIT_CONFIGURATION, EXIT_FAILED, EXIT_OK, EXIT_OUTAGE, ConfigurationError, Interrupted, PipelineError
+from errors import EXIT_CONFIGURATION, EXIT_FAILED, EXIT_OK, EXIT_OUTAGE, ConfigurationError, PipelineError
 from fetcher import Page, StreamScan
 from github_api import GitHub, NotReadable
 from rate_limit import RateLimitReached
@@ -123,8 +123,6 @@ class Ingest:
                 for page in scan.pages():
                     result = self._commit(conn, result, page)._replace(requests=len(requests))
                     self._on_progress(result)
-            except Interrupted:
-                raise  # the person's wish, and no fault of this stream
             except PipelineError as caught:
                 error = caught
         result = result._replace(requests=len(requests), not_modified=requests.count(304))

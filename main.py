@@ -45,7 +45,7 @@ def main(
     logs.set_up(verbose=arguments.pop("verbose"), quiet=arguments["quiet"], environ=environ)
     try:
         return command(environ=environ, clock=clock, **arguments)
-    except PipelineError as error:
+    except (PipelineError, Interrupted) as error:
         return _report(str(error), error.exit_code, environ)
     except sqlite3.Error as error:
         explained = db.explain(error, arguments["db_path"])
@@ -277,4 +277,10 @@ COMMANDS: Mapping[str, Callable[..., int]] = {
 }
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    code = main()
+    if code > 128:
+        # Interrupted: a thread may still wait for an answer. Its commits are whole; nothing is lost by not waiting.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    raise SystemExit(code)

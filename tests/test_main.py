@@ -169,7 +169,7 @@ def test_an_interrupted_ingest_ends_at_once_and_the_next_goes_on(github, run_mai
             assert process.poll() is None
         process.send_signal(number)
         _, err = process.communicate(timeout=20)
-    assert (process.returncode, "Traceback" in err) == (code, False)
+    assert (process.returncode, "Traceback" in err) == (code, False), err
     assert run_main(*arguments, env=env)[0] == 0
     assert rows(tmp_path / "pipeline.db", "SELECT count(*) FROM queue_items") == [(250,)]
 
