@@ -5,18 +5,18 @@ The only owner of HTTP retries. Knows nothing of streams or scans (fetcher.py), 
 
 from __future__ import annotations
 
-import enum
 import logging
 import random
-import re
 import threading
-from typing import Any, Callable, Mapping, NamedTuple
+from typing import Any, Callable, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
 import requests
 
+import github_answers
 from clock import Clock
 from errors import ConfigurationError, Outage, PipelineError
+from github_answers import Kind
 from rate_limit import RateLimits
 
 log = logging.getLogger("pipeline.github")
@@ -42,17 +42,6 @@ class NotReadable(PipelineError):
 
 class HeavyAnswer(Outage):
     """Kept failing in a way that a smaller page often cures: 5xx, a time-out, a body cut short."""
-
-
-class Kind(enum.Enum):
-    """What an answer means for the caller."""
-
-    ANSWER = enum.auto()
-    REDIRECT = enum.auto()
-    LIMITED = enum.auto()
-    UNAVAILABLE = enum.auto()
-    BAD_TOKEN = enum.auto()
-    NOT_READABLE = enum.auto()
 
 
 class Answer(NamedTuple):
@@ -163,7 +152,7 @@ class GitHub:
         for _ in range(MAX_REDIRECTS):
             response, body = self._send(target, etag)
             on_request(response.status_code)
-            kind = classify(response.status_code, response.headers, body)
+            kind = github_answers.classify(response.status_code, response.headers, body)
             if kind is Kind.REDIRECT:
                 target = _absolute(target, response.headers.get("location", ""))
                 self.check_origin(target, source="redirect")
@@ -252,51 +241,16 @@ class GitHub:
         return absolute
 
     def _refusal(self, kind: Kind, url: str, status: int, body: bytes) -> Exception:
-        said = self._scrub(_message(body))
+        said = self._scrub(github_answers.message(body))
         if kind is Kind.UNAVAILABLE:
             return _Fault(f"status {status}", heavy=True)
         if kind is Kind.BAD_TOKEN:
             return ConfigurationError(f"GitHub rejects the token ({status} {said}); check GITHUB_TOKEN or GH_TOKEN")
-        return NotReadable(f"GitHub answers {status} {said} on {_shown(url)}; {_advice(status)}", status=status)
+        advice = github_answers.advice(status)
+        return NotReadable(f"GitHub answers {status} {said} on {_shown(url)}; {advice}", status=status)
 
     def _scrub(self, text: str) -> str:
         return text.replace(self._token, "***") if self._token else text
-
-
-def classify(status: int, headers: Mapping[str, str], body: bytes) -> Kind:
-    """What an answer means; the one place that tells the four meanings of 403 apart.
-
-    https://docs.github.com/rest/using-the-rest-api/troubleshooting-the-rest-api
-    """
-    if status in (200, 304):
-        return Kind.ANSWER
-    if status in (301, 302, 303, 307, 308):
-        return Kind.REDIRECT
-    if status == 401:
-        return Kind.BAD_TOKEN
-    if status == 429 or (status == 403 and _is_limit(headers, body)):
-        return Kind.LIMITED
-    if status >= 500 or status == 408:
-        return Kind.UNAVAILABLE
-    return Kind.NOT_READABLE
-
-
-def _is_limit(headers: Mapping[str, str], body: bytes) -> bool:
-    if "retry-after" in headers:
-        return True
-    if headers.get("x-ratelimit-remaining") == "0" and headers.get("x-ratelimit-limit", "0") != "0":
-        return True
-    return "rate limit" in _message(body).lower() or "abuse detection" in _message(body).lower()
-
-
-def _advice(status: int) -> str:
-    return {
-        404: "check the name, and that the token may read it (GitHub shows a private repository as missing)",
-        410: "issues are disabled there, or gone",
-        451: "it was taken down for legal reasons",
-        403: "the token lacks the permission, or access is blocked",
-        422: "GitHub does not accept this request",
-    }.get(status, "GitHub does not accept this request")
 
 
 def _parsed(body: bytes, parse: Callable[[str], Any]) -> Any:
@@ -304,12 +258,6 @@ def _parsed(body: bytes, parse: Callable[[str], Any]) -> Any:
         return parse(body.decode("utf-8"))
     except ValueError as error:
         raise _Fault(f"status 200 with a body that can't be read ({str(error)[:80]})", heavy=True) from error
-
-
-def _message(body: bytes) -> str:
-    """GitHub's own `message`, printable and short; nothing for a page of HTML."""
-    match = re.search(rb'"message"\s*:\s*"([^"\\]{1,200})', body[:4000])
-    return "".join(c for c in match[1].decode("utf-8", "replace") if c.isprintable()) if match else ""
 
 
 def _connection_reason(error: Exception) -> str:

@@ -165,9 +165,12 @@ class Ingest:
         return result
 
 
-def exit_code(results: Sequence[StreamResult]) -> int:
-    """Configuration before outage before a repository's own failure: what a person has to do first."""
-    codes = {result.exit_code for result in results}
+def exit_code(results: Sequence[StreamResult], failures: Sequence[PipelineError] = ()) -> int:
+    """Configuration before outage before a repository's own failure: what a person has to do first.
+
+    `failures`: what went wrong before there were streams.
+    """
+    codes = {result.exit_code for result in results} | {failure.exit_code for failure in failures}
     for code in (EXIT_CONFIGURATION, EXIT_OUTAGE, EXIT_FAILED):
         if code in codes:
             return code

@@ -1,6 +1,6 @@
 """The command line's shape: commands, options, their defaults and checks. Runs nothing.
 
-`command` in what is parsed names the function of main.py; every other name is one of its keyword arguments.
+`command` in what is parsed names a module of commands/; every other name is a keyword argument of its `run`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any, Callable, Mapping
 import settings
 
 VERSION = "0.1.0"
+USER_AGENT = f"github-issues-pipeline/{VERSION}"
 DEFAULT_DAYS = 7
 # A quarter of an hour: a cron job then ends well before the next hour's run, which goes on where it stopped.
 DEFAULT_MAX_WAIT_SECONDS = 900

@@ -42,6 +42,7 @@ class Progress:
             self._bar.close()
 
 
-def wants_bar(*, quiet: bool, no_progress: bool) -> bool:
-    """Only for a person who looks: on a terminal, unless told not to."""
-    return sys.stderr.isatty() and not (quiet or no_progress)
+def start(*, unit: str, total: int | None, quiet: bool, no_progress: bool, monotonic: Callable[[], float]) -> Progress:
+    """A bar only for a person who looks: on a terminal, unless told not to."""
+    show_bar = sys.stderr.isatty() and not (quiet or no_progress)
+    return Progress(unit=unit, total=total, show_bar=show_bar, monotonic=monotonic)

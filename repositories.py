@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any, Iterable
 
 import settings
-from errors import ConfigurationError
+from errors import ConfigurationError, PipelineError
 from github_api import GitHub, NotReadable
 from pages import PageError
+from rate_limit import RateLimitReached
 
 log = logging.getLogger("pipeline.repositories")
 
@@ -54,17 +55,22 @@ def of_organisation(api: GitHub, org: str, *, include_archived: bool, include_fo
 
 def of_organisations(
     api: GitHub, orgs: Iterable[str], *, include_archived: bool, include_forks: bool
-) -> tuple[list[str], list[str]]:
-    """The full names in all of them, and the organisations that could not be read: one does not end the others."""
+) -> tuple[list[str], list[PipelineError]]:
+    """The full names in all of them, and why others could not be read: one does not end the others.
+
+    Raises ConfigurationError and RateLimitReached, which would meet the next one too.
+    """
     names: list[str] = []
-    unreadable: list[str] = []
+    failures: list[PipelineError] = []
     for org in orgs:
         try:
             names += of_organisation(api, org, include_archived=include_archived, include_forks=include_forks)
-        except NotReadable as error:
+        except (ConfigurationError, RateLimitReached):
+            raise
+        except PipelineError as error:
             log.warning("organisation %s: %s", org, error)
-            unreadable.append(org)
-    return names, unreadable
+            failures.append(error)
+    return names, failures
 
 
 def unique(names: Iterable[str]) -> list[str]:

@@ -120,7 +120,7 @@ set_up() {
         rm -rf "$venv"
         run_child "$python" -m venv "$venv" >&2 || die "$python can't make the virtual environment $venv; see above"
         run_child "$venv/bin/python" -m pip install -q --disable-pip-version-check -r "$here/requirements.txt" >&2 ||
-            die "the packages of requirements.txt could not be installed; see above"
+            { say "the packages of requirements.txt could not be installed; see above, and run again later"; exit 3; }
         printf '%s\n' "$wanted" >"$venv/stamp"
     fi
     rm -rf "$lock"

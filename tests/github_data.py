@@ -41,6 +41,9 @@ class Stream:
         self.order = []  # sorted (updated_at, id)
         self.items = {}  # id -> (updated_at, number, state, render)
 
+    def remove(self, item_id):
+        self.order.remove((self.items.pop(item_id)[0], item_id))
+
     def put(self, item_id, number, updated_at, state, render):
         if item_id in self.items:
             self.order.pop(bisect.bisect_left(self.order, (self.items[item_id][0], item_id)))

@@ -31,6 +31,6 @@ fi
 if [ -x "$venv/bin/ruff" ]; then
     "$venv/bin/ruff" check .
     "$venv/bin/ruff" format --check .
-    "$venv/bin/mypy" -- *.py
+    "$venv/bin/mypy" -- *.py commands/*.py
 fi
 exec "$venv/bin/python" -m pytest

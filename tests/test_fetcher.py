@@ -139,6 +139,14 @@ def test_reaching_back_happens_once_and_never_moves_the_cursor_back(run, github,
     assert len(queued(tmp_path)) == 300
 
 
+def test_the_cursor_stays_when_the_newest_item_goes_away(run, github):
+    stream = github.add_repo("acme/widgets").make(5, pulls=0).streams["issues"]
+    cursor = run(only="issues")[0].cursor
+    stream.remove(stream.order[-1][1])
+    (again,) = run(only="issues")
+    assert (again.cursor, again.requests, again.error) == (cursor, 1, None)
+
+
 def test_an_item_that_github_showed_late_is_still_found(run, github, time, tmp_path):
     repo = github.add_repo("acme/widgets").make(5, pulls=0)
     cursor = run()[0].cursor

@@ -13,9 +13,8 @@ from rate_limit import RateLimits
 @pytest.fixture
 def api(github):
     limits = RateLimits(now=SYSTEM_CLOCK.now, monotonic=SYSTEM_CLOCK.monotonic, max_wait_seconds=0)
-    return GitHub(
-        base_url=github.url, token="t", user_agent="test", limits=limits, clock=SYSTEM_CLOCK, rng=random.Random(1)
-    )
+    clock = SYSTEM_CLOCK._replace(sleep=lambda seconds: None)
+    return GitHub(base_url=github.url, token="t", user_agent="test", limits=limits, clock=clock, rng=random.Random(1))
 
 
 def test_a_file_has_a_name_a_line_and_comments(tmp_path):
@@ -59,10 +58,19 @@ def test_a_user_can_stand_for_an_organisation(github, api):
     assert repositories.of_organisation(api, "ada", include_archived=True, include_forks=True) == ["ada/plain"]
 
 
-def test_an_organisation_that_cannot_be_read_does_not_end_the_others(github, api):
+@pytest.mark.parametrize("fault, code", [(404, 1), (502, 3)])
+def test_an_organisation_that_cannot_be_read_does_not_end_the_others(github, api, fault, code):
     github.add_repo("acme/plain")
+    github.fail_next(fault, match="/broken/", times=99)
     choice = {"include_archived": True, "include_forks": True}
-    assert repositories.of_organisations(api, ["gone", "acme"], **choice) == (["acme/plain"], ["gone"])
+    names, failures = repositories.of_organisations(api, ["broken", "acme"], **choice)
+    assert (names, [failure.exit_code for failure in failures]) == (["acme/plain"], [code])
+
+
+def test_an_organisations_failure_is_in_the_exit_code(github, run_main):
+    github.add_repo("acme/plain")
+    code, out, err = run_main("ingest", "--org", "gone", "--org", "acme", env={"GITHUB_API_URL": github.url})
+    assert (code, "acme/plain" in out) == (1, True), err
 
 
 def test_names_that_differ_in_case_are_one_repository():

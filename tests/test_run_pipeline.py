@@ -213,6 +213,14 @@ def test_two_at_once_set_it_up_once(copy, tmp_path):
     assert len((tmp_path / "calls").read_text().splitlines()) == 4
 
 
+def test_packages_that_cannot_be_fetched_are_a_reason_to_run_again_later(copy, tmp_path):
+    (copy.parent / ".venv" / "stamp").unlink()
+    (copy.parent / "requirements.txt").write_text("./not-there")
+    code, calls, said = run(copy, "a/b", cwd=tmp_path)
+    assert (code, calls) == (3, []), said
+    assert "run again later" in said
+
+
 def test_the_lock_of_a_dead_set_up_is_taken_over(copy, tmp_path):
     ended = subprocess.Popen(["true"])
     ended.wait()
@@ -230,6 +238,7 @@ def test_the_demo_runs_from_set_up_to_the_end(tmp_path):
     copy = tmp_path / "clone"
     for source in [
         *ROOT.glob("*.py"),
+        *ROOT.glob("commands/*.py"),
         ROOT / "run_pipeline.sh",
         ROOT / "requirements.txt",
         *(ROOT / "tests").glob("*.py"),

@@ -1,0 +1,117 @@
+"""`ingest`: GitHub -> queue."""
+
+from __future__ import annotations
+
+import logging
+import random
+from typing import Callable, Mapping, Sequence
+
+import db
+import ingest
+import options
+import progress
+import reports
+import repositories
+import settings
+import timestamps
+from clock import Clock
+from errors import EXIT_CONFIGURATION, ConfigurationError
+from fetcher import ALL_HISTORY
+from github_api import GitHub
+from rate_limit import RateLimits
+from signals import SignalsRaise
+
+log = logging.getLogger("pipeline.ingest")
+
+
+def run(
+    *,
+    environ: Mapping[str, str],
+    clock: Clock,
+    db_path: str,
+    quiet: bool,
+    as_json: bool,
+    no_progress: bool,
+    repos: Sequence[str],
+    repos_file: str | None,
+    orgs: Sequence[str],
+    skip_archived: bool,
+    include_forks: bool,
+    days: int | None,
+    since: str | None,
+    all_history: bool,
+    only: str | None,
+    jobs: int,
+    max_wait_seconds: int,
+    reserve_points: int,
+) -> int:
+    started = clock.monotonic()
+    since = ALL_HISTORY if all_history else _look_back(since, days, clock)
+    api = _github(environ, clock, max_wait_seconds=max_wait_seconds, reserve_points=reserve_points)
+    names = [*repos, *(repositories.from_file(repos_file) if repos_file else [])]
+    if not names and not orgs:
+        raise ConfigurationError("no repository: give --repo OWNER/NAME, --repos-file FILE or --org ORG")
+    db.connect(db_path).close()  # a database that can't be used is found before GitHub is asked for anything
+    bar = progress.start(unit=" items", total=None, quiet=quiet, no_progress=no_progress, monotonic=clock.monotonic)
+    scans = ingest.Ingest(
+        api=api,
+        db_path=db_path,
+        clock=clock,
+        since=since,
+        default_since=timestamps.from_epoch(clock.now() - options.DEFAULT_DAYS * settings.DAY_SECONDS),
+        on_progress=_shown_on(bar, api),
+    )
+    with SignalsRaise():
+        listed, failures = repositories.of_organisations(
+            api, orgs, include_archived=not skip_archived, include_forks=include_forks
+        )
+        streams = [only] if only else ["issues", "pulls"]
+        targets = [(repo, stream) for repo in repositories.unique([*names, *listed]) for stream in streams]
+        results = scans.run(targets, jobs=jobs)
+    bar.close()
+    summary = reports.ingest_summary(results, api.limits.remaining, clock.monotonic() - started)
+    reports.show(summary, reports.ingest_lines(summary), as_json=as_json, quiet=quiet)
+    code = ingest.exit_code(results, failures)
+    if code == EXIT_CONFIGURATION:
+        raise ConfigurationError(next(r.error or "" for r in results if r.exit_code == code))
+    return code
+
+
+def _look_back(since: str | None, days: int | None, clock: Clock) -> str | None:
+    """--days as a date. Raises ConfigurationError for a date that has not been yet."""
+    if days is not None:
+        return timestamps.from_epoch(clock.now() - days * settings.DAY_SECONDS)
+    if since is not None and since > clock.utc():
+        raise ConfigurationError(f"--since {since} lies in the future; give a date that has been")
+    return since
+
+
+def _shown_on(bar: progress.Progress, api: GitHub) -> Callable[[ingest.StreamResult], None]:
+    totals: dict[tuple[str, str], int] = {}
+
+    def show(result: ingest.StreamResult) -> None:
+        totals[result.repo, result.stream] = result.fetched
+        left = "unknown" if api.limits.remaining is None else api.limits.remaining
+        bar.update(sum(totals.values()), f"{result.repo} {result.stream}, {left} API points left")
+
+    return show
+
+
+def _github(environ: Mapping[str, str], clock: Clock, *, max_wait_seconds: int, reserve_points: int) -> GitHub:
+    token = settings.token(environ)
+    return GitHub(
+        base_url=settings.api_url(environ, with_token=token is not None),
+        token=token,
+        user_agent=options.USER_AGENT,
+        limits=RateLimits(
+            now=clock.now,
+            monotonic=clock.monotonic,
+            max_wait_seconds=max_wait_seconds,
+            reserve_points=reserve_points,
+        ),
+        clock=clock,
+        rng=random.Random(),
+        on_wait=lambda seconds, reason: log.info(
+            "waiting %.0f s, until %s: %s", seconds, timestamps.from_epoch(clock.now() + seconds), reason
+        ),
+    )

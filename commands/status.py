@@ -1,0 +1,36 @@
+"""`status`: what is queued, done and failed, and how fresh it is."""
+
+from __future__ import annotations
+
+import os
+from typing import Mapping
+
+import db
+import queue_manager
+import reports
+import settings
+import timestamps
+from clock import Clock
+from errors import EXIT_OK
+
+FAILED_ITEMS_SHOWN = 20
+
+
+def run(
+    *, environ: Mapping[str, str], clock: Clock, db_path: str, quiet: bool, as_json: bool, no_progress: bool
+) -> int:
+    conn = db.connect(db_path)
+    oldest = queue_manager.oldest_pending(conn)
+    summary = {
+        "command": "status",
+        "queue": queue_manager.counts(conn)._asdict(),
+        "oldest_pending_seconds": max(0, int(clock.now() - timestamps.to_epoch(oldest))) if oldest else None,
+        "issues": queue_manager.issues_count(conn),
+        "repos": queue_manager.streams(conn),
+        "failed_items": queue_manager.failed_items(conn, limit=FAILED_ITEMS_SHOWN),
+        "db_bytes": sum(os.path.getsize(p) for p in (db_path, db_path + "-wal") if os.path.exists(p)),
+    }
+    conn.close()
+    lines = [settings.one_line(line, environ) for line in reports.status_lines(summary)]
+    reports.show(summary, lines, as_json=as_json)
+    return EXIT_OK
