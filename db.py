@@ -95,6 +95,36 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         # Names under which a repository was asked for and found under another one (renamed, moved).
         "CREATE TABLE repo_aliases (alias TEXT NOT NULL PRIMARY KEY, repo TEXT NOT NULL)",
     ),
+    (
+        # How often a group that held the row came to grief as a whole: its process died, or its batch was refused.
+        "ALTER TABLE queue_items ADD COLUMN group_failures INTEGER NOT NULL DEFAULT 0",
+        # The object that a begun batch goes into; its rows have it in common until the object is there (s3_key).
+        "ALTER TABLE queue_items ADD COLUMN batch_key TEXT",
+        """
+        CREATE INDEX queue_items_begun ON queue_items (batch_key, id)
+        WHERE status = 'pending' AND batch_key IS NOT NULL
+        """,
+        """
+        CREATE INDEX queue_items_archived ON queue_items (id, available_at)
+        WHERE status = 'pending' AND s3_key IS NOT NULL
+        """,
+        """
+        CREATE INDEX queue_items_by_day ON queue_items (item_type, substr(updated_at, 1, 10), id)
+        WHERE status = 'pending'
+        """,
+        """
+        CREATE TABLE runs (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            command TEXT NOT NULL,
+            owner TEXT NOT NULL,
+            started_at TEXT NOT NULL,
+            ended_at TEXT,
+            exit_code INTEGER,
+            note TEXT
+        )
+        """,
+        "CREATE INDEX runs_by_command ON runs (command, id)",
+    ),
 )
 
 _ISSUES_COLUMNS = (

@@ -21,11 +21,15 @@ class _OneLine(logging.Formatter):
         return settings.one_line(super().format(record).replace("\n", " | "), self._environ)
 
 
-def set_up(*, verbose: bool, quiet: bool, environ: Mapping[str, str]) -> None:
-    """Show the project's own log. Libraries stay silent even with `verbose`: they log headers, and so secrets."""
+def level(*, verbose: bool, quiet: bool) -> int:
+    return logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO
+
+
+def set_up(*, level: int, environ: Mapping[str, str]) -> None:
+    """Show the project's own log. Libraries stay silent even at DEBUG: they log headers, and so secrets."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_OneLine(environ))
     logger = logging.getLogger("pipeline")
     logger.handlers = [handler]
     logger.propagate = False
-    logger.setLevel(logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO)
+    logger.setLevel(level)

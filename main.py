@@ -30,7 +30,7 @@ def main(
     environ = os.environ if environ is None else environ
     arguments = vars(options.build_parser(environ).parse_args(argv))
     command = arguments.pop("command")
-    logs.set_up(verbose=arguments.pop("verbose"), quiet=arguments["quiet"], environ=environ)
+    logs.set_up(level=logs.level(verbose=arguments.pop("verbose"), quiet=arguments["quiet"]), environ=environ)
     try:
         # Imported only now: --help, status and retry start without boto3 and requests.
         return int(importlib.import_module(f"commands.{command}").run(environ=environ, clock=clock, **arguments))

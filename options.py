@@ -123,11 +123,24 @@ def _add_worker(commands: Any, common: argparse.ArgumentParser, environ: Mapping
         help=f"what archive keys begin with (default {settings.DEFAULT_PREFIX})",
     )
     parser.add_argument(
+        "--layout",
+        choices=("object", "batch"),
+        default="object",
+        help="an object for each item, or for many of a day (gzip JSON Lines) (default object)",
+    )
+    parser.add_argument(
         "--threads",
         type=_checked(settings.count),
         metavar="N",
         default=DEFAULT_THREADS,
         help=f"uploads at a time (default {DEFAULT_THREADS})",
+    )
+    parser.add_argument(
+        "--processes",
+        type=_checked(settings.count),
+        metavar="N",
+        default=1,
+        help="worker processes side by side, each with its own threads (default 1)",
     )
     parser.add_argument(
         "--max-attempts",
@@ -137,6 +150,33 @@ def _add_worker(commands: Any, common: argparse.ArgumentParser, environ: Mapping
         help=f"attempts before an item is `failed` (default {DEFAULT_MAX_ATTEMPTS})",
     )
     parser.add_argument("--limit", type=_checked(settings.amount), metavar="N", help="stop after N items")
+    parser.add_argument(
+        "--follow", action="store_true", help="go on when the queue is empty, and wait for outages to pass"
+    )
+    _add_object_options(parser)
+
+
+def _add_object_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("options for S3", "left out, the bucket's own defaults hold")
+    group.add_argument("--storage-class", metavar="CLASS", help="such as STANDARD_IA or INTELLIGENT_TIERING")
+    group.add_argument(
+        "--sse",
+        dest="encryption",
+        choices=("AES256", "aws:kms", "aws:kms:dsse"),
+        help="server-side encryption: with S3's own key, or with one of KMS",
+    )
+    group.add_argument(
+        "--sse-kms-key-id", dest="kms_key_id", metavar="KEY", help="with --sse aws:kms: id or ARN of the key"
+    )
+    group.add_argument(
+        "--tag",
+        dest="tags",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        type=_checked(settings.tag),
+        help="a tag on each object; may be given up to ten times",
+    )
 
 
 def _add_retry(commands: Any, common: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""Which claim tokens belong to a process that lives: each process holds a lock on a file of its token's name.
+"""Which tokens belong to a process that lives: each process holds a lock on a file of its token's name.
 
 The kernel drops the lock when the process ends, however it ends, and a process id used again means nothing here.
 """
@@ -14,14 +14,17 @@ from typing import Iterator
 
 
 @contextlib.contextmanager
-def claim_token(db_path: str) -> Iterator[str]:
-    """A fresh token for this process; seen as alive by `is_alive` until the block ends or the process does."""
+def fresh_token(db_path: str) -> Iterator[str]:
+    """A token of this process; seen as alive by `is_alive` until the block ends or the process does."""
     token = uuid.uuid4().hex
     path = _path(db_path, token)
     path.parent.mkdir(exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    # The first lock is of a name that nobody looks at yet: `tidy` must not find the file unlocked.
+    unborn = path.with_name("." + token)
+    descriptor = os.open(unborn, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
+        os.rename(unborn, path)
         yield token
     finally:
         with contextlib.suppress(FileNotFoundError):
@@ -46,6 +49,14 @@ def is_alive(db_path: str, token: str) -> bool:
         return False
     finally:
         os.close(descriptor)
+
+
+def tidy(db_path: str) -> None:
+    """Remove the files of processes that died and had no row in hand, which nobody asks about."""
+    folder = Path(f"{db_path}.owners")
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.name.isalnum():
+            is_alive(db_path, path.name)
 
 
 def _path(db_path: str, token: str) -> Path:

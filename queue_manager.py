@@ -8,15 +8,20 @@ past its lease changes nothing that another one has claimed since.
 
 from __future__ import annotations
 
+import itertools
 import json
 import sqlite3
-from typing import Any, Iterable, NamedTuple, Sequence
+from typing import Any, Callable, Iterable, Iterator, NamedTuple, Sequence
 
 import timestamps
 
 # Backoff of an item that failed through its own fault: 30 s, doubled each time, an hour at most, plus up to half.
 FIRST_BACKOFF_SECONDS = 30
 LONGEST_BACKOFF_SECONDS = 3600
+# Runs that are remembered, for `status`.
+RUNS_KEPT = 1000
+# Rows that were in a group that came to grief once; after the second time each goes alone.
+SUSPECTS_AT_A_TIME = 8
 
 
 class Item(NamedTuple):
@@ -34,11 +39,39 @@ class ClaimedItem(NamedTuple):
     id: int
     repo: str
     item_type: str
+    item_id: int
     number: int
     updated_at: str
     payload: str
     payload_sha256: str
     attempts: int
+    s3_key: str | None
+    group_failures: int
+
+
+class Claim(NamedTuple):
+    """Rows that are ours now. `batch_key`: the object that all of them go into; None where each goes its own way."""
+
+    items: list[ClaimedItem]
+    batch_key: str | None = None
+
+    @property
+    def is_suspect(self) -> bool:
+        """A group with one of these came to grief before: nothing else may be in hand while they are."""
+        return any(item.group_failures for item in self.items)
+
+
+class Lease(NamedTuple):
+    """Who claims, at what time, for how long. `suspects`: also rows that must have no others beside them?"""
+
+    token: str
+    now: str
+    seconds: float
+    suspects: bool = True
+
+    @property
+    def until(self) -> str:
+        return timestamps.shift(self.now, seconds=self.seconds)
 
 
 class StreamState(NamedTuple):
@@ -140,26 +173,130 @@ def rename_repo(conn: sqlite3.Connection, *, old: str, new: str) -> None:
     )
 
 
-def claim(conn: sqlite3.Connection, *, token: str, limit: int, now: str, lease_seconds: float) -> list[ClaimedItem]:
-    """Up to `limit` available rows, oldest first, now `processing` and owned by `token` until the lease ends."""
-    release_expired(conn, now=now)
-    # A clock that once stood far ahead must not put rows off for as long: no backoff lasts beyond `latest`.
-    latest = timestamps.shift(now, seconds=2 * LONGEST_BACKOFF_SECONDS)
+_CLAIMED_COLUMNS = ", ".join(ClaimedItem._fields)
+# A clock that once stood far ahead must not put rows off for as long: no backoff lasts beyond `latest`.
+_AVAILABLE = """
+    status = 'pending' AND (available_at <= :now OR available_at > :latest) AND (group_failures = 0 OR :suspects)
+"""
+
+
+def claim_begun(conn: sqlite3.Connection, lease: Lease) -> Claim:
+    """The whole of a batch that an earlier run began and did not finish, if there is one."""
+    found = conn.execute(
+        f"SELECT batch_key FROM queue_items WHERE {_AVAILABLE} AND batch_key IS NOT NULL ORDER BY batch_key LIMIT 1",
+        _present(lease),
+    ).fetchone()
+    if found is None:
+        return Claim([])
     rows = conn.execute(
-        """
-        SELECT id, repo, item_type, number, updated_at, payload, payload_sha256, attempts FROM queue_items
-        WHERE status = 'pending' AND (available_at <= ? OR available_at > ?) ORDER BY id LIMIT ?
+        f"SELECT {_CLAIMED_COLUMNS} FROM queue_items WHERE status = 'pending' AND batch_key = ? ORDER BY id",
+        (found["batch_key"],),
+    )
+    items = [ClaimedItem(*row) for row in rows]
+    _take(conn, items, lease, batch_key=found["batch_key"])
+    return Claim(items, found["batch_key"])
+
+
+def claim_archived(conn: sqlite3.Connection, lease: Lease, *, limit: int) -> Claim:
+    """Rows whose object is there already, and which lack only their row in `issues`: `retry` made them pending."""
+    return _claim_first(conn, lease, "s3_key IS NOT NULL", limit)
+
+
+def claim(conn: sqlite3.Connection, lease: Lease, *, limit: int) -> Claim:
+    """Up to `limit` available rows that are not archived yet, oldest first."""
+    return _claim_first(conn, lease, "s3_key IS NULL AND batch_key IS NULL", limit)
+
+
+def claim_batch(
+    conn: sqlite3.Connection,
+    lease: Lease,
+    *,
+    limit: int,
+    max_bytes: int,
+    fetched_before: str | None,
+    key_of: Callable[[Sequence[ClaimedItem]], str],
+) -> Claim:
+    """Begin a batch: rows of one item type and one day, those of the oldest row, with their common key.
+
+    At most `limit` rows and, from the second on, `max_bytes` of payload. A batch that is not full is begun only when
+    its oldest row was fetched at or before `fetched_before` (None: at once). The caller must commit durably before
+    it uploads: a repeat then writes the same key with the same rows.
+    """
+    first = conn.execute(
+        f"""
+        SELECT item_type, substr(updated_at, 1, 10) AS day, fetched_at FROM queue_items
+        WHERE {_AVAILABLE} AND s3_key IS NULL AND batch_key IS NULL ORDER BY id LIMIT 1
         """,
-        (now, latest, limit),
-    ).fetchall()
+        _present(lease),
+    ).fetchone()
+    if first is None:
+        return Claim([])
+    rows = conn.execute(
+        f"""
+        SELECT {_CLAIMED_COLUMNS} FROM queue_items
+        WHERE {_AVAILABLE} AND s3_key IS NULL AND batch_key IS NULL
+            AND item_type = :item_type AND substr(updated_at, 1, 10) = :day
+        ORDER BY id LIMIT :limit
+        """,
+        {**_present(lease), "item_type": first["item_type"], "day": first["day"], "limit": limit},
+    )
+    items, is_full = _fill(map(ClaimedItem._make, rows), limit=limit, max_bytes=max_bytes)
+    rows.close()  # what was read is enough; no statement may stay open over the commit
+    if not is_full and fetched_before is not None and first["fetched_at"] > fetched_before:
+        return Claim([])
+    items = _alike(items)
+    key = key_of(items)
+    _take(conn, items, lease, batch_key=key)
+    return Claim(items, key)
+
+
+def _claim_first(conn: sqlite3.Connection, lease: Lease, which: str, limit: int) -> Claim:
+    rows = conn.execute(
+        f"SELECT {_CLAIMED_COLUMNS} FROM queue_items WHERE {_AVAILABLE} AND {which} ORDER BY id LIMIT :limit",
+        {**_present(lease), "limit": limit},
+    )
+    items = _alike([ClaimedItem(*row) for row in rows])
+    _take(conn, items, lease, batch_key=None)
+    return Claim(items)
+
+
+def _present(lease: Lease) -> dict[str, Any]:
+    latest = timestamps.shift(lease.now, seconds=2 * LONGEST_BACKOFF_SECONDS)
+    return {"now": lease.now, "latest": latest, "suspects": int(lease.suspects)}
+
+
+def _fill(rows: Iterator[ClaimedItem], *, limit: int, max_bytes: int) -> tuple[list[ClaimedItem], bool]:
+    """Rows until they are enough, and whether they are."""
+    items: list[ClaimedItem] = []
+    size = 0
+    for item in rows:
+        size += len(item.payload.encode("utf-8"))
+        if items and size > max_bytes:
+            return items, True
+        items.append(item)
+    return items, len(items) == limit
+
+
+def _alike(items: list[ClaimedItem]) -> list[ClaimedItem]:
+    """The first of the items, as many as may go together: suspects only with suspects, and in ever smaller groups.
+
+    An item that kills its process is found this way: in the end it is alone when that happens (see `bury`).
+    """
+    failures = items[0].group_failures if items else 0
+    alike = list(itertools.takewhile(lambda item: item.group_failures == failures, items))
+    if failures:
+        return alike[: SUSPECTS_AT_A_TIME if failures == 1 else 1]
+    return alike
+
+
+def _take(conn: sqlite3.Connection, items: Sequence[ClaimedItem], lease: Lease, *, batch_key: str | None) -> None:
     conn.executemany(
         """
-        UPDATE queue_items SET status = 'processing', claim_token = ?, lease_until = ?
+        UPDATE queue_items SET status = 'processing', claim_token = ?, lease_until = ?, batch_key = ?
         WHERE id = ? AND status = 'pending'
         """,
-        [(token, timestamps.shift(now, seconds=lease_seconds), row["id"]) for row in rows],
+        [(lease.token, lease.until, batch_key, item.id) for item in items],
     )
-    return [ClaimedItem(*row) for row in rows]
 
 
 def release_expired(conn: sqlite3.Connection, *, now: str) -> int:
@@ -173,16 +310,39 @@ def release_expired(conn: sqlite3.Connection, *, now: str) -> int:
     ).rowcount
 
 
+def bury(conn: sqlite3.Connection, *, token: str, now: str, max_attempts: int, jitter: float) -> int:
+    """Hand back the rows of a process that died; returns how many.
+
+    Where it held one row only, that row may be what killed it: an attempt is counted, and the last makes it `failed`.
+    Where it held several, none is blamed, but they go on in smaller groups.
+    """
+    held = conn.execute(
+        "SELECT id, attempts FROM queue_items WHERE status = 'processing' AND claim_token = ? LIMIT 2", (token,)
+    ).fetchall()
+    conn.execute(
+        "UPDATE queue_items SET group_failures = group_failures + 1 WHERE status = 'processing' AND claim_token = ?",
+        (token,),
+    )
+    if len(held) != 1:
+        return release(conn, token=token)
+    row_id, attempts = held[0]["id"], held[0]["attempts"] + 1
+    error = f"the worker died while it had only this item in hand ({attempts} times); see the system's log of that time"
+    if attempts >= max_attempts:
+        return int(fail(conn, item_id=row_id, token=token, s3_key=None, error=error, now=now))
+    available_at = timestamps.shift(now, seconds=backoff_seconds(attempts=attempts, jitter=jitter))
+    return int(put_off(conn, item_id=row_id, token=token, error=error, available_at=available_at))
+
+
 def claim_tokens(conn: sqlite3.Connection) -> list[str]:
     """The tokens that own a row at present."""
     rows = conn.execute("SELECT DISTINCT claim_token FROM queue_items WHERE status = 'processing'")
     return [row["claim_token"] for row in rows]
 
 
-def extend_leases(conn: sqlite3.Connection, *, token: str, now: str, lease_seconds: float) -> int:
+def extend_leases(conn: sqlite3.Connection, lease: Lease) -> int:
     return conn.execute(
         "UPDATE queue_items SET lease_until = ? WHERE status = 'processing' AND claim_token = ?",
-        (timestamps.shift(now, seconds=lease_seconds), token),
+        (lease.until, lease.token),
     ).rowcount
 
 
@@ -190,7 +350,7 @@ def complete(conn: sqlite3.Connection, *, item_id: int, token: str, s3_key: str,
     """`processing` -> `done`; False when the row is no longer ours."""
     changed = conn.execute(
         """
-        UPDATE queue_items SET status = 'done', s3_key = ?, last_error = NULL, finished_at = ?,
+        UPDATE queue_items SET status = 'done', s3_key = ?, batch_key = NULL, last_error = NULL, finished_at = ?,
             claim_token = NULL, lease_until = NULL
         WHERE id = ? AND claim_token = ? AND status = 'processing'
         """,
@@ -200,14 +360,18 @@ def complete(conn: sqlite3.Connection, *, item_id: int, token: str, s3_key: str,
 
 
 def fail(conn: sqlite3.Connection, *, item_id: int, token: str, s3_key: str | None, error: str, now: str) -> bool:
-    """`processing` -> `failed`, the dead letter that only `retry` brings back; False when no longer ours."""
+    """`processing` -> `failed`, the dead letter that only `retry` brings back; False when no longer ours.
+
+    `s3_key` None: it is not known to be archived.
+    """
     changed = conn.execute(
         """
-        UPDATE queue_items SET status = 'failed', attempts = attempts + 1, s3_key = ?, last_error = ?,
-            finished_at = ?, claim_token = NULL, lease_until = NULL
-        WHERE id = ? AND claim_token = ? AND status = 'processing'
+        UPDATE queue_items SET status = 'failed', attempts = attempts + 1, last_error = :error, finished_at = :now,
+            s3_key = coalesce(:s3_key, s3_key), batch_key = CASE WHEN :s3_key IS NULL THEN batch_key END,
+            claim_token = NULL, lease_until = NULL
+        WHERE id = :id AND claim_token = :token AND status = 'processing'
         """,
-        (s3_key, error, now, item_id, token),
+        {"s3_key": s3_key, "error": error, "now": now, "id": item_id, "token": token},
     ).rowcount
     return changed == 1
 
@@ -221,6 +385,31 @@ def put_off(conn: sqlite3.Connection, *, item_id: int, token: str, error: str, a
         WHERE id = ? AND claim_token = ? AND status = 'processing'
         """,
         (error, available_at, item_id, token),
+    ).rowcount
+    return changed == 1
+
+
+def note_archived(conn: sqlite3.Connection, *, item_id: int, token: str, s3_key: str) -> bool:
+    """`processing` -> `pending`, its object being there: what is left is its row in `issues`."""
+    changed = conn.execute(
+        """
+        UPDATE queue_items SET status = 'pending', s3_key = ?, batch_key = NULL, claim_token = NULL, lease_until = NULL
+        WHERE id = ? AND claim_token = ? AND status = 'processing'
+        """,
+        (s3_key, item_id, token),
+    ).rowcount
+    return changed == 1
+
+
+def part(conn: sqlite3.Connection, *, item_id: int, token: str) -> bool:
+    """`processing` -> `pending` for a row of a batch that was refused as a whole: it goes on in a smaller group."""
+    changed = conn.execute(
+        """
+        UPDATE queue_items SET status = 'pending', batch_key = NULL, group_failures = group_failures + 1,
+            claim_token = NULL, lease_until = NULL
+        WHERE id = ? AND claim_token = ? AND status = 'processing'
+        """,
+        (item_id, token),
     ).rowcount
     return changed == 1
 
@@ -294,3 +483,31 @@ def streams(conn: sqlite3.Connection) -> list[dict[str, Any]]:
         """
     )
     return [{**dict(row), "unfinished": bool(row["unfinished"])} for row in rows]
+
+
+def start_run(conn: sqlite3.Connection, *, command: str, owner: str, now: str) -> int:
+    """Note that a command runs; returns the id for `end_run`. `owner` (owners.py) tells later whether it still does."""
+    conn.execute("DELETE FROM runs WHERE id <= (SELECT max(id) FROM runs) - ?", (RUNS_KEPT,))
+    cursor = conn.execute("INSERT INTO runs (command, owner, started_at) VALUES (?, ?, ?)", (command, owner, now))
+    return int(cursor.lastrowid or 0)
+
+
+def note_run(conn: sqlite3.Connection, *, run_id: int, note: str | None) -> None:
+    """What the run waits for; None: it works."""
+    conn.execute("UPDATE runs SET note = ? WHERE id = ?", (note, run_id))
+
+
+def end_run(conn: sqlite3.Connection, *, run_id: int, now: str, exit_code: int, note: str | None) -> None:
+    conn.execute("UPDATE runs SET ended_at = ?, exit_code = ?, note = ? WHERE id = ?", (now, exit_code, note, run_id))
+
+
+def runs(conn: sqlite3.Connection) -> list[dict[str, Any]]:
+    """The last run of each command and, before it, those that have no end: they work still, or died."""
+    rows = conn.execute(
+        """
+        SELECT command, owner, started_at, ended_at, exit_code, note FROM runs
+        WHERE id IN (SELECT max(id) FROM runs GROUP BY command) OR ended_at IS NULL
+        ORDER BY command, id
+        """
+    )
+    return [dict(row) for row in rows]

@@ -74,6 +74,14 @@ def amount(text: str) -> int:
     return int(text)
 
 
+def tag(text: str) -> tuple[str, str]:
+    """KEY=VALUE, as S3 takes them: https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-tagging.html"""
+    key, separator, value = text.partition("=")
+    if not separator or not re.match(r"[\w .:/=+@-]{1,128}\Z", key) or not re.match(r"[\w .:/=+@-]{0,256}\Z", value):
+        raise ValueError(f"{text!r} is no tag; write KEY=VALUE with letters, digits, spaces and . : / = + - @ _")
+    return key, value
+
+
 def prefix(text: str) -> str:
     """An archive prefix: relative, and with no part that a path would take for something else."""
     parts = text.split("/")

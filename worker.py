@@ -1,53 +1,60 @@
-"""Queue -> archive + `issues`: claim, upload, extract, complete; threads and shutdown.
+"""Queue -> archive + `issues`: claims rows, hands them to upload threads, writes down how they came out.
 
-Uploads run in threads; the thread that calls `run` owns the database. No SQL text, no argparse.
+The thread that calls `run` owns the database. No SQL text, no argparse; what a thread does is in uploads.py.
 """
 
 from __future__ import annotations
 
 import concurrent.futures
-import enum
 import logging
 import random
 import sqlite3
-from typing import Any, Callable, NamedTuple
+from typing import Callable, NamedTuple
 
+import archive
 import db
 import owners
 import queue_manager
 import timestamps
-import transform
+from archive import Archive
 from clock import Clock
 from errors import PipelineError
-from queue_manager import ClaimedItem
-from s3_writer import Archive, ItemRefused, object_key
+from queue_manager import Claim, ClaimedItem, Lease
+from upload_limit import UploadLimit
+from uploads import Ending, Job, JobResult, Outcome, Uploader
 
 log = logging.getLogger("pipeline.worker")
 
-LEASE_SECONDS = 300  # far longer than an upload with all the SDK's retries
+LEASE_SECONDS = 300  # longer than an upload with all the SDK's retries, and extended meanwhile
 LEASE_EXTENSION_SECONDS = 60
-# Finished rows are committed in groups: one fsync for many, and nothing done is unknown for longer than this.
+# Finished rows are committed in groups: one commit for many, and nothing done is unknown for longer than this.
 COMMIT_SECONDS = 0.4
 COMMIT_ROWS = 200
 # Rows claimed for each thread: enough that none waits for a commit, few enough to hold in memory and hand back.
 ROWS_PER_THREAD = 8
+# A batch: large, for few requests; small enough that three in hand (two under way, one waiting) take below 100 MB, and
+# that its rows are completed in a tenth of a second, while nobody else can write.
+BATCH_ROWS = 1000
+BATCH_BYTES = 8 * 1024 * 1024
+BATCHES_AT_A_TIME = 2
+# With --follow: how often to look for new rows, how long a batch that is not full waits for more.
+POLL_SECONDS = 2.0
+BATCH_LINGER_SECONDS = 60
+FIRST_OUTAGE_SECONDS = 5.0
+LONGEST_OUTAGE_SECONDS = 300.0
+# After a signal uploads under way get so long; container runtimes kill after ten seconds.
+STOP_SECONDS = 8.0
 
 
-class Ending(enum.Enum):
-    """How the work on one item ended."""
+class Settings(NamedTuple):
+    """What a run is asked to do. `limit`: rows to claim in all. `follow`: go on when nothing is left."""
 
-    DONE = enum.auto()
-    UNREADABLE = enum.auto()  # archived, but its fields can't be extracted
-    REFUSED = enum.auto()  # the item's own fault; another attempt may help
-    STOPPED = enum.auto()  # not the item's fault: an outage, or the run ended before its turn
-
-
-class Outcome(NamedTuple):
-    item: ClaimedItem
-    ending: Ending
-    s3_key: str | None = None
-    row: dict[str, Any] | None = None
-    error: str = ""
+    prefix: str
+    batches: bool
+    threads: int
+    max_attempts: int
+    limit: int | None = None
+    follow: bool = False
 
 
 class Result(NamedTuple):
@@ -63,9 +70,11 @@ class Result(NamedTuple):
 
 
 class Worker:
-    """Drains the queue into one archive.
+    """Drains the queue into one archive, as the owner of `token` (owners.py).
 
     `stop()` may be called from a signal handler: uploads under way are finished and committed, the rest handed back.
+    `idle(seconds)` waits between looks at the queue, and returns early when there is a reason to.
+    `on_wait(reason)` is told what the run waits for, and None when it goes on.
     """
 
     def __init__(
@@ -73,176 +82,272 @@ class Worker:
         *,
         conn: sqlite3.Connection,
         db_path: str,
-        archive: Archive,
+        token: str,
+        open_archive: Callable[[], Archive],
+        settings: Settings,
         clock: Clock,
         rng: random.Random,
-        prefix: str,
-        threads: int,
-        max_attempts: int,
-        limit: int | None = None,
+        idle: Callable[[float], object],
         on_progress: Callable[[Result], None] = lambda result: None,
+        on_wait: Callable[[str | None], None] = lambda reason: None,
     ) -> None:
         self._conn = conn
         self._db_path = db_path
-        self._archive = archive
+        self._token = token
+        self._open_archive = open_archive
+        self._settings = settings
         self._clock = clock
         self._rng = rng
-        self._prefix = prefix
-        self._threads = threads
-        self._max_attempts = max_attempts
-        self._limit = limit
+        self._idle = idle
         self._on_progress = on_progress
-        self._stop_requested = False
+        self._on_wait = on_wait
+        self._limit = UploadLimit(settings.threads)
+        self._out_of_time_at: float | None = None  # set by `stop`
         self._claimed = 0
+        self._isolated = False  # a suspect is in hand: nothing is claimed beside it
         self._finished: list[Outcome] = []
-        self._committed_at = 0.0
-        self._extended_at = 0.0
+        self._committed_at = self._extended_at = clock.monotonic()
         self.result = Result()
         self.outage: PipelineError | None = None
 
     def stop(self) -> None:
-        self._stop_requested = True
+        self._out_of_time_at = self._clock.monotonic() + STOP_SECONDS
 
     def run(self) -> Result:
-        """Work until nothing is left, the limit is reached, `stop` is called or an outage ends it (see `outage`)."""
-        with owners.claim_token(self._db_path) as token:
-            self._free_the_dead()
-            pool = concurrent.futures.ThreadPoolExecutor(self._threads)
-            try:
-                self._drain(pool, token)
-            finally:
-                pool.shutdown(wait=True)
-                with db.transaction(self._conn):
-                    released = queue_manager.release(self._conn, token=token)
-        self.result = self.result._replace(released=released, stopped_by=self._stopped_by())
+        """Work until nothing is left, the limit is reached, `stop` is called or an outage ends it (see `outage`).
+
+        With `follow` only the limit and `stop` end it; an outage is waited out.
+        """
+        outages = 0
+        while True:
+            done_before = self.result.done
+            self._session()
+            if self._stop_requested or not self._settings.follow or self._room() == 0:
+                break
+            outages = 0 if self.result.done > done_before else outages
+            if self.outage is None:
+                self._idle(POLL_SECONDS)
+            else:
+                outages += 1
+                self._wait_out(self.outage, outages)
+                self.outage = None
+            if self._stop_requested:
+                break
+        self.result = self.result._replace(stopped_by=self._stopped_by())
         return self.result
 
-    def _drain(self, pool: concurrent.futures.Executor, token: str) -> None:
-        in_flight: set[concurrent.futures.Future[Outcome]] = set()
-        self._committed_at = self._extended_at = self._clock.monotonic()
-        while True:
-            if not self._stopping and len(in_flight) <= self._threads:
-                in_flight.update(pool.submit(self._process, item) for item in self._claim(token))
-            if not in_flight:
-                break
-            finished, in_flight = concurrent.futures.wait(
-                in_flight, timeout=COMMIT_SECONDS, return_when=concurrent.futures.FIRST_COMPLETED
+    def _session(self) -> None:
+        """Drain the queue once; afterwards no row is ours, unless the database itself is out of order."""
+        try:
+            if self._finished:  # an outage of the database left it
+                self._settle()
+            uploader = Uploader(
+                store=self._open_archive(),
+                limit=self._limit,
+                prefix=self._settings.prefix,
+                is_stopping=lambda: self._stopping,
             )
-            for future in finished:
-                self._take(future.result())
-            self._commit_if_due(token, last=not in_flight)
-            self._extend_if_due(token)
+            self._drain(uploader)
+            self._settle()
+        except sqlite3.Error as error:
+            self.outage = db.explain(error, self._db_path)
+        except PipelineError as error:  # the archive can't even be opened
+            self.outage = error
+
+    def _drain(self, uploader: Uploader) -> None:
+        pool = concurrent.futures.ThreadPoolExecutor(self._threads)
+        in_flight: set[concurrent.futures.Future[JobResult]] = set()
+        try:
+            self._free_the_dead()
+            while True:
+                while not self._stopping and not self._isolated and len(in_flight) <= self._threads:
+                    jobs = self._claim(alone=not in_flight)
+                    if not jobs:
+                        break
+                    in_flight.update(pool.submit(uploader.run, job) for job in jobs)
+                if not in_flight:
+                    if self._stopping or not self._free_the_dead():
+                        break
+                    continue
+                finished, in_flight = concurrent.futures.wait(
+                    in_flight, timeout=COMMIT_SECONDS, return_when=concurrent.futures.FIRST_COMPLETED
+                )
+                for future in finished:
+                    self._take(future.result())
+                self._commit_if_due(last=not in_flight)
+                self._extend_if_due()
+                if self._is_out_of_time():
+                    break
+        finally:
+            # An upload that does not end in time may still reach the archive: the same bytes under the same key.
+            pool.shutdown(wait=not self._is_out_of_time())
+
+    @property
+    def _threads(self) -> int:
+        return min(self._settings.threads, BATCHES_AT_A_TIME) if self._settings.batches else self._settings.threads
+
+    @property
+    def _stop_requested(self) -> bool:
+        return self._out_of_time_at is not None
 
     @property
     def _stopping(self) -> bool:
         return self._stop_requested or self.outage is not None
+
+    def _is_out_of_time(self) -> bool:
+        return self._out_of_time_at is not None and self._clock.monotonic() >= self._out_of_time_at
 
     def _stopped_by(self) -> str | None:
         if self.outage is not None:
             return "outage"
         if self._stop_requested:
             return "signal"
-        return "limit" if self._limit is not None and self._claimed >= self._limit else None
+        return "limit" if self._room() == 0 else None
 
-    def _free_the_dead(self) -> None:
-        """Rows of processes that died on this machine need not wait for their lease to end."""
+    def _room(self) -> int | None:
+        """How many rows the limit leaves to claim; None without limit."""
+        limit = self._settings.limit
+        return None if limit is None else max(0, limit - self._claimed)
+
+    def _wait_out(self, outage: PipelineError, count: int) -> None:
+        seconds = min(FIRST_OUTAGE_SECONDS * 2.0 ** min(count - 1, 20), LONGEST_OUTAGE_SECONDS)
+        seconds *= 1 + self._rng.random() / 2
+        reason = f"{outage} - tried again at {timestamps.from_epoch(self._clock.now() + seconds)}"
+        log.warning("outage: %s", reason)
+        self._on_wait(reason)
+        self._idle(seconds)
+        self._on_wait(None)
+
+    def _free_the_dead(self) -> int:
+        """Rows of processes that died on this machine need not wait for their lease to end. Returns how many."""
+        total = 0
         for token in queue_manager.claim_tokens(self._conn):
             if not owners.is_alive(self._db_path, token):
                 with db.transaction(self._conn):
-                    freed = queue_manager.release(self._conn, token=token)
-                log.info("%d rows of a worker that died are pending again", freed)
+                    freed = queue_manager.bury(
+                        self._conn, token=token, now=self._clock.utc(), max_attempts=self._settings.max_attempts,
+                        jitter=self._rng.random(),
+                    )  # fmt: skip
+                log.info("%d rows of a worker that died are free again", freed)
+                total += freed
+        return total
 
-    def _claim(self, token: str) -> list[ClaimedItem]:
-        wanted = self._threads * ROWS_PER_THREAD
-        if self._limit is not None:
-            wanted = min(wanted, self._limit - self._claimed)
-        if wanted <= 0:
+    def _claim(self, *, alone: bool) -> list[Job]:
+        """`alone`: nothing else is in hand, so that suspects may be."""
+        room, now = self._room(), self._clock.utc()
+        if room == 0:
             return []
+        lease = Lease(self._token, now, LEASE_SECONDS, suspects=alone)
         with db.transaction(self._conn):
-            items = queue_manager.claim(
-                self._conn, token=token, limit=wanted, now=self._clock.utc(), lease_seconds=LEASE_SECONDS
-            )
-        self._claimed += len(items)
-        return items
+            if queue_manager.release_expired(self._conn, now=now):
+                log.warning("rows whose lease had ended are free again: their worker has been stopped, not killed")
+            claim = self._claim_something(lease, room)
+        self._claimed += len(claim.items)
+        self._isolated = claim.is_suspect
+        if claim.batch_key is not None:
+            return [Job(claim.items, claim.batch_key)]
+        return [Job([item]) for item in claim.items]
 
-    def _process(self, item: ClaimedItem) -> Outcome:
-        """Upload and extract one item; runs in an upload thread and touches no database."""
-        if self._stopping:
-            return Outcome(item, Ending.STOPPED)
-        try:
-            return self._archive_and_extract(item)
-        except ItemRefused as error:
-            return Outcome(item, Ending.REFUSED, error=str(error))
-        except PipelineError as error:
-            self.outage = error
-            return Outcome(item, Ending.STOPPED)
-        except Exception as error:  # one item's surprise must not end the run; the reason is kept with the row
-            log.debug("item %d", item.id, exc_info=True)
-            return Outcome(item, Ending.REFUSED, error=f"{type(error).__name__}: {error!a}")
-
-    def _archive_and_extract(self, item: ClaimedItem) -> Outcome:
-        key = object_key(
-            prefix=self._prefix,
-            item_type=item.item_type,
-            repo=item.repo,
-            number=item.number,
-            updated_at=item.updated_at,
-            sha256=item.payload_sha256,
+    def _claim_something(self, lease: Lease, room: int | None) -> Claim:
+        wanted = self._settings.threads * ROWS_PER_THREAD
+        limit = wanted if room is None else min(wanted, room)
+        claim = queue_manager.claim_begun(self._conn, lease)
+        if not claim.items:
+            claim = queue_manager.claim_archived(self._conn, lease, limit=limit)
+        if claim.items:
+            return claim
+        if not self._settings.batches:
+            return queue_manager.claim(self._conn, lease, limit=limit)
+        linger = timestamps.shift(lease.now, seconds=-BATCH_LINGER_SECONDS) if self._settings.follow else None
+        return queue_manager.claim_batch(
+            self._conn,
+            lease,
+            limit=BATCH_ROWS if room is None else min(BATCH_ROWS, room),
+            max_bytes=BATCH_BYTES,
+            fetched_before=linger,
+            key_of=lambda items: archive.batch_key(self._settings.prefix, items),
         )
-        self._archive.put(key, item.payload.encode("utf-8"), sha256=item.payload_sha256)
-        try:
-            row = transform.issues_row(item.item_type, item.repo, transform.parse_payload(item.payload))
-        except transform.ExtractionError as error:
-            return Outcome(item, Ending.UNREADABLE, s3_key=key, error=f"archived, but not extracted: {error}")
-        return Outcome(item, Ending.DONE, s3_key=key, row=row)
 
-    def _take(self, outcome: Outcome) -> None:
-        if outcome.ending is not Ending.STOPPED:
-            self._finished.append(outcome)
+    def _take(self, result: JobResult) -> None:
+        self._finished += [outcome for outcome in result.outcomes if outcome.ending is not Ending.STOPPED]
+        if result.stored_bytes is not None:
+            self.result = self.result._replace(
+                objects=self.result.objects + 1, bytes=self.result.bytes + result.stored_bytes
+            )
+        self.outage = self.outage or result.outage
 
-    def _commit_if_due(self, token: str, *, last: bool) -> None:
+    def _commit_if_due(self, *, last: bool) -> None:
         due = self._clock.monotonic() - self._committed_at >= COMMIT_SECONDS or len(self._finished) >= COMMIT_ROWS
         if self._finished and (due or last):
             with db.transaction(self._conn):
-                result = self.result
-                for outcome in self._finished:
-                    result = self._record(outcome, token, result)
-            self.result = result
-            self._finished = []
-            self._committed_at = self._clock.monotonic()
-            self._on_progress(result)
+                result = self._record_all()
+            self._committed(result)
+        if last:
+            self._isolated = False
 
-    def _record(self, outcome: Outcome, token: str, result: Result) -> Result:
-        """Write one outcome down, inside the caller's transaction; a row that is no longer ours changes nothing."""
-        item, now = outcome.item, self._clock.utc()
-        if outcome.s3_key is not None:
-            size = len(item.payload.encode("utf-8"))
-            result = result._replace(objects=result.objects + 1, bytes=result.bytes + size)
-        if outcome.ending is Ending.DONE:
-            if queue_manager.complete(self._conn, item_id=item.id, token=token, s3_key=outcome.s3_key or "", now=now):
-                extra = {"s3_key": outcome.s3_key, "payload_sha256": item.payload_sha256, "processed_at": now}
-                db.upsert_issue(self._conn, {**(outcome.row or {}), **extra})
-                result = result._replace(done=result.done + 1)
-        elif outcome.ending is Ending.UNREADABLE or item.attempts + 1 >= self._max_attempts:
-            if queue_manager.fail(
-                self._conn, item_id=item.id, token=token, s3_key=outcome.s3_key, error=outcome.error, now=now
-            ):
-                log.warning("%s #%d (row %d) failed: %s", item.repo, item.number, item.id, outcome.error)
-                result = result._replace(failed=result.failed + 1)
-        elif self._put_off(outcome, token):
-            result = result._replace(retrying=result.retrying + 1)
+    def _settle(self) -> None:
+        """Write down what is finished and hand back the rest."""
+        with db.transaction(self._conn):
+            result = self._record_all()
+            released = queue_manager.release(self._conn, token=self._token)
+        self._committed(result._replace(released=result.released + released))
+        self._claimed -= released
+        self._isolated = False
+
+    def _committed(self, result: Result) -> None:
+        self.result = result
+        self._finished = []
+        self._committed_at = self._clock.monotonic()
+        self._on_progress(result)
+
+    def _record_all(self) -> Result:
+        result = self.result
+        for outcome in self._finished:
+            result = self._record(outcome, result)
         return result
 
-    def _put_off(self, outcome: Outcome, token: str) -> bool:
+    def _record(self, outcome: Outcome, result: Result) -> Result:
+        """Write one outcome down, inside the caller's transaction; a row that is no longer ours changes nothing."""
+        item, now = outcome.item, self._clock.utc()
+        if outcome.ending is Ending.DONE:
+            return result._replace(done=result.done + self._complete(outcome, now))
+        if outcome.ending is Ending.ARCHIVED:
+            queue_manager.note_archived(self._conn, item_id=item.id, token=self._token, s3_key=outcome.s3_key or "")
+            return result
+        if outcome.ending is Ending.PARTED:
+            queue_manager.part(self._conn, item_id=item.id, token=self._token)
+            return result
+        if outcome.ending is Ending.UNREADABLE or item.attempts + 1 >= self._settings.max_attempts:
+            return result._replace(failed=result.failed + self._fail(outcome, now))
+        return result._replace(retrying=result.retrying + self._put_off(outcome))
+
+    def _complete(self, outcome: Outcome, now: str) -> bool:
+        item, key = outcome.item, outcome.s3_key or ""
+        ours = queue_manager.complete(self._conn, item_id=item.id, token=self._token, s3_key=key, now=now)
+        if ours:
+            extra = {"s3_key": key, "payload_sha256": item.payload_sha256, "processed_at": now}
+            db.upsert_issue(self._conn, {**(outcome.row or {}), **extra})
+        return ours
+
+    def _fail(self, outcome: Outcome, now: str) -> bool:
         item = outcome.item
+        ours = queue_manager.fail(
+            self._conn, item_id=item.id, token=self._token, s3_key=outcome.s3_key, error=outcome.error, now=now
+        )
+        if ours:
+            log.warning("%s #%d (row %d) failed: %s", item.repo, item.number, item.id, outcome.error)
+        return ours
+
+    def _put_off(self, outcome: Outcome) -> bool:
+        item: ClaimedItem = outcome.item
         seconds = queue_manager.backoff_seconds(attempts=item.attempts + 1, jitter=self._rng.random())
         available_at = timestamps.from_epoch(self._clock.now() + seconds)
         return queue_manager.put_off(
-            self._conn, item_id=item.id, token=token, error=outcome.error, available_at=available_at
+            self._conn, item_id=item.id, token=self._token, error=outcome.error, available_at=available_at
         )
 
-    def _extend_if_due(self, token: str) -> None:
+    def _extend_if_due(self) -> None:
         if self._clock.monotonic() - self._extended_at >= LEASE_EXTENSION_SECONDS:
             with db.transaction(self._conn):
-                queue_manager.extend_leases(self._conn, token=token, now=self._clock.utc(), lease_seconds=LEASE_SECONDS)
+                queue_manager.extend_leases(self._conn, Lease(self._token, self._clock.utc(), LEASE_SECONDS))
             self._extended_at = self._clock.monotonic()

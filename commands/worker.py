@@ -2,19 +2,58 @@
 
 from __future__ import annotations
 
+import logging
 import random
-from typing import Mapping
+from typing import Callable, Mapping, NamedTuple, Sequence
 
+import archive
 import db
+import local_archive
+import logs
 import options
+import processes as parallel
 import progress
 import queue_manager
 import reports
+import runs
 import s3_writer
 import worker
-from clock import Clock
-from errors import EXIT_FAILED, EXIT_OK, ConfigurationError, Interrupted
+from clock import SYSTEM_CLOCK, Clock
+from errors import EXIT_CONFIGURATION, EXIT_FAILED, EXIT_OK, ConfigurationError, Interrupted, Outage, PipelineError
 from signals import SignalsCall
+from worker import Result
+
+log = logging.getLogger("pipeline.worker")
+
+MAX_TAGS = 10  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-tagging.html
+
+
+class Work(NamedTuple):
+    """What one worker process is to do; handed to processes of its own with --processes."""
+
+    environ: Mapping[str, str]
+    log_level: int
+    db_path: str
+    bucket: str | None
+    archive_dir: str | None
+    objects: s3_writer.ObjectOptions
+    settings: worker.Settings
+
+
+class Worked(NamedTuple):
+    """How it ended. `signum`: the signal that stopped it."""
+
+    result: Result
+    outage: PipelineError | None = None
+    signum: int | None = None
+
+    @property
+    def exit_code(self) -> int:
+        if self.outage is not None:
+            return self.outage.exit_code
+        if self.signum is not None:
+            return 128 + self.signum
+        return EXIT_FAILED if self.result.failed else EXIT_OK
 
 
 def run(
@@ -28,50 +67,156 @@ def run(
     bucket: str | None,
     archive_dir: str | None,
     prefix: str,
+    layout: str,
     threads: int,
+    processes: int,
     max_attempts: int,
     limit: int | None,
+    follow: bool,
+    storage_class: str | None,
+    encryption: str | None,
+    kms_key_id: str | None,
+    tags: Sequence[tuple[str, str]],
 ) -> int:
-    if bucket and archive_dir:
-        raise ConfigurationError("--bucket and --archive-dir exclude each other; give one")
-    bucket = None if archive_dir else bucket or environ.get("BUCKET_NAME")
-    if not bucket and not archive_dir:
-        raise ConfigurationError("no archive: give --bucket NAME (or set BUCKET_NAME), or --archive-dir DIR")
     started = clock.monotonic()
-    # NORMAL: a power cut may cost the last moments' `done`s, whose uploads are then repeated to the same keys.
-    conn = db.connect(db_path, synchronous="NORMAL")
-    archive: s3_writer.Archive = (
-        s3_writer.DirectoryArchive(archive_dir)
-        if archive_dir
-        else s3_writer.S3Archive(bucket=bucket or "", threads=threads, environ=environ, user_agent=options.USER_AGENT)
-    )
-    pending = queue_manager.counts(conn).pending
-    bar = progress.start(unit=" items", total=pending, quiet=quiet, no_progress=no_progress, monotonic=clock.monotonic)
-    run = worker.Worker(
-        conn=conn,
-        db_path=db_path,
-        archive=archive,
-        clock=clock,
-        rng=random.Random(),
-        prefix=prefix,
-        threads=threads,
-        max_attempts=max_attempts,
-        limit=limit,
-        on_progress=lambda result: bar.update(result.done + result.failed, f"{result.failed} failed"),
-    )
-    with SignalsCall(run.stop) as received:
-        result = run.run()
+    bucket = _bucket(bucket, archive_dir, environ)
+    objects = _object_options(storage_class, encryption, kms_key_id, tags, is_local=archive_dir is not None)
+    settings = worker.Settings(prefix, layout == "batch", threads, max_attempts, limit, follow)
+    work = Work(environ, log.getEffectiveLevel(), db_path, bucket, archive_dir, objects, settings)
+    conn = db.connect(db_path)
+    total = None if follow else queue_manager.counts(conn).pending
+    bar = progress.start(unit=" items", total=total, quiet=quiet, no_progress=no_progress, monotonic=clock.monotonic)
+
+    def report(result: Result) -> None:
+        bar.update(result.done + result.failed, f"{result.failed} failed")
+
+    worked = _work(report, work, clock) if processes == 1 else _work_in_processes(report, work, processes)
     bar.close()
     summary = {
         "command": "worker",
-        **result._asdict(),
+        **worked.result._asdict(),
         "pending": queue_manager.counts(conn).pending,
         "seconds": round(clock.monotonic() - started, 3),
     }
     conn.close()
     reports.show(summary, reports.worker_lines(summary), as_json=as_json, quiet=quiet)
-    if run.outage is not None:
-        raise run.outage
-    if received:
-        raise Interrupted(received[0])
-    return EXIT_FAILED if result.failed else EXIT_OK
+    if worked.outage is not None:
+        raise worked.outage
+    if worked.signum is not None:
+        raise Interrupted(worked.signum)
+    return worked.exit_code
+
+
+def _bucket(bucket: str | None, archive_dir: str | None, environ: Mapping[str, str]) -> str | None:
+    if bucket and archive_dir:
+        raise ConfigurationError("--bucket and --archive-dir exclude each other; give one")
+    bucket = None if archive_dir else bucket or environ.get("BUCKET_NAME")
+    if not bucket and not archive_dir:
+        raise ConfigurationError("no archive: give --bucket NAME (or set BUCKET_NAME), or --archive-dir DIR")
+    return bucket
+
+
+def _object_options(
+    storage_class: str | None,
+    encryption: str | None,
+    kms_key_id: str | None,
+    tags: Sequence[tuple[str, str]],
+    *,
+    is_local: bool,
+) -> s3_writer.ObjectOptions:
+    if kms_key_id and not (encryption or "").startswith("aws:kms"):
+        raise ConfigurationError("--sse-kms-key-id needs --sse aws:kms")
+    if len(tags) > MAX_TAGS:
+        raise ConfigurationError(f"S3 takes {MAX_TAGS} tags an object; leave out some --tag")
+    objects = s3_writer.ObjectOptions(storage_class, encryption, kms_key_id, tuple(tags))
+    if is_local and objects.parameters():
+        raise ConfigurationError("--storage-class, --sse and --tag are S3's; with --archive-dir leave them out")
+    return objects
+
+
+def _work(report: Callable[[Result], None], work: Work, clock: Clock = SYSTEM_CLOCK) -> Worked:
+    # NORMAL: a power cut may cost the last moments' `done`s, whose uploads are then repeated to the same keys. A batch
+    # that is begun must survive it: its rows would go into another object else, and be in the archive twice.
+    conn = db.connect(work.db_path, synchronous="FULL" if work.settings.batches else "NORMAL")
+    try:
+        with runs.recorded(
+            conn, db_path=work.db_path, command="worker", clock=clock, environ=work.environ
+        ) as record, SignalsCall(lambda: job.stop()) as signals:
+            job = worker.Worker(
+                conn=conn,
+                db_path=work.db_path,
+                token=record.token,
+                open_archive=lambda: _open_archive(work),
+                settings=work.settings,
+                clock=clock,
+                rng=random.Random(),
+                idle=signals.wait,
+                on_progress=report,
+                on_wait=record.wait_for,
+            )
+            result = job.run()
+            worked = Worked(result, job.outage, signals.received[0] if signals.received else None)
+            record.ended(worked.exit_code, None if job.outage is None else str(job.outage))
+    finally:
+        conn.close()
+    return worked
+
+
+def _open_archive(work: Work) -> archive.Archive:
+    if work.archive_dir is not None:
+        return local_archive.DirectoryArchive(work.archive_dir)
+    return s3_writer.S3Archive(
+        bucket=work.bucket or "",
+        threads=work.settings.threads,
+        environ=work.environ,
+        user_agent=options.USER_AGENT,
+        options=work.objects,
+    )
+
+
+def _work_in_processes(report: Callable[[Result], None], work: Work, count: int) -> Worked:
+    """The same in several processes side by side, each as a worker of its own; their figures summed."""
+    limits = _shares(work.settings.limit, count)
+    parts = [work._replace(environ=dict(work.environ), settings=work.settings._replace(limit=n)) for n in limits]
+    latest = [Result()] * count
+    group = parallel.Processes(_work_as_child, parts)
+
+    def on_report(index: int, result: Result) -> None:
+        latest[index] = result
+        report(_sum(latest))
+
+    with SignalsCall(group.stop) as signals:
+        ends = group.reports(on_report)
+    received = signals.received[0] if signals.received else None
+    outages: list[PipelineError] = []
+    for index, end in enumerate(ends):
+        if isinstance(end.value, Worked):
+            latest[index] = end.value.result
+            outages += [end.value.outage] if end.value.outage else []
+        elif isinstance(end.error, parallel.Died) and received is None:
+            outages.append(Outage("a worker process was killed, perhaps for want of memory; run again"))
+        elif end.error is not None and received is None:
+            raise end.error
+    # What only a person can put right comes first.
+    outages.sort(key=lambda outage: outage.exit_code != EXIT_CONFIGURATION)
+    return Worked(_sum(latest), outages[0] if outages else None, received)
+
+
+def _work_as_child(report: Callable[[Result], None], work: Work) -> Worked:
+    logs.set_up(level=work.log_level, environ=work.environ)
+    return _work(report, work)
+
+
+def _shares(limit: int | None, count: int) -> list[int | None]:
+    if limit is None:
+        return [None] * count
+    return [limit // count + (index < limit % count) for index in range(count)]
+
+
+def _sum(results: Sequence[Result]) -> Result:
+    reasons = {result.stopped_by for result in results}
+    stopped_by = next((reason for reason in ("outage", "signal", "limit") if reason in reasons), None)
+    figures = {
+        name: sum(getattr(result, name) for result in results) for name in Result._fields if name != "stopped_by"
+    }
+    return Result(**figures, stopped_by=stopped_by)

@@ -2,7 +2,8 @@ import pytest
 
 import db
 import queue_manager
-from queue_manager import Item, StreamState
+import timestamps
+from queue_manager import Item, Lease, StreamState
 
 NOW = "2026-11-23T10:00:00Z"
 LATER = "2026-11-23T11:00:00Z"
@@ -27,8 +28,20 @@ def enqueue(conn, *items, now=NOW):
     return queue_manager.enqueue(conn, repo="a/b", items=items, now=now)
 
 
-def claim(conn, token="me", limit=10, now=NOW, lease_seconds=60):
-    return queue_manager.claim(conn, token=token, limit=limit, now=now, lease_seconds=lease_seconds)
+def claim(conn, token="me", limit=10, now=NOW, **lease):
+    queue_manager.release_expired(conn, now=now)
+    return queue_manager.claim(conn, Lease(token, now, 60, **lease), limit=limit).items
+
+
+def claim_batch(conn, token="me", limit=10, max_bytes=10**6, fetched_before=None, now=NOW):
+    return queue_manager.claim_batch(
+        conn, Lease(token, now, 60), limit=limit, max_bytes=max_bytes, fetched_before=fetched_before,
+        key_of=lambda items: "batch-" + "-".join(str(item.id) for item in items),
+    )  # fmt: skip
+
+
+def claim_begun(conn, token="me", now=NOW):
+    return queue_manager.claim_begun(conn, Lease(token, now, 60))
 
 
 def row(conn, row_id=1):
@@ -67,7 +80,7 @@ def test_an_expired_lease_is_claimed_again_without_counting_an_attempt(conn):
 def test_an_extended_lease_holds(conn):
     enqueue(conn, item())
     claim(conn, "one")
-    assert queue_manager.extend_leases(conn, token="one", now="2026-11-23T10:01:00Z", lease_seconds=60) == 1
+    assert queue_manager.extend_leases(conn, Lease("one", "2026-11-23T10:01:00Z", 60)) == 1
     assert claim(conn, "two", now="2026-11-23T10:01:30Z") == []
 
 
@@ -78,7 +91,10 @@ def test_an_extended_lease_holds(conn):
         lambda conn: queue_manager.fail(conn, item_id=1, token="one", s3_key=None, error="e", now=LATER),
         lambda conn: queue_manager.put_off(conn, item_id=1, token="one", error="e", available_at=LATER),
         lambda conn: queue_manager.release(conn, token="one") == 1,
-        lambda conn: queue_manager.extend_leases(conn, token="one", now=LATER, lease_seconds=60) == 1,
+        lambda conn: queue_manager.extend_leases(conn, Lease("one", LATER, 60)) == 1,
+        lambda conn: queue_manager.note_archived(conn, item_id=1, token="one", s3_key="k"),
+        lambda conn: queue_manager.part(conn, item_id=1, token="one"),
+        lambda conn: bury(conn, "one") == 1,
     ],
 )
 def test_a_late_worker_changes_nothing_of_a_row_that_another_has_claimed(conn, late):
@@ -177,15 +193,142 @@ def test_a_stream_remembers_its_last_success_through_a_failure(conn):
     assert (found["last_run_at"], found["last_success_at"], found["last_error"]) == (LATER, NOW, "down")
 
 
+def bury(conn, token="me", max_attempts=5, now=NOW):
+    return queue_manager.bury(conn, token=token, now=now, max_attempts=max_attempts, jitter=0)
+
+
+def test_a_group_whose_process_died_goes_on_in_smaller_groups_and_nobody_is_blamed(conn):
+    enqueue(conn, *map(item, range(1, 21)))
+    groups = []
+    for _ in range(3):
+        groups.append([claimed.id for claimed in claim(conn, limit=12)])
+        bury(conn)
+    assert groups == [list(range(1, 13)), list(range(1, 9)), [1]]
+    assert row(conn, 2)["attempts"] == row(conn, 12)["attempts"] == 0
+
+
+def test_an_item_that_kills_its_process_while_alone_is_failed_in_the_end_with_the_reason(conn):
+    enqueue(conn, item(1), item(2))
+    deaths, now = 0, NOW
+    while row(conn, 1)["status"] != "failed":
+        taken = [claimed.id for claimed in claim(conn, now=now)]
+        if 1 in taken:
+            deaths += 1
+            bury(conn, max_attempts=3, now=now)
+        else:
+            queue_manager.complete(conn, item_id=2, token="me", s3_key="k", now=now)
+        now = timestamps.shift(now, seconds=20)
+        assert now < "2026-11-23T11:00:00Z"
+    assert (deaths, row(conn, 1)["attempts"], "died" in row(conn, 1)["last_error"]) == (5, 3, True)
+    assert row(conn, 2)["status"] == "done"
+
+
+def test_suspects_have_no_others_beside_them_and_hold_up_nobody(conn):
+    enqueue(conn, item(1), item(2))
+    claim(conn)
+    bury(conn)
+    enqueue(conn, item(3), item(4))
+    assert [claimed.id for claimed in claim(conn, "other", suspects=False)] == [3, 4]
+    assert [claimed.id for claimed in claim(conn, "other")] == [1, 2]
+
+
+def test_a_batch_is_one_item_type_and_one_day_of_the_oldest_row(conn):
+    enqueue(
+        conn,
+        item(1, updated_at="2026-11-20T23:59:59Z"),
+        item(2, updated_at="2026-11-21T00:00:00Z"),
+        item(3, item_type="pull_request", updated_at="2026-11-20T00:00:00Z"),
+        item(4, updated_at="2026-11-20T00:00:00Z"),
+    )
+    batches = [[claimed.id for claimed in claim_batch(conn).items] for _ in range(4)]
+    assert batches == [[1, 4], [2], [3], []]
+
+
+def test_a_batch_ends_at_its_limits_of_rows_and_of_bytes(conn):
+    enqueue(conn, *(item(n, payload='"%s"' % ("é" * 50)) for n in range(1, 8)))
+    assert len(claim_batch(conn, limit=3).items) == 3
+    assert len(claim_batch(conn, max_bytes=210).items) == 2
+    assert len(claim_batch(conn, max_bytes=1).items) == 1
+
+
+def test_a_batch_that_is_not_full_waits_for_more_only_so_long(conn):
+    enqueue(conn, item(1), item(2), now="2026-11-23T09:59:30Z")
+    assert claim_batch(conn, fetched_before="2026-11-23T09:59:00Z").items == []
+    assert len(claim_batch(conn, limit=2, fetched_before="2026-11-23T09:59:00Z").items) == 2
+    enqueue(conn, item(3), now="2026-11-23T09:59:00Z")
+    assert len(claim_batch(conn, fetched_before="2026-11-23T09:59:00Z").items) == 1
+
+
+def test_a_begun_batch_comes_back_whole_with_its_key_however_it_was_dropped(conn):
+    enqueue(conn, *map(item, range(1, 6)))
+    begun = claim_batch(conn, limit=3)
+    for drop in (
+        lambda: queue_manager.release(conn, token="me"),
+        lambda: bury(conn),
+        lambda: queue_manager.release_expired(conn, now="2026-11-23T10:01:01Z"),
+    ):
+        assert drop() == 3
+        enqueue(conn, item(9))
+        again = claim_begun(conn)
+        assert (again.batch_key, [i.id for i in again.items]) == (begun.batch_key, [1, 2, 3])
+    assert claim_begun(conn).items == []
+
+
+def test_rows_of_a_begun_batch_are_taken_by_no_other_kind_of_claim(conn):
+    enqueue(conn, item(1), item(2))
+    claim_batch(conn)
+    queue_manager.release(conn, token="me")
+    assert claim(conn) == claim_batch(conn).items == []
+
+
+def test_a_refused_batch_is_parted_into_smaller_ones(conn):
+    enqueue(conn, *map(item, range(1, 21)))
+    sizes = []
+    for _ in range(3):
+        taken = claim_batch(conn, limit=20).items
+        sizes.append(len(taken))
+        for claimed in taken:
+            assert queue_manager.part(conn, item_id=claimed.id, token="me")
+    assert sizes == [20, 8, 1]
+
+
+def test_an_archived_row_waits_for_its_extraction_only(conn):
+    enqueue(conn, item(1), item(2))
+    claim_batch(conn)
+    assert queue_manager.note_archived(conn, item_id=1, token="me", s3_key="k")
+    assert claim(conn) == claim_batch(conn).items == claim_begun(conn).items == []
+    archived = queue_manager.claim_archived(conn, Lease("me", NOW, 60), limit=9).items
+    assert [(claimed.id, claimed.s3_key) for claimed in archived] == [(1, "k")]
+
+
+def test_a_failed_row_that_was_archived_is_not_uploaded_again_by_retry(conn):
+    enqueue(conn, item(1), item(2))
+    for row_id, key in ((1, "k"), (2, None)):
+        claim_batch(conn, limit=1)
+        queue_manager.fail(conn, item_id=row_id, token="me", s3_key=key, error="e", now=NOW)
+    queue_manager.retry(conn, item_ids=None)
+    assert [c.id for c in queue_manager.claim_archived(conn, Lease("me", NOW, 60), limit=9).items] == [1]
+    assert claim_begun(conn).batch_key == "batch-2"  # whether that object got there is not known
+
+
+LEASE = {"now": NOW, "latest": LATER, "suspects": 1}
+AVAILABLE = queue_manager._AVAILABLE
 PLANS = {
-    "claim": (
-        "SELECT id, payload FROM queue_items WHERE status = 'pending' "
-        "AND (available_at <= 'a' OR available_at > 'b') ORDER BY id LIMIT 5",
-        "queue_items_pending",
-    ),
+    "claim": (f"SELECT id, payload FROM queue_items WHERE {AVAILABLE} AND s3_key IS NULL AND batch_key IS NULL "
+              "ORDER BY id LIMIT 5", "queue_items_pending"),
+    "archived": (f"SELECT id FROM queue_items WHERE {AVAILABLE} AND s3_key IS NOT NULL ORDER BY id LIMIT 5",
+                 "queue_items_archived"),
+    "begun": (f"SELECT batch_key FROM queue_items WHERE {AVAILABLE} AND batch_key IS NOT NULL "
+              "ORDER BY batch_key LIMIT 1", "queue_items_begun"),
+    "members": ("SELECT id FROM queue_items WHERE status = 'pending' AND batch_key = 'x' ORDER BY id",
+                "queue_items_begun"),
+    "day": (f"SELECT id FROM queue_items WHERE {AVAILABLE} AND s3_key IS NULL AND batch_key IS NULL "
+            "AND item_type = 'issue' AND substr(updated_at, 1, 10) = 'x' ORDER BY id LIMIT 5", "queue_items_by_day"),
     "expired": ("UPDATE queue_items SET status = 'pending' WHERE status = 'processing' AND lease_until < 'a'",
                 "queue_items_processing"),
     "tokens": ("SELECT DISTINCT claim_token FROM queue_items WHERE status = 'processing'", "queue_items_processing"),
+    "held": ("SELECT id FROM queue_items WHERE status = 'processing' AND claim_token = 'x' LIMIT 2",
+             "queue_items_processing"),
     "done": ("SELECT count(*) FROM queue_items WHERE status = 'done'", "queue_items_done"),
     "failed": ("SELECT id FROM queue_items WHERE status = 'failed' ORDER BY id LIMIT 5", "queue_items_failed"),
 }  # fmt: skip
@@ -194,6 +337,6 @@ PLANS = {
 @pytest.mark.parametrize("name", PLANS)
 def test_no_query_walks_the_whole_table(conn, name):
     statement, index = PLANS[name]
-    plan = [row["detail"] for row in conn.execute("EXPLAIN QUERY PLAN " + statement)]
+    plan = [row["detail"] for row in conn.execute("EXPLAIN QUERY PLAN " + statement, LEASE)]
     assert index in plan[0], plan
     assert not [step for step in plan if "TEMP B-TREE FOR ORDER BY" in step], plan

@@ -6,9 +6,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 import s3_writer
+from archive import ItemRefused, Object, Throttled
 from errors import ConfigurationError, Outage
-from s3_writer import ItemRefused, S3Archive
+from s3_writer import ObjectOptions, S3Archive
 
+PLAIN = ObjectOptions()
 KEYS = {"AWS_ACCESS_KEY_ID": "test-key", "AWS_SECRET_ACCESS_KEY": "test-secret", "AWS_REGION": "us-east-1"}
 
 
@@ -49,9 +51,9 @@ def store(monkeypatch):
     server.server_close()
 
 
-def put(store):
-    archive = S3Archive(bucket="lake", threads=1, environ=store.environ, user_agent="test/1")
-    archive.put("k.json", b"body", sha256="ab" * 32)
+def put(store, options=PLAIN):
+    archive = S3Archive(bucket="lake", threads=1, environ=store.environ, user_agent="test/1", options=options)
+    archive.put(Object("k.json", b"body", "ab" * 32, "application/json"))
 
 
 def test_an_upload_carries_what_lets_the_store_verify_it(store):
@@ -74,10 +76,12 @@ def test_an_upload_carries_what_lets_the_store_verify_it(store):
         (403, "SomethingNew", ConfigurationError, "check"),
         (400, "AlsoNew", ConfigurationError, "check"),
         (403, "RequestTimeTooSkewed", ConfigurationError, "clock"),
-        (503, "SlowDown", Outage, "later"),
+        (503, "SlowDown", Throttled, "--threads"),
         (500, "InternalError", Outage, "later"),
         (503, "", Outage, "later"),
-        (429, "TooManyRequests", Outage, "later"),
+        (429, "TooManyRequests", Throttled, "--threads"),
+        (429, "", Throttled, "--threads"),
+        (400, "RequestTimeout", Outage, "later"),
         (400, "EntityTooLarge", ItemRefused, ""),
         (400, "KeyTooLongError", ItemRefused, ""),
         (400, "BadDigest", ItemRefused, ""),
@@ -87,6 +91,7 @@ def test_each_refusal_is_the_items_fault_a_persons_work_or_an_outage(store, stat
     store.refusal = (status, code)
     with pytest.raises(kind) as caught:
         put(store)
+    assert isinstance(caught.value, Throttled) is (kind is Throttled)
     assert code in str(caught.value)
     assert advice in str(caught.value)
     assert "test-secret" not in str(caught.value)
@@ -110,5 +115,51 @@ def test_a_bucket_in_the_real_server_holds_the_bytes(bucket, monkeypatch):
         monkeypatch.setenv(name, value)
     archive = S3Archive(bucket=bucket.name, threads=2, environ=bucket.env, user_agent="test/1")
     for _ in range(2):
-        archive.put("raw/é.json", "naïve".encode(), sha256="0" * 64)
+        archive.put(Object("raw/é.json", "naïve".encode(), "0" * 64, "application/json"))
     assert bucket.objects() == {"raw/é.json": "naïve".encode()}
+
+
+def test_what_the_object_options_say_travels_with_each_upload(store):
+    put(store, ObjectOptions("STANDARD_IA", "aws:kms", "key-1", (("team", "data & lake"), ("env", "prod"))))
+    (headers,) = store.uploads
+    assert headers["x-amz-storage-class"] == "STANDARD_IA"
+    assert headers["x-amz-server-side-encryption"] == "aws:kms"
+    assert headers["x-amz-server-side-encryption-aws-kms-key-id"] == "key-1"
+    assert headers["x-amz-tagging"] == "team=data+%26+lake&env=prod"
+
+
+def test_without_object_options_the_buckets_own_defaults_hold(store):
+    put(store)
+    chosen = ("x-amz-storage-class", "x-amz-server-side-encryption", "x-amz-tagging")
+    assert not [name for name in store.uploads[0] if name.lower().startswith(chosen)]
+
+
+def test_an_endpoint_from_a_profile_is_a_compatible_store_too(store, monkeypatch, tmp_path):
+    (tmp_path / "config").write_text("[profile lab]\nendpoint_url = %s\n" % store.environ["AWS_ENDPOINT_URL_S3"])
+    monkeypatch.delenv("AWS_ENDPOINT_URL_S3")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_PROFILE", "lab")
+    put(store)
+    (headers,) = store.uploads
+    assert not [name for name in headers if name.lower().startswith("x-amz-checksum")]
+
+
+def test_credentials_of_a_profile_are_found(store, monkeypatch, tmp_path):
+    (tmp_path / "credentials").write_text("[lab]\naws_access_key_id = from-profile\naws_secret_access_key = s\n")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.setenv("AWS_PROFILE", "lab")
+    put(store)
+    assert "from-profile" in store.uploads[0]["Authorization"]
+
+
+def test_tags_and_storage_class_are_taken_by_a_real_server(bucket, monkeypatch):
+    for name, value in bucket.env.items():
+        monkeypatch.setenv(name, value)
+    options = ObjectOptions("STANDARD_IA", tags=(("team", "data & lake"),))
+    archive = S3Archive(bucket=bucket.name, threads=1, environ=bucket.env, user_agent="test/1", options=options)
+    archive.put(Object("k.json", b"{}", "0" * 64, "application/json"))
+    tags = bucket.client.get_object_tagging(Bucket=bucket.name, Key="k.json")["TagSet"]
+    assert tags == [{"Key": "team", "Value": "data & lake"}]
+    assert bucket.client.head_object(Bucket=bucket.name, Key="k.json")["StorageClass"] == "STANDARD_IA"

@@ -1,3 +1,5 @@
+import contextlib
+import gzip
 import random
 import signal
 import sqlite3
@@ -9,12 +11,13 @@ import db
 import owners
 import queue_manager
 import worker
+from archive import ItemRefused, Throttled
 from clock import Clock
 from errors import ConfigurationError, Outage
-from queue_manager import Item
-from s3_writer import DirectoryArchive, ItemRefused
+from local_archive import DirectoryArchive
+from queue_manager import Item, Lease
 from tests import payloads
-from tests.conftest import started_main
+from tests.conftest import REAL_SLEEP, started_main
 
 NOW = 1_800_000_000
 
@@ -23,12 +26,13 @@ class Archive:
     """Keeps objects in memory; `fault(key)` may raise."""
 
     def __init__(self, fault=lambda key: None):
-        self.objects, self.fault, self.lock = {}, fault, threading.Lock()
+        self.objects, self.puts, self.fault, self.lock = {}, [], fault, threading.Lock()
 
-    def put(self, key, body, *, sha256):
-        self.fault(key)
+    def put(self, made):
+        self.fault(made.key)
         with self.lock:
-            self.objects[key] = body
+            self.objects[made.key] = made.body
+            self.puts.append(made.key)
 
 
 @pytest.fixture
@@ -43,28 +47,51 @@ def conn(path):
     connection.close()
 
 
-def enqueue(conn, count, **changes):
+def enqueue(conn, count, first=1, **changes):
     items = []
-    for number in range(1, count + 1):
+    for number in range(first, first + count):
         text = payloads.as_text(payloads.issue(id=number, number=number, **changes))
         items.append(Item("issue", number, number, "2026-01-02T00:00:00Z", text, f"{number:064x}"))
-    queue_manager.enqueue(conn, repo="a/b", items=items, now="2026-01-01T00:00:00Z")
+    with db.transaction(conn):
+        queue_manager.enqueue(conn, repo="a/b", items=items, now="2026-01-01T00:00:00Z")
+
+
+class Time:
+    """A clock that moves only when someone waits."""
+
+    def __init__(self):
+        self.seconds = NOW
+        self.waits = []
+
+    def wait(self, seconds):
+        self.waits.append(seconds)
+        self.seconds += seconds
+
+    @property
+    def clock(self):
+        return Clock(now=lambda: self.seconds, monotonic=lambda: self.seconds, sleep=self.wait)
+
+
+def made_worker(conn, path, token, archive, time=None, **options):
+    time = time or Time()
+    hooks = {name: options.pop(name) for name in ("idle", "on_progress", "on_wait") if name in options}
+    given = {"prefix": "raw/", "batches": False, "threads": 4, "max_attempts": 3, **options}
+    return worker.Worker(
+        conn=conn,
+        db_path=path,
+        token=token,
+        open_archive=lambda: archive,
+        settings=worker.Settings(**given),
+        clock=time.clock,
+        rng=random.Random(1),
+        **{"idle": time.wait, **hooks},
+    )
 
 
 @pytest.fixture
 def make(conn, path):
-    def made(archive, **options):
-        return worker.Worker(
-            conn=conn,
-            db_path=path,
-            archive=archive,
-            clock=Clock(now=lambda: NOW, monotonic=lambda: 0.0, sleep=lambda seconds: None),
-            rng=random.Random(1),
-            prefix="raw/",
-            **{"threads": 4, "max_attempts": 3, **options},
-        )
-
-    return made
+    with owners.fresh_token(path) as token:
+        yield lambda archive, **options: made_worker(conn, path, token, archive, **options)
 
 
 @pytest.fixture
@@ -78,6 +105,11 @@ def work(make):
 
 def counts(conn):
     return tuple(queue_manager.counts(conn))
+
+
+def claim(conn, token, limit):
+    with db.transaction(conn):
+        return queue_manager.claim(conn, Lease(token, "2026-11-23T00:00:00Z", 10**8), limit=limit).items
 
 
 def test_done_means_archived_and_in_issues(conn, work):
@@ -174,17 +206,15 @@ def test_stop_finishes_what_is_under_way_and_hands_back_the_rest(conn, make):
 
 def test_rows_of_a_process_that_died_are_free_at_the_next_start(conn, path, work):
     enqueue(conn, 5)
-    with db.transaction(conn):
-        queue_manager.claim(conn, token="dead", limit=5, now="2026-11-23T00:00:00Z", lease_seconds=10**8)
+    claim(conn, "dead", 5)
     assert work(Archive())[1].done == 5
 
 
 def test_rows_of_a_process_that_lives_are_left_to_it(conn, path, work):
     enqueue(conn, 5)
-    with owners.claim_token(path) as token:
+    with owners.fresh_token(path) as token:
         assert owners.is_alive(path, token)
-        with db.transaction(conn):
-            queue_manager.claim(conn, token=token, limit=5, now="2026-11-23T00:00:00Z", lease_seconds=10**8)
+        claim(conn, token, 5)
         assert work(Archive())[1].done == 0
     assert not owners.is_alive(path, token)
     assert work(Archive())[1].done == 5
@@ -195,11 +225,12 @@ def test_a_late_workers_result_changes_neither_the_row_nor_issues(conn, path, wo
 
     def steal(key):
         other = sqlite3.connect(path)
-        other.execute("UPDATE queue_items SET claim_token = 'other'")
+        other.execute("UPDATE queue_items SET claim_token = ?", (thief,))
         other.commit()
         other.close()
 
-    assert work(Archive(steal))[1].done == 0
+    with owners.fresh_token(path) as thief:
+        assert work(Archive(steal))[1].done == 0
     assert conn.execute("SELECT count(*) FROM issues").fetchone()[0] == 0
     assert counts(conn) == (0, 1, 0, 0)
 
@@ -209,22 +240,14 @@ def test_two_workers_side_by_side_do_everything_once(conn, path, tmp_path):
     keys = []
 
     class Noting(DirectoryArchive):
-        def put(self, key, body, *, sha256):
-            keys.append(key)
-            super().put(key, body, sha256=sha256)
+        def put(self, made):
+            keys.append(made.key)
+            super().put(made)
 
     def run():
         own = db.connect(path)
-        worker.Worker(
-            conn=own,
-            db_path=path,
-            archive=Noting(str(tmp_path / "archive")),
-            clock=Clock(now=lambda: NOW, monotonic=lambda: 0.0, sleep=lambda seconds: None),
-            rng=random.Random(1),
-            prefix="raw/",
-            threads=2,
-            max_attempts=3,
-        ).run()
+        with owners.fresh_token(path) as token:
+            made_worker(own, path, token, Noting(str(tmp_path / "archive")), threads=2).run()
         own.close()
 
     threads = [threading.Thread(target=run) for _ in range(2)]
@@ -255,3 +278,267 @@ def test_a_killed_process_leaves_nothing_that_the_next_run_does_not_bring_home(c
     files = {str(p.relative_to(archive)): p.read_text("utf-8") for p in archive.rglob("*.json")}
     assert files == dict(conn.execute("SELECT s3_key, payload FROM queue_items").fetchall())
     assert conn.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+
+
+def test_suspects_are_worked_on_with_no_other_row_in_hand(conn, path, work):
+    """Whatever a process dies over is found: no upload begins while a suspect's is under way."""
+    enqueue(conn, 30)
+    claim(conn, "dead", 10)
+    under_way, together, lock = set(), [], threading.Lock()
+
+    class Watching(Archive):
+        def put(self, made):
+            with lock:
+                under_way.add(made.key)
+                together.append(sorted(int(key.split("/")[-1].split("-")[0]) for key in under_way))
+            super().put(made)
+            with lock:
+                under_way.discard(made.key)
+
+    assert work(Watching())[1].done == 30
+    assert all(set(group) <= set(range(1, 11)) or not set(group) & set(range(1, 11)) for group in together), together
+
+
+def test_rows_of_a_worker_that_dies_meanwhile_are_brought_home_in_the_same_run(conn, path, work):
+    enqueue(conn, 6)
+    with contextlib.ExitStack() as life:
+        claim(conn, life.enter_context(owners.fresh_token(path)), 3)
+        assert work(Archive(lambda key: life.close()), threads=1)[1].done == 6
+
+
+def test_leases_are_extended_while_an_upload_takes_long(conn, path, work):
+    enqueue(conn, 1)
+    time, leases = Time(), []
+
+    def take_long(key):
+        other = db.connect(path)
+        while len(set(leases)) < 3 and len(leases) < 10**5:
+            time.seconds += 61
+            leases.append(other.execute("SELECT lease_until FROM queue_items").fetchone()[0])
+        other.close()
+
+    work(Archive(take_long), time=time)
+    assert len(set(leases)) == 3
+    assert leases == sorted(leases)
+
+
+def test_the_same_outage_of_all_uploads_ends_the_run_after_fewer_at_a_time(conn, work):
+    """SlowDown: 4 at a time, then 2, then 1, and only then is it an outage; nobody's attempt is counted."""
+    enqueue(conn, 50)
+    sizes, under_way, lock = [], [0], threading.Lock()
+
+    def busy(key):
+        with lock:
+            under_way[0] += 1
+            sizes.append(under_way[0])
+        REAL_SLEEP(0.005)  # long enough for the others to be under way as well
+        with lock:
+            under_way[0] -= 1
+        raise Throttled("busy")
+
+    made, result = work(Archive(busy))
+    assert (result.stopped_by, str(made.outage), counts(conn)) == ("outage", "busy", (50, 0, 0, 0))
+    assert (max(sizes), sizes[-1]) == (4, 1)
+    assert conn.execute("SELECT max(attempts) FROM queue_items").fetchone()[0] == 0
+
+
+def test_a_store_that_takes_fewer_at_a_time_gets_everything_in_the_end(conn, work):
+    enqueue(conn, 200)
+    slots = threading.Semaphore(2)
+
+    def busy_beyond_two(key):
+        if not slots.acquire(blocking=False):
+            raise Throttled("busy")
+        REAL_SLEEP(0.001)
+        slots.release()
+
+    assert work(Archive(busy_beyond_two), threads=8)[1].done == 200
+
+
+def test_follow_polls_without_a_busy_loop_and_takes_what_comes(conn, make):
+    enqueue(conn, 3)
+    time, archive = Time(), Archive()
+
+    def idle(seconds):
+        time.wait(seconds)
+        if len(time.waits) == 2:
+            enqueue(conn, 2, first=10)
+        if len(time.waits) == 4:
+            made.stop()
+
+    made = make(archive, follow=True, time=time, idle=idle)
+    result = made.run()
+    assert (result.done, result.stopped_by) == (5, "signal")
+    assert time.waits == [worker.POLL_SECONDS] * 4
+
+
+def test_follow_waits_an_outage_out_with_backoff_and_says_so(conn, make):
+    enqueue(conn, 20)
+    time, notes, archive = Time(), [], Archive()
+
+    def fault(key):
+        if len(time.waits) < 4:
+            raise ConfigurationError("expired key")
+
+    def idle(seconds):
+        time.wait(seconds)
+        if seconds == worker.POLL_SECONDS:
+            made.stop()
+
+    archive.fault = fault
+    made = make(archive, follow=True, time=time, idle=idle, on_wait=notes.append)
+    result = made.run()
+    assert (result.done, made.outage, counts(conn)) == (20, None, (0, 0, 20, 0))
+    assert conn.execute("SELECT max(attempts) FROM queue_items").fetchone()[0] == 0
+    first, second, third, fourth = time.waits[:4]
+    assert 5 <= first <= 7.5 <= 10 <= second <= 15 < 20 <= third <= 30 < 40 <= fourth <= 60
+    assert ["expired key" in (note or "-") for note in notes] == [True, False] * 4
+
+
+def test_follow_waits_for_a_locked_database_and_forgets_no_upload(conn, path, make, monkeypatch):
+    conn.execute("PRAGMA busy_timeout = 10")
+    enqueue(conn, 5)
+    time, archive = Time(), Archive()
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+
+    def lock_once(key):
+        if not archive.puts:
+            other.execute("BEGIN IMMEDIATE")
+
+    def idle(seconds):
+        time.wait(seconds)
+        if other.in_transaction:
+            other.execute("ROLLBACK")
+        elif seconds == worker.POLL_SECONDS:
+            made.stop()
+
+    archive.fault = lock_once
+    made = make(archive, follow=True, time=time, idle=idle, threads=1)
+    assert made.run().done == 5
+    other.close()
+
+
+def test_a_stop_does_not_wait_for_ever_for_an_upload_that_hangs(conn, make):
+    enqueue(conn, 20)
+    released, time = threading.Event(), Time()
+
+    def hang(key):
+        made.stop()
+        time.seconds += worker.STOP_SECONDS + 1
+        released.wait(30)
+
+    made = make(Archive(hang), time=time, threads=1)
+    result = made.run()
+    released.set()
+    assert (result.stopped_by, counts(conn)) == ("signal", (20, 0, 0, 0))
+
+
+def lines(archive):
+    found = []
+    for key, body in archive.objects.items():
+        found += [(key, line) for line in gzip.decompress(body).decode().splitlines()]
+    return found
+
+
+def test_a_batch_holds_each_row_once_and_each_row_names_it(conn, work):
+    enqueue(conn, 2500)
+    archive = Archive()
+    _, result = work(archive, batches=True)
+    assert (result.done, result.objects, len(archive.objects)) == (2500, 3, 3)
+    stored = [tuple(row) for row in conn.execute("SELECT s3_key, payload FROM queue_items ORDER BY id")]
+    assert sorted(lines(archive)) == sorted(stored)
+    assert (
+        conn.execute("SELECT count(*) FROM issues JOIN queue_items USING (s3_key, payload_sha256)").fetchone()[0]
+        == 2500
+    )
+    assert result.bytes == sum(map(len, archive.objects.values()))
+
+
+@pytest.mark.parametrize("then", [True, False], ids=["batch", "object"])
+def test_a_batch_that_was_cut_off_goes_to_the_same_key_with_the_same_rows(conn, path, work, then):
+    """Whether the upload got there is not known: the repeat must not lead to a second object."""
+    enqueue(conn, 30)
+    archive, first = Archive(), []
+
+    def cut_off(key):
+        if not first:
+            first.append(key)
+            archive.objects[key] = b"stored, but the answer is lost"
+            raise Outage("reset")
+
+    archive.fault = cut_off
+    assert work(archive, batches=True)[1].done == 0
+    enqueue(conn, 30, first=100)
+    work(archive, batches=then)
+    whole = gzip.decompress(archive.objects[first[0]]).decode().splitlines()
+    assert len(whole) == 30
+    assert counts(conn) == (0, 0, 60, 0)
+    assert conn.execute("SELECT count(DISTINCT s3_key) FROM queue_items").fetchone()[0] == len(archive.objects)
+
+
+def test_an_unreadable_row_of_a_batch_fails_alone_and_is_archived(conn, work):
+    enqueue(conn, 3)
+    enqueue(conn, 1, first=50, created_at=None)
+    archive = Archive()
+    _, result = work(archive, batches=True)
+    assert (result.done, result.failed, len(lines(archive))) == (3, 1, 4)
+    with db.transaction(conn):
+        queue_manager.retry(conn, item_ids=None)
+    assert work(archive, batches=True)[1] == worker.Result(failed=1)
+    assert len(archive.puts) == 1
+
+
+def test_a_batch_that_is_refused_is_parted_until_the_one_at_fault_is_alone(conn, work):
+    enqueue(conn, 40)
+    archive = Archive()
+
+    def put(made):
+        if b'"number": 7,' in gzip.decompress(made.body):
+            raise ItemRefused("EntityTooLarge")
+        archive.objects[made.key] = made.body
+
+    archive.put = put
+    _, result = work(archive, batches=True)
+    assert (result.done, result.retrying, len(lines(archive))) == (39, 1, 39)
+    assert conn.execute("SELECT number, attempts FROM queue_items WHERE status = 'pending'").fetchall()[0][:] == (7, 1)
+
+
+def test_a_batch_whose_process_died_is_uploaded_first_and_extracted_row_by_row(conn, path, work):
+    enqueue(conn, 20)
+    with db.transaction(conn):
+        begun = queue_manager.claim_batch(
+            conn, Lease("dead", "2026-11-23T00:00:00Z", 10**8), limit=20, max_bytes=10**6, fetched_before=None,
+            key_of=lambda items: "raw/issues/dt=2026-01-02/batch-x.jsonl.gz",
+        )  # fmt: skip
+    archive = Archive()
+    _, result = work(archive, batches=True)
+    assert (result.done, archive.puts) == (20, [begun.batch_key])
+    assert {row[0] for row in conn.execute("SELECT s3_key FROM issues")} == {begun.batch_key}
+
+
+def test_batches_keep_to_the_limit(conn, work):
+    enqueue(conn, 100)
+    assert work(Archive(), batches=True, limit=30)[1]._replace(bytes=0) == worker.Result(
+        30, objects=1, stopped_by="limit"
+    )
+
+
+def test_follow_lets_a_batch_grow_before_it_is_uploaded(conn, make):
+    time, archive = Time(), Archive()
+    with db.transaction(conn):
+        conn.execute("DELETE FROM queue_items")
+    enqueue(conn, 5)
+    conn.execute("UPDATE queue_items SET fetched_at = ?", (time.clock.utc(),))
+
+    def idle(seconds):
+        time.wait(seconds)
+        if archive.puts:
+            made.stop()
+        elif len(time.waits) == 3:
+            enqueue(conn, 5, first=20)
+
+    made = make(archive, batches=True, follow=True, time=time, idle=idle)
+    made.run()
+    assert len(lines(archive)) == 10
+    assert len(archive.puts) == 1
+    assert worker.BATCH_LINGER_SECONDS <= time.seconds - NOW <= worker.BATCH_LINGER_SECONDS + 5

@@ -1,0 +1,113 @@
+"""What an archive is: its keys, what an object holds, and how it says no.
+
+The two archives, s3_writer.py and local_archive.py, hold the same tree. Pure: no network, no disk.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import re
+from typing import NamedTuple, Protocol, Sequence
+
+import timestamps
+from errors import Outage
+from settings import is_repo_name
+
+FOLDERS = {"issue": "issues", "pull_request": "pulls"}
+JSON_TYPE = "application/json"
+# The name says gzip; a Content-Encoding beside it would make clients unpack it unasked.
+BATCH_TYPE = "application/gzip"
+# Level 6 makes GitHub's JSON about a fifth smaller still, and takes twice the time (python -m benchmarks.worker gzip).
+GZIP_LEVEL = 3
+LINE_BREAKS = str.maketrans("\r\n", "  ")
+
+
+class ItemRefused(Exception):
+    """The archive takes others but not this item; the message says why."""
+
+
+class Throttled(Outage):
+    """The archive asks for fewer requests at a time."""
+
+
+class Object(NamedTuple):
+    """One object as it is stored. `sha256` (hex) is that of the content, before any compression."""
+
+    key: str
+    body: bytes
+    sha256: str
+    content_type: str
+
+
+class Archive(Protocol):
+    def put(self, made: Object) -> None:
+        """Store the object, whole or not at all; returns once it is durable.
+
+        Raises ItemRefused, ConfigurationError, Throttled or another Outage.
+        """
+
+
+class Version(Protocol):
+    """One version of an item, as the queue keeps it."""
+
+    @property
+    def repo(self) -> str: ...
+    @property
+    def item_type(self) -> str: ...
+    @property
+    def item_id(self) -> int: ...
+    @property
+    def number(self) -> int: ...
+    @property
+    def updated_at(self) -> str: ...
+    @property
+    def payload(self) -> str: ...
+    @property
+    def payload_sha256(self) -> str: ...
+
+
+def object_key(prefix: str, version: Version) -> str:
+    """The key of an object of its own: a pure function of what GitHub sent.
+
+    Raises ItemRefused for parts that GitHub never sends and a path must not hold.
+    """
+    moment = timestamps.normalise(version.updated_at)
+    if moment is None or not is_repo_name(version.repo) or not re.match(r"[0-9a-f]{64}\Z", version.payload_sha256):
+        raise ItemRefused(
+            "no archive key can be made: the row's repository, time or hash are not as ingest writes them"
+        )
+    name = f"{version.number}-{moment.replace('-', '').replace(':', '')}-{version.payload_sha256[:12]}.json"
+    return f"{_partition(prefix, version.item_type, moment)}/{version.repo}/{name}"
+
+
+def batch_key(prefix: str, versions: Sequence[Version]) -> str:
+    """The key of a batch, a pure function of its members, which share item type and day.
+
+    A counter would start over with a lost database, and write over objects of before.
+    """
+    first = versions[0]
+    moment = timestamps.normalise(first.updated_at) or timestamps.EPOCH
+    members = "\n".join(f"{v.item_type} {v.item_id} {v.payload_sha256}" for v in versions)
+    name = hashlib.sha256(members.encode("utf-8")).hexdigest()[:32]
+    return f"{_partition(prefix, first.item_type, moment)}/batch-{name}.jsonl.gz"
+
+
+def single(prefix: str, version: Version) -> Object:
+    """The object of one version: the payload's bytes. Raises ItemRefused as `object_key` does."""
+    key = object_key(prefix, version)
+    return Object(key, version.payload.encode("utf-8"), version.payload_sha256, JSON_TYPE)
+
+
+def batch(key: str, versions: Sequence[Version]) -> Object:
+    """The object of many: each payload on a line of its own, compressed; the same members give the same bytes.
+
+    A JSON text holds line breaks only between its tokens, where a space means the same.
+    """
+    lines = "".join(version.payload.translate(LINE_BREAKS) + "\n" for version in versions).encode("utf-8")
+    body = gzip.compress(lines, GZIP_LEVEL, mtime=0)
+    return Object(key, body, hashlib.sha256(lines).hexdigest(), BATCH_TYPE)
+
+
+def _partition(prefix: str, item_type: str, moment: str) -> str:
+    return f"{prefix}{FOLDERS[item_type]}/dt={moment[:10]}"

@@ -1,0 +1,90 @@
+"""The archive on a local disk: the tree that S3 would hold, each file whole or not at all.
+
+Decides what a failed write means, as s3_writer.py does for S3.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import uuid
+from pathlib import Path
+
+from archive import ItemRefused, Object
+from errors import ConfigurationError, Outage, PipelineError
+
+# Files under way lie here, so that no reader of the tree ever meets half of one.
+INCOMING = ".incoming"
+# What a killed process left there is thrown away at a later start; no write takes as long.
+STALE_SECONDS = 86400
+
+
+class DirectoryArchive:
+    """Each file is on disk, and so is its name, before `put` returns. Safe to use from several threads."""
+
+    def __init__(self, root: str) -> None:
+        self._root = Path(root).resolve()
+        self._incoming = self._root / INCOMING
+        try:
+            self._make_folder(self._incoming)
+            self._tidy()
+        except OSError as error:
+            raise ConfigurationError(f"archive directory {root!r}: {error.strerror}; check --archive-dir") from error
+
+    def _tidy(self) -> None:
+        """Ages are measured against a file made now: the disk's clock, which may be another machine's, counts."""
+        probe = self._incoming / uuid.uuid4().hex
+        self._write(probe, b"")
+        stale = probe.stat().st_mtime - STALE_SECONDS
+        probe.unlink()
+        for left in self._incoming.iterdir():
+            with contextlib.suppress(FileNotFoundError):  # another process tidies up as well
+                if left.stat().st_mtime < stale:
+                    left.unlink()
+
+    def put(self, made: Object) -> None:
+        target = self._root / made.key
+        if self._root not in target.parents or ".." in target.parts:
+            raise ItemRefused("its key would lie outside the archive directory")
+        temporary = self._incoming / uuid.uuid4().hex
+        try:
+            self._write(temporary, made.body)
+            self._make_folder(target.parent)
+            os.replace(temporary, target)
+            _sync_folder(target.parent)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise self._explain(error) from error
+
+    def _make_folder(self, folder: Path) -> None:
+        """Create the folder, and make its entry in each new parent durable."""
+        missing = [parent for parent in (folder, *folder.parents) if not parent.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+        for made in missing:
+            _sync_folder(made.parent)
+
+    @staticmethod
+    def _write(path: Path, body: bytes) -> None:
+        with path.open("xb") as file:
+            file.write(body)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _explain(self, error: OSError) -> ItemRefused | PipelineError:
+        said = f"archive directory {str(self._root)!r}: {error.strerror}"
+        if error.errno == errno.ENAMETOOLONG:
+            return ItemRefused(said)
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR):
+            return ConfigurationError(f"{said}; check --archive-dir and its permissions")
+        return Outage(f"{said}; make room or mend the disk, then run again")
+
+
+def _sync_folder(folder: Path) -> None:
+    """A rename is durable only once the folder that holds the name is (fsync(2))."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

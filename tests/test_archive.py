@@ -1,0 +1,60 @@
+import gzip
+import hashlib
+import json
+
+import pytest
+
+import archive
+from archive import ItemRefused
+from queue_manager import ClaimedItem
+
+SHA256 = "0123456789ab" + "c" * 52
+
+
+def version(**changes):
+    fields = {
+        "id": 1, "repo": "acme/widgets", "item_type": "issue", "item_id": 1, "number": 42, "payload": "{}",
+        "updated_at": "2026-11-20T23:59:59Z", "payload_sha256": SHA256, "attempts": 0, "s3_key": None,
+        "group_failures": 0,
+    }  # fmt: skip
+    return ClaimedItem(**{**fields, **changes})
+
+
+def key(prefix="raw/github/", **changes):
+    return archive.object_key(prefix, version(**changes))
+
+
+def test_the_key_is_the_one_of_the_contract():
+    assert key() == "raw/github/issues/dt=2026-11-20/acme/widgets/42-20261120T235959Z-0123456789ab.json"
+    assert key(item_type="pull_request", prefix="").startswith("pulls/dt=2026-11-20/acme/widgets/42-")
+
+
+def test_the_key_takes_its_day_in_utc():
+    assert "/dt=2026-11-21/" in key(updated_at="2026-11-20T23:30:00-02:00")
+
+
+@pytest.mark.parametrize(
+    "changes", [{"repo": "../../etc"}, {"repo": "a/b/c"}, {"updated_at": "../x"}, {"payload_sha256": "/"}]
+)
+def test_parts_that_a_path_must_not_hold_are_refused(changes):
+    with pytest.raises(ItemRefused):
+        key(**changes)
+
+
+def test_a_batch_has_the_key_of_its_members_and_of_nothing_else():
+    one, two = version(item_id=1), version(item_id=2)
+    made = archive.batch_key("raw/", [one, two])
+    assert made.startswith("raw/issues/dt=2026-11-20/batch-")
+    assert made.endswith(".jsonl.gz")
+    assert archive.batch_key("raw/", [one._replace(id=9, attempts=3), two]) == made
+    assert archive.batch_key("raw/", [one]) != made
+    assert archive.batch_key("raw/", [one, version(item_id=2, payload_sha256="d" * 64)]) != made
+
+
+def test_a_batch_holds_each_payload_on_one_line_and_the_same_bytes_each_time():
+    pretty = '{\r\n  "title": "a\\nb ☃"\n}'
+    made = archive.batch("k", [version(), version(payload=pretty)])
+    lines = gzip.decompress(made.body)
+    assert [json.loads(line) for line in lines.decode().splitlines()] == [{}, {"title": "a\nb ☃"}]
+    assert (made.sha256, made.content_type) == (hashlib.sha256(lines).hexdigest(), "application/gzip")
+    assert archive.batch("k", [version(), version(payload=pretty)]) == made

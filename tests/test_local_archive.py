@@ -1,0 +1,89 @@
+import errno
+import os
+
+import pytest
+
+import local_archive
+from archive import ItemRefused, Object
+from errors import ConfigurationError, Outage
+from local_archive import INCOMING, STALE_SECONDS, DirectoryArchive
+
+
+def opened(path):
+    return DirectoryArchive(str(path))
+
+
+def made(key, body=b"body"):
+    return Object(key, body, "c" * 64, "application/json")
+
+
+def files(root):
+    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def test_a_file_holds_the_bytes_and_a_repeat_changes_nothing(tmp_path):
+    archive = opened(tmp_path / "archive")
+    for _ in range(2):
+        archive.put(made("a/b/c.json"))
+    assert files(tmp_path / "archive") == {"a/b/c.json": b"body"}
+
+
+@pytest.mark.parametrize("bad", ["../out.json", "/out.json", "a/../../out.json"])
+def test_nothing_is_written_outside_the_directory(tmp_path, bad):
+    with pytest.raises(ItemRefused):
+        opened(tmp_path / "archive").put(made(bad))
+    assert files(tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    "number, kind",
+    [(errno.ENOSPC, Outage), (errno.EIO, Outage), (errno.EDQUOT, Outage), (errno.EROFS, ConfigurationError),
+     (errno.EACCES, ConfigurationError), (errno.ENAMETOOLONG, ItemRefused)],
+)  # fmt: skip
+def test_a_failed_write_leaves_nothing_and_says_whose_fault_it_is(tmp_path, monkeypatch, number, kind):
+    archive = opened(tmp_path)
+
+    def fail(descriptor):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(local_archive.os, "fsync", fail)
+    with pytest.raises(kind):
+        archive.put(made("a/c.json"))
+    assert files(tmp_path) == {}
+
+
+def test_a_directory_that_cannot_be_made_is_a_configuration_error(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ConfigurationError, match="--archive-dir"):
+        opened(tmp_path / "file" / "archive")
+
+
+def test_what_a_killed_write_left_is_thrown_away_a_day_later(tmp_path):
+    opened(tmp_path)
+    for name, age in (("stale", STALE_SECONDS + 60), ("fresh", STALE_SECONDS - 60)):
+        left = tmp_path / INCOMING / name
+        left.write_text("half")
+        made_at = left.stat().st_mtime - age
+        os.utime(str(left), (made_at, made_at))
+    opened(tmp_path)
+    assert list(files(tmp_path)) == [f"{INCOMING}/fresh"]
+
+
+def test_the_file_its_name_and_each_new_folder_are_on_disk_before_put_returns(tmp_path, monkeypatch):
+    archive, synced = opened(tmp_path), []
+    monkeypatch.setattr(local_archive.os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_ino))
+    archive.put(made("a/b/c.json"))
+    for path in ("a/b/c.json", "a/b", "a", "."):
+        assert (tmp_path / path).stat().st_ino in synced, path
+
+
+def test_a_reader_meets_whole_files_only(tmp_path, monkeypatch):
+    archive, seen, replace = opened(tmp_path), [], os.replace
+
+    def look(source, target):
+        seen.append([name for name in files(tmp_path) if not name.startswith(INCOMING)])
+        replace(source, target)
+
+    monkeypatch.setattr(local_archive.os, "replace", look)
+    archive.put(made("a/c.json"))
+    assert (seen, files(tmp_path)) == ([[]], {"a/c.json": b"body"})

@@ -1,0 +1,119 @@
+"""What an upload thread does: rows -> one object -> how each row came out. Touches no database.
+
+The one broad `except` outside main.py stands here: a surprise in one item must not end the run.
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+from typing import Any, Callable, NamedTuple, Sequence
+
+import archive
+import transform
+from archive import Archive, ItemRefused, Throttled
+from errors import PipelineError
+from queue_manager import ClaimedItem
+from upload_limit import UploadLimit
+
+log = logging.getLogger("pipeline.worker")
+
+
+class Ending(enum.Enum):
+    """How the work on one row ended."""
+
+    DONE = enum.auto()
+    ARCHIVED = enum.auto()  # the object is there; extraction is another step
+    UNREADABLE = enum.auto()  # archived, but its fields can't be extracted
+    REFUSED = enum.auto()  # the item's own fault; another attempt may help
+    PARTED = enum.auto()  # its batch was refused, whoever's fault that is
+    STOPPED = enum.auto()  # not the item's fault: an outage, or the run ended before its turn
+
+
+class Outcome(NamedTuple):
+    item: ClaimedItem
+    ending: Ending
+    s3_key: str | None = None
+    row: dict[str, Any] | None = None
+    error: str = ""
+
+
+class Job(NamedTuple):
+    """Rows that share an object (`batch_key`), or one row that has its own, or has been archived before."""
+
+    items: Sequence[ClaimedItem]
+    batch_key: str | None = None
+
+
+class JobResult(NamedTuple):
+    """`stored_bytes` None: nothing was uploaded. `outage` says why the run has to stop."""
+
+    outcomes: list[Outcome]
+    stored_bytes: int | None = None
+    outage: PipelineError | None = None
+
+
+class _Stopped(Exception):
+    """The run ended before it was this upload's turn."""
+
+
+class Uploader:
+    """Does jobs; safe to use from several threads. `is_stopping()` is asked before each upload."""
+
+    def __init__(self, *, store: Archive, limit: UploadLimit, prefix: str, is_stopping: Callable[[], bool]) -> None:
+        self._store = store
+        self._limit = limit
+        self._prefix = prefix
+        self._is_stopping = is_stopping
+
+    def run(self, job: Job) -> JobResult:
+        """Never raises: each row of the job has its outcome."""
+        try:
+            return self._run(job)
+        except ItemRefused as error:
+            ending = Ending.REFUSED if len(job.items) == 1 else Ending.PARTED
+            return JobResult([Outcome(item, ending, error=str(error)) for item in job.items])
+        except _Stopped:
+            return JobResult([Outcome(item, Ending.STOPPED) for item in job.items])
+        except PipelineError as error:
+            return JobResult([Outcome(item, Ending.STOPPED) for item in job.items], outage=error)
+        except Exception as error:  # the reason is kept with the row
+            log.debug("rows %s", [item.id for item in job.items], exc_info=True)
+            ending = Ending.REFUSED if len(job.items) == 1 else Ending.PARTED
+            said = f"{type(error).__name__}: {error!a}"
+            return JobResult([Outcome(item, ending, error=said) for item in job.items])
+
+    def _run(self, job: Job) -> JobResult:
+        first = job.items[0]
+        if self._is_stopping():
+            raise _Stopped
+        if first.s3_key is not None:  # archived before
+            return JobResult([_extracted(first, first.s3_key)])
+        made = archive.batch(job.batch_key, job.items) if job.batch_key else archive.single(self._prefix, first)
+        self._upload(made)
+        if len(job.items) > 1 and first.group_failures:
+            # One of them may be what killed a process: they are extracted each on its own, once all are safe.
+            return JobResult([Outcome(item, Ending.ARCHIVED, s3_key=made.key) for item in job.items], len(made.body))
+        return JobResult([_extracted(item, made.key) for item in job.items], len(made.body))
+
+    def _upload(self, made: archive.Object) -> None:
+        while True:
+            with self._limit.place() as size:
+                if self._is_stopping():
+                    raise _Stopped
+                try:
+                    self._store.put(made)
+                except Throttled:
+                    if not self._limit.lower(size):
+                        raise
+                else:
+                    self._limit.succeeded()
+                    return
+
+
+def _extracted(item: ClaimedItem, key: str) -> Outcome:
+    try:
+        row = transform.issues_row(item.item_type, item.repo, transform.parse_payload(item.payload))
+    except transform.ExtractionError as error:
+        return Outcome(item, Ending.UNREADABLE, s3_key=key, error=f"archived, but not extracted: {error}")
+    return Outcome(item, Ending.DONE, s3_key=key, row=row)
