@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import re
+import urllib.parse
 from typing import NamedTuple, Protocol, Sequence
 
 import timestamps
@@ -38,6 +39,25 @@ class Object(NamedTuple):
     body: bytes
     sha256: str
     content_type: str
+
+
+class ObjectOptions(NamedTuple):
+    """What S3 is told about each object beside its content; None and () leave the bucket's own defaults."""
+
+    storage_class: str | None = None
+    encryption: str | None = None  # AES256 (SSE-S3) or aws:kms
+    kms_key_id: str | None = None
+    tags: tuple[tuple[str, str], ...] = ()
+
+    def parameters(self) -> dict[str, str]:
+        """As PutObject takes them (https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html)."""
+        given = {
+            "StorageClass": self.storage_class,
+            "ServerSideEncryption": self.encryption,
+            "SSEKMSKeyId": self.kms_key_id,
+            "Tagging": urllib.parse.urlencode(self.tags),
+        }
+        return {name: value for name, value in given.items() if value}
 
 
 class Archive(Protocol):

@@ -9,13 +9,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import urllib.parse
-from typing import Any, Mapping, NamedTuple
+from typing import Any, Mapping
 
 import boto3
 import botocore.exceptions
 from botocore.config import Config
 
-from archive import ItemRefused, Object, Throttled
+from archive import ItemRefused, Object, ObjectOptions, Throttled
 from errors import ConfigurationError, Outage, PipelineError
 
 CONNECT_TIMEOUT_SECONDS = 10
@@ -43,25 +43,6 @@ ADVICE = {
     "PermanentRedirect": "the bucket is in another region; set AWS_REGION",
     "AuthorizationHeaderMalformed": "the bucket is in another region; set AWS_REGION",
 }
-
-
-class ObjectOptions(NamedTuple):
-    """What S3 is told about each object beside its content; None and () leave the bucket's own defaults."""
-
-    storage_class: str | None = None
-    encryption: str | None = None  # AES256 (SSE-S3) or aws:kms
-    kms_key_id: str | None = None
-    tags: tuple[tuple[str, str], ...] = ()
-
-    def parameters(self) -> dict[str, str]:
-        """As PutObject takes them (https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html)."""
-        given = {
-            "StorageClass": self.storage_class,
-            "ServerSideEncryption": self.encryption,
-            "SSEKMSKeyId": self.kms_key_id,
-            "Tagging": urllib.parse.urlencode(self.tags),
-        }
-        return {name: value for name, value in given.items() if value}
 
 
 class S3Archive:

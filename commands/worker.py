@@ -6,7 +6,6 @@ import logging
 import random
 from typing import Callable, Mapping, NamedTuple, Sequence
 
-import archive
 import db
 import local_archive
 import logs
@@ -16,8 +15,8 @@ import progress
 import queue_manager
 import reports
 import runs
-import s3_writer
 import worker
+from archive import Archive, ObjectOptions
 from clock import SYSTEM_CLOCK, Clock
 from errors import EXIT_CONFIGURATION, EXIT_FAILED, EXIT_OK, ConfigurationError, Interrupted, Outage, PipelineError
 from signals import SignalsCall
@@ -36,7 +35,7 @@ class Work(NamedTuple):
     db_path: str
     bucket: str | None
     archive_dir: str | None
-    objects: s3_writer.ObjectOptions
+    objects: ObjectOptions
     settings: worker.Settings
 
 
@@ -123,12 +122,12 @@ def _object_options(
     tags: Sequence[tuple[str, str]],
     *,
     is_local: bool,
-) -> s3_writer.ObjectOptions:
+) -> ObjectOptions:
     if kms_key_id and not (encryption or "").startswith("aws:kms"):
         raise ConfigurationError("--sse-kms-key-id needs --sse aws:kms")
     if len(tags) > MAX_TAGS:
         raise ConfigurationError(f"S3 takes {MAX_TAGS} tags an object; leave out some --tag")
-    objects = s3_writer.ObjectOptions(storage_class, encryption, kms_key_id, tuple(tags))
+    objects = ObjectOptions(storage_class, encryption, kms_key_id, tuple(tags))
     if is_local and objects.parameters():
         raise ConfigurationError("--storage-class, --sse and --tag are S3's; with --archive-dir leave them out")
     return objects
@@ -162,9 +161,11 @@ def _work(report: Callable[[Result], None], work: Work, clock: Clock = SYSTEM_CL
     return worked
 
 
-def _open_archive(work: Work) -> archive.Archive:
+def _open_archive(work: Work) -> Archive:
     if work.archive_dir is not None:
         return local_archive.DirectoryArchive(work.archive_dir)
+    import s3_writer  # here, so that a worker with a local archive starts without boto3
+
     return s3_writer.S3Archive(
         bucket=work.bucket or "",
         threads=work.settings.threads,

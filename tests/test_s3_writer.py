@@ -6,9 +6,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 import s3_writer
-from archive import ItemRefused, Object, Throttled
+from archive import ItemRefused, Object, ObjectOptions, Throttled
 from errors import ConfigurationError, Outage
-from s3_writer import ObjectOptions, S3Archive
+from s3_writer import S3Archive
 
 PLAIN = ObjectOptions()
 KEYS = {"AWS_ACCESS_KEY_ID": "test-key", "AWS_SECRET_ACCESS_KEY": "test-secret", "AWS_REGION": "us-east-1"}

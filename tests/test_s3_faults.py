@@ -1,0 +1,98 @@
+"""The worker against a real S3 server through a proxy that spoils requests."""
+
+import json
+import random
+
+import pytest
+
+import main
+import s3_writer
+from tests.fault_proxy import AFTER, BEFORE, FaultProxy, some_of
+from tests.reconcile import problems
+from tests.test_worker import enqueue
+
+CODES = {(403, "AccessDenied"): 2, (404, "NoSuchBucket"): 2}
+LASTING = [
+    *BEFORE, *AFTER, (403, "RequestTimeTooSkewed"), (400, "ExpiredToken"), (403, "InvalidAccessKeyId"),
+    (400, "AuthorizationHeaderMalformed"),
+]  # fmt: skip
+
+
+@pytest.fixture
+def proxy(bucket, monkeypatch):
+    # The SDK's own backoff really sleeps.
+    monkeypatch.setattr(s3_writer, "SDK_ATTEMPTS", 1)
+    with FaultProxy(bucket.endpoint) as made:
+        for name, value in {**bucket.env, "AWS_ENDPOINT_URL_S3": made.url}.items():
+            monkeypatch.setenv(name, value)
+        yield made
+
+
+@pytest.fixture
+def work(tmp_path, capsys):
+    """Runs `worker` in this process; returns (exit code, result, stderr)."""
+
+    def run(*arguments):
+        capsys.readouterr()
+        code = main.main(["worker", "--json", "--db", str(tmp_path / "p.db"), *arguments])
+        out, err = capsys.readouterr()
+        return code, json.loads(out), err
+
+    return run
+
+
+@pytest.fixture
+def conn(tmp_path):
+    import db
+
+    connection = db.connect(str(tmp_path / "p.db"))
+    yield connection
+    connection.close()
+
+
+@pytest.mark.parametrize("layout", ["object", "batch"])
+@pytest.mark.parametrize("fault", LASTING, ids=str)
+def test_a_lasting_outage_loses_nothing_and_says_what_to_do(
+    proxy, bucket, conn, work, tmp_path, monkeypatch, fault, layout
+):
+    enqueue(conn, 12)
+    monkeypatch.setattr(s3_writer, "READ_TIMEOUT_SECONDS", 1)
+    is_configuration = isinstance(fault, tuple) and fault[0] < 429
+    proxy.fault = lambda method, path: fault
+    code, result, err = work("--layout", layout, "--threads", "2")
+    assert (code, result["stopped_by"]) == (2 if is_configuration else 3, "outage"), err
+    assert err.splitlines()[-1].startswith("error: S3 ")
+    assert "Traceback" not in err
+    found = conn.execute("SELECT status, max(attempts), count(*) FROM queue_items GROUP BY status").fetchall()
+    assert [tuple(row) for row in found] == [("pending", 0, 12)]
+    proxy.fault = lambda method, path: None
+    monkeypatch.setattr(s3_writer, "READ_TIMEOUT_SECONDS", 30)  # a new bucket's first uploads take this server long
+    code, _, err = work("--layout", layout)
+    assert code == 0, err
+    assert problems(str(tmp_path / "p.db"), bucket.objects()) == []
+
+
+@pytest.mark.parametrize("layout", ["object", "batch"])
+def test_under_faults_of_every_kind_everything_comes_home_and_nothing_fails(
+    proxy, bucket, conn, work, tmp_path, layout
+):
+    enqueue(conn, 150)
+    kinds = [fault for fault in BEFORE + AFTER if "hang" not in fault]
+    proxy.fault = some_of(0.1, kinds, random.Random(3))
+    codes = set()
+    while conn.execute("SELECT count(*) FROM queue_items WHERE status <> 'done'").fetchone()[0]:
+        limit = ("--limit", "9") if layout == "batch" else ()
+        codes.add(work("--layout", layout, "--threads", "3", *limit)[0])
+        assert proxy.requests < 2000
+    assert codes <= {0, 2, 3}
+    assert len(codes) > 1
+    assert problems(str(tmp_path / "p.db"), bucket.objects()) == []
+
+
+def test_the_sdk_outlasts_a_passing_fault_by_itself(proxy, conn, work, monkeypatch):
+    monkeypatch.setattr(s3_writer, "SDK_ATTEMPTS", 2)
+    enqueue(conn, 1)
+    faults = [(503, "SlowDown")]
+    proxy.fault = lambda method, path: faults.pop() if faults else None
+    code, result, _ = work()
+    assert (code, result["done"], proxy.requests) == (0, 1, 2)
