@@ -74,9 +74,15 @@ def status_lines(summary: Mapping[str, Any]) -> list[str]:
         + (f"  {row['last_error']}" if row["last_error"] else "")
         for row in summary["repos"]
     ]
+    runs = [
+        f"{run['command']} {run['state']}, began {run['started_at']}"
+        + (f", ended {run['ended_at']} with {run['exit_code']}" if run["ended_at"] else "")
+        + (f": {run['note']}" if run["note"] else "")
+        for run in summary["runs"]
+    ]
     failed = [
         f"failed row {row['id']}: {row['repo']} #{row['number']} ({row['item_type']}), "
         f"{row['attempts']} attempts: {row['last_error']}"
         for row in summary["failed_items"]
     ]
-    return [*aligned(figures), *streams, *failed]
+    return [*aligned(figures), *streams, *runs, *failed]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import Mapping
+from typing import Any, Mapping
 
 import db
+import owners
 import queue_manager
 import reports
 import settings
@@ -27,6 +28,7 @@ def run(
         "oldest_pending_seconds": max(0, int(clock.now() - timestamps.to_epoch(oldest))) if oldest else None,
         "issues": queue_manager.issues_count(conn),
         "repos": queue_manager.streams(conn),
+        "runs": [_shown(run, db_path) for run in queue_manager.runs(conn)],
         "failed_items": queue_manager.failed_items(conn, limit=FAILED_ITEMS_SHOWN),
         "db_bytes": sum(os.path.getsize(p) for p in (db_path, db_path + "-wal") if os.path.exists(p)),
     }
@@ -34,3 +36,14 @@ def run(
     lines = [settings.one_line(line, environ) for line in reports.status_lines(summary)]
     reports.show(summary, lines, as_json=as_json)
     return EXIT_OK
+
+
+def _shown(run: Mapping[str, Any], db_path: str) -> dict[str, Any]:
+    """A run without its token, which is of no use to anyone, but with what the token tells."""
+    if run["ended_at"] is not None:
+        state = "ended"
+    elif not owners.is_alive(db_path, run["owner"]):
+        state = "died"
+    else:
+        state = "waiting" if run["note"] else "running"
+    return {"state": state, **{name: value for name, value in run.items() if name != "owner"}}

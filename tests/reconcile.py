@@ -33,7 +33,7 @@ def problems(db_path, objects):
         for status, count in conn.execute("SELECT status, count(*) FROM queue_items WHERE status <> 'done' GROUP BY 1"):
             found.append(f"{count} rows are {status}")
         archived = sorted((key, payload) for key, payloads in contents(objects).items() for payload in payloads)
-        queued = sorted((row["s3_key"], row["payload"]) for row in conn.execute("SELECT * FROM queue_items"))
+        queued = sorted((row["s3_key"] or "", row["payload"]) for row in conn.execute("SELECT * FROM queue_items"))
         if archived != queued:
             missing, extra = set(queued) - set(archived), set(archived) - set(queued)
             found.append(f"archive: {len(archived)} payloads for {len(queued)} rows")

@@ -1,0 +1,165 @@
+"""Worker processes that are killed: at a named point, or by the test at any moment.
+
+A zygote imports the pipeline once and forks each worker, so that a kill in the first milliseconds is as likely as any.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+
+from tests.conftest import ROOT
+
+# Where a worker can be made to kill itself: (module or class, function, before or after its call).
+POINTS = {
+    "after the claim": ("worker.Worker", "_claim", "after"),
+    "before the upload": ("STORE", "put", "before"),
+    "after the upload": ("STORE", "put", "after"),
+    "before the commit": ("worker.Worker", "_record_all", "after"),
+    "after the commit": ("worker.Worker", "_committed", "before"),
+}
+
+
+class Zygote:
+    """`start(*arguments)` forks a process that runs `main.py` with these arguments, and returns its pid."""
+
+    def __init__(self, env, log):
+        self._log = open(log, "wb")  # noqa: SIM115 - for as long as the zygote lives
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.crashes"], cwd=str(ROOT), env={**os.environ, **env},
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, universal_newlines=True, bufsize=1,
+        )  # fmt: skip
+
+    def start(self, *arguments):
+        return int(self._ask("start", *arguments))
+
+    def kill(self, pid, number=signal.SIGKILL):
+        """Returns True where the process still lived."""
+        return self._ask("kill", pid, int(number)) == "killed"
+
+    def wait(self, pid):
+        """Its exit code; negative for a signal."""
+        return int(self._ask("wait", pid))
+
+    def is_running(self, pid):
+        return self._ask("poll", pid) == "running"
+
+    def close(self):
+        self._process.stdin.close()
+        self._process.wait(timeout=60)
+        self._process.stdout.close()
+        self._log.close()
+
+    def _ask(self, *words):
+        self._process.stdin.write("\t".join(map(str, words)) + "\n")
+        return self._process.stdout.readline().strip()
+
+
+def die_at(point, number):
+    """Let this process kill itself when it passes the point for the `number`-th time."""
+    import local_archive
+    import s3_writer
+    import worker
+
+    place, name, when = POINTS[point]
+    passed = []
+
+    def pass_by():
+        passed.append(1)
+        if len(passed) == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    for owner in [local_archive.DirectoryArchive, s3_writer.S3Archive] if place == "STORE" else [worker.Worker]:
+        setattr(owner, name, _wrapped(getattr(owner, name), when, pass_by))
+
+
+def die_over(marker):
+    """Let this process kill itself over each payload that holds the marker, as a crash in a parser does."""
+    import transform
+
+    original = transform.parse_payload
+
+    def parse(payload):
+        if marker in payload:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(payload)
+
+    transform.parse_payload = parse
+
+
+def _wrapped(original, when, pass_by):
+    def wrapper(*arguments, **options):
+        if when == "before":
+            pass_by()
+        result = original(*arguments, **options)
+        if when == "after":
+            pass_by()
+        return result
+
+    return wrapper
+
+
+class _Children:
+    """In the zygote: what it has forked, and how they ended."""
+
+    def __init__(self):
+        self.ended = {}
+
+    def start(self, *arguments):
+        pid = os.fork()
+        if pid == 0:
+            _become_worker(arguments)
+        return pid
+
+    def poll(self, pid):
+        if int(pid) not in self.ended:
+            found, status = os.waitpid(int(pid), os.WNOHANG)
+            if not found:
+                return "running"
+            self.ended[found] = status
+        return "ended"
+
+    def kill(self, pid, number):
+        if self.poll(pid) == "ended":
+            return "ended"
+        os.kill(int(pid), int(number))
+        return "killed"
+
+    def wait(self, pid):
+        if int(pid) not in self.ended:
+            self.ended[int(pid)] = os.waitpid(int(pid), 0)[1]
+        status = self.ended[int(pid)]
+        return -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+
+
+def _become_worker(arguments):
+    import main
+
+    code = 70
+    try:
+        os.dup2(2, 1)  # stdout is where the zygote answers
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        if arguments[0].startswith("die:"):
+            point, number = arguments[0][4:].split(":")
+            die_at(point, int(number))
+            arguments = arguments[1:]
+        elif arguments[0].startswith("die over:"):
+            die_over(arguments[0][9:])
+            arguments = arguments[1:]
+        code = main.main(arguments)
+    finally:
+        os._exit(code)
+
+
+def serve():
+    import commands.worker  # noqa: F401 - what a fork needs is there before
+    import s3_writer  # noqa: F401
+
+    children = _Children()
+    for line in sys.stdin:
+        command, *words = line.rstrip("\n").split("\t")
+        print(getattr(children, command)(*words), flush=True)
+
+
+if __name__ == "__main__":
+    serve()

@@ -1,0 +1,208 @@
+"""Workers killed at named points and at random moments; one more run brings everything home."""
+
+import json
+import random
+import signal
+import sqlite3
+import time
+
+import pytest
+
+import db
+import owners
+import queue_manager
+from queue_manager import Item
+from tests import payloads
+from tests.conftest import REAL_SLEEP, started_main
+from tests.crashes import POINTS, Zygote
+from tests.reconcile import problems, read_directory
+
+KILLS = 200
+ROWS = 5000
+
+
+def enqueue(conn, count, *, first=1):
+    """Issues and pull requests of several days, each third one in two versions."""
+    items = []
+    for number in range(first, first + count):
+        for version in range(1 + (number % 3 == 0)):
+            make, item_type = (payloads.issue, "issue") if number % 2 else (payloads.pull, "pull_request")
+            updated_at = "2026-01-%02dT00:00:%02dZ" % (1 + number % 5, version)
+            text = payloads.as_text(
+                make(id=number, number=number, title=f"item {number}, version {version}", updated_at=updated_at)
+            )
+            items.append(Item(item_type, number, number, updated_at, text, f"{number:055x}{version:09x}"))
+    with db.transaction(conn):
+        queue_manager.enqueue(conn, repo="acme/widgets", items=items, now="2026-01-01T00:00:00Z")
+
+
+@pytest.fixture
+def path(tmp_path):
+    return str(tmp_path / "p.db")
+
+
+@pytest.fixture
+def conn(path):
+    connection = db.connect(path)
+    yield connection
+    connection.close()
+
+
+@pytest.fixture
+def zygote(bucket, tmp_path):
+    made = Zygote(bucket.env, tmp_path / "log")
+    yield made
+    made.close()
+
+
+def finish(zygote, *arguments):
+    assert zygote.wait(zygote.start(*arguments)) == 0
+
+
+def bring_home(zygote, conn, *arguments):
+    """A row over which a worker was killed while alone waits for a while before its next attempt."""
+    for _ in range(2):
+        finish(zygote, *arguments)
+        with db.transaction(conn):
+            conn.execute("UPDATE queue_items SET available_at = '1970-01-01T00:00:00Z' WHERE status = 'pending'")
+
+
+@pytest.mark.parametrize("layout", ["object", "batch"])
+@pytest.mark.parametrize("point", POINTS)
+def test_a_worker_killed_at_this_point_is_made_good_by_the_next(zygote, conn, path, tmp_path, point, layout):
+    archive = tmp_path / "archive"
+    arguments = ["worker", "--db", path, "--archive-dir", archive, "--layout", layout]
+    for number in (1, 2):
+        enqueue(conn, 300, first=number * 1000)
+        assert zygote.wait(zygote.start(f"die:{point}:{number}", *arguments)) == -signal.SIGKILL
+    bring_home(zygote, conn, *arguments)
+    assert problems(path, read_directory(archive)) == []
+
+
+@pytest.mark.parametrize("layout", ["object", "batch"])
+def test_an_item_that_kills_every_worker_fails_in_the_end_and_takes_no_other_with_it(
+    zygote, conn, path, tmp_path, layout
+):
+    enqueue(conn, 150)
+    archive = tmp_path / "archive"
+    arguments = ["worker", "--db", path, "--archive-dir", archive, "--layout", layout, "--max-attempts", "3"]
+    ends = []
+    while queue_manager.counts(conn).failed == 0:
+        ends.append(zygote.wait(zygote.start("die over:item 77, version 0", *arguments)))
+        conn.execute("UPDATE queue_items SET available_at = '1970-01-01T00:00:00Z' WHERE status = 'pending'")
+        assert len(ends) < 12
+    assert (queue_manager.counts(conn).failed, queue_manager.counts(conn).done) == (1, 199)
+    (failed,) = queue_manager.failed_items(conn, limit=5)
+    assert (failed["number"], failed["attempts"], "died" in failed["last_error"]) == (77, 3, True)
+    with db.transaction(conn):
+        queue_manager.retry(conn, item_ids=None)
+    finish(zygote, *arguments)  # the parser has been mended
+    assert problems(path, read_directory(archive)) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", ["object", "batch"])
+def test_after_200_kills_at_random_moments_everything_is_there_once(zygote, bucket, conn, path, tmp_path, layout):
+    rng = random.Random(layout)
+    arguments = ["worker", "--db", path, "--layout", layout, "--threads", "4", "--max-attempts", "50"]
+    running, kills, rows, first = [], 0, 0, 1
+    while kills < KILLS or rows < ROWS:
+        counted = queue_manager.counts(conn)
+        if counted.pending < 300:
+            enqueue(conn, 300, first=first)
+            first += 300
+            rows += 400
+        running = [pid for pid in running if zygote.is_running(pid)]
+        running += [zygote.start(*arguments) for _ in range(4 - len(running))]
+        REAL_SLEEP(rng.random() * 0.15)
+        kills += zygote.kill(running.pop(rng.randrange(4)))
+    for pid in running:
+        zygote.kill(pid)
+        zygote.wait(pid)
+    bring_home(zygote, conn, *arguments)
+    assert problems(path, bucket.objects()) == []
+    assert sum(queue_manager.counts(conn)) >= ROWS
+
+
+@pytest.mark.parametrize("layout", ["object", "batch"])
+def test_a_worker_stopped_past_its_lease_changes_nothing_that_another_has_claimed(zygote, conn, path, tmp_path, layout):
+    enqueue(conn, 3000)
+    archive = tmp_path / "archive"
+    arguments = ["worker", "--db", path, "--archive-dir", archive, "--layout", layout]
+    stalled = zygote.start(*arguments)
+    while queue_manager.counts(conn).processing == 0 or not list(archive.rglob("dt=*")):
+        assert zygote.is_running(stalled)
+    held = stop_with_its_lease_run_out(zygote, conn, stalled)
+    finish(zygote, *arguments)
+    before = everything(conn)
+    zygote.kill(stalled, signal.SIGCONT)
+    assert zygote.wait(stalled) == 0
+    assert held > 0
+    assert everything(conn) == before
+    assert problems(path, read_directory(archive)) == []
+
+
+def stop_with_its_lease_run_out(zygote, conn, pid):
+    """Returns how many rows it holds. Not in the middle of a commit: nobody could write then until it goes on."""
+    conn.execute("PRAGMA busy_timeout = 10")
+    while True:
+        zygote.kill(pid, signal.SIGSTOP)
+        try:
+            with db.transaction(conn):
+                return conn.execute(
+                    "UPDATE queue_items SET lease_until = '2020-01-01T00:00:00Z' WHERE status = 'processing'"
+                ).rowcount
+        except sqlite3.OperationalError:
+            zygote.kill(pid, signal.SIGCONT)
+
+
+def everything(conn):
+    return [tuple(row) for table in ("queue_items", "issues") for row in conn.execute(f"SELECT * FROM {table}")]
+
+
+@pytest.mark.slow
+def test_eight_workers_share_a_queue_without_a_lock_error_or_a_row_done_twice(zygote, conn, path, tmp_path):
+    enqueue(conn, 3000)
+    archive = tmp_path / "archive"
+    arguments = ["worker", "--db", path, "--archive-dir", archive, "--json", "--threads", "2"]
+    pids = [zygote.start(*arguments) for _ in range(8)]
+    assert [zygote.wait(pid) for pid in pids] == [0] * 8
+    zygote.close()
+    said = (tmp_path / "log").read_text()
+    results = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+    assert sum(result["done"] for result in results) == sum(result["objects"] for result in results) == 4000
+    assert "locked" not in said
+    assert problems(path, read_directory(archive)) == []
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize("options", [[], ["--processes", "2"], ["--layout", "batch"], ["--follow"]], ids=str)
+def test_a_signal_during_many_uploads_leaves_nothing_in_hand(conn, path, bucket, tmp_path, number, code, options):
+    enqueue(conn, 300 if options else 1000)
+    arguments = ["worker", "--db", path, *options]
+    with started_main(*arguments, env=bucket.env, cwd=tmp_path) as process:
+        while queue_manager.counts(conn).done == 0:
+            assert process.poll() is None, process.stderr.read()
+        process.send_signal(number)
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, "Traceback" in err) == (code, False), err
+    assert queue_manager.counts(conn).processing == 0
+    with started_main("worker", "--db", path, env=bucket.env, cwd=tmp_path) as process:
+        process.communicate(timeout=60)
+    assert problems(path, bucket.objects()) == []
+
+
+def test_a_killed_parent_takes_its_worker_processes_with_it(conn, path, tmp_path):
+    arguments = ["worker", "--db", path, "--archive-dir", tmp_path / "archive", "--processes", "2", "--follow"]
+    with started_main(*arguments, cwd=tmp_path) as process:
+        while len(alive(conn, path)) < 2:
+            assert process.poll() is None, process.stderr.read()
+        process.kill()
+    end = time.monotonic() + 20
+    while alive(conn, path):
+        assert time.monotonic() < end, "they still run"
+        REAL_SLEEP(0.05)
+
+
+def alive(conn, path):
+    return [owner for (owner,) in conn.execute("SELECT owner FROM runs") if owners.is_alive(path, owner)]
