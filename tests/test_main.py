@@ -185,6 +185,17 @@ def test_the_token_is_in_no_log_no_database_and_no_archive(github, run_main, tmp
     assert b"ghp_very" not in b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
 
 
+def test_a_password_in_netrc_goes_nowhere(github, run_main, tmp_path):
+    """requests would send it by itself: https://requests.readthedocs.io/en/latest/user/authentication/"""
+    github.tokens = {"right"}
+    github.add_repo("acme/widgets").make(3)
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login ada password right\n")
+    (tmp_path / ".netrc").chmod(0o600)
+    env = {"GITHUB_API_URL": github.url, "HOME": str(tmp_path)}
+    assert run_main("ingest", "--repo", "acme/widgets", env=env)[0] == 0
+    assert not [request for request in github.journal if "authorization" in request.headers]
+
+
 def test_quiet_prints_only_what_needs_a_person(github, run_main):
     github.add_repo("acme/widgets").make(5)
     assert run_main("ingest", "-q", "--repo", "acme/widgets", env={"GITHUB_API_URL": github.url}) == (0, "", "")
