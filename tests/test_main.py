@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+import db
+import main
 from tests.conftest import ROOT, started_main
 
 
@@ -183,6 +185,22 @@ def test_the_token_is_in_no_log_no_database_and_no_archive(github, run_main, tmp
     assert code == 1
     assert "ghp_very" not in out + err
     assert b"ghp_very" not in b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("layout, synchronous", [("object", "NORMAL"), ("batch", "FULL")])
+def test_a_batch_is_on_disk_before_it_is_uploaded_and_a_done_may_be_lost_to_a_power_cut(
+    tmp_path, monkeypatch, layout, synchronous
+):
+    chosen, connect = [], db.connect
+
+    def spy(path, **options):
+        chosen.append(options.get("synchronous", "FULL"))
+        return connect(path, **options)
+
+    monkeypatch.setattr(db, "connect", spy)
+    monkeypatch.chdir(tmp_path)
+    assert main.main(["worker", "-q", "--archive-dir", "a", "--layout", layout]) == 0
+    assert chosen[-1] == synchronous
 
 
 def test_a_password_in_netrc_goes_nowhere(github, run_main, tmp_path):
