@@ -13,6 +13,7 @@ def test_each_round_of_refusals_halves_it_once():
     assert limit.lower(8)
     assert size(limit) == 4
     assert [limit.lower(4), size(limit), limit.lower(2), size(limit)] == [True, 2, True, 1]
+    assert [limit.lower(8), size(limit)] == [True, 1]  # one that was under way all the time
 
 
 def test_one_upload_at_a_time_can_not_get_fewer():
