@@ -9,7 +9,8 @@ import gzip
 import hashlib
 import re
 import urllib.parse
-from typing import NamedTuple, Protocol, Sequence
+import zlib
+from typing import Iterator, NamedTuple, Protocol, Sequence
 
 import timestamps
 from errors import Outage
@@ -66,6 +67,15 @@ class Archive(Protocol):
 
         Raises ItemRefused, ConfigurationError, Throttled or another Outage.
         """
+
+    def keys(self, folder: str, *, after: str | None) -> Iterator[str]:
+        """The keys below `folder` (which ends with a slash), in an order that is always the same, from behind `after`.
+
+        Raises ConfigurationError or Outage.
+        """
+
+    def get(self, key: str) -> bytes:
+        """The object's bytes. Raises ConfigurationError or Outage; an object that is gone is one, too."""
 
 
 class Version(Protocol):
@@ -127,6 +137,45 @@ def batch(key: str, versions: Sequence[Version]) -> Object:
     lines = "".join(version.payload.translate(LINE_BREAKS) + "\n" for version in versions).encode("utf-8")
     body = gzip.compress(lines, GZIP_LEVEL, mtime=0)
     return Object(key, body, hashlib.sha256(lines).hexdigest(), BATCH_TYPE)
+
+
+# What `keys` may find, other programs' files among it.
+_KEY = re.compile(
+    r"dt=\d{4}-\d\d-\d\d/"
+    r"(?:(?P<repo>[^/]+/[^/]+)/\d+-\d{8}T\d{6}Z-[0-9a-f]{12}\.json|batch-[0-9a-f]{32}\.jsonl\.gz)\Z",
+    re.ASCII,
+)
+
+
+class Stored(NamedTuple):
+    """What a key says. `repo` None: a batch, of whichever repositories."""
+
+    item_type: str
+    repo: str | None
+
+
+def folders(prefix: str) -> dict[str, str]:
+    """Item type -> the folder that holds its objects."""
+    return {item_type: f"{prefix}{name}/" for item_type, name in FOLDERS.items()}
+
+
+def parse_key(prefix: str, key: str) -> Stored | None:
+    """None for a key that this project does not make."""
+    for item_type, folder in folders(prefix).items():
+        match = _KEY.match(key[len(folder) :]) if key.startswith(folder) else None
+        if match:
+            return Stored(item_type, match["repo"])
+    return None
+
+
+def payload_texts(key: str, body: bytes) -> list[str]:
+    """The payloads in an object. Raises ValueError for one that is damaged."""
+    try:
+        if not key.endswith(".gz"):
+            return [body.decode("utf-8")]
+        return gzip.decompress(body).decode("utf-8").split("\n")[:-1]
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"not whole: {error}") from error
 
 
 def _partition(prefix: str, item_type: str, moment: str) -> str:

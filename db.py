@@ -125,6 +125,35 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """,
         "CREATE INDEX runs_by_command ON runs (command, id)",
     ),
+    (
+        # So that `status` and `prune` read no row of queue_items itself, an index must hold `status`, although it has
+        # but one value there.
+        "DROP INDEX queue_items_pending",
+        "DROP INDEX queue_items_processing",
+        "DROP INDEX queue_items_failed",
+        "DROP INDEX queue_items_done",
+        """
+        CREATE INDEX queue_items_pending ON queue_items (id, available_at, fetched_at, status)
+        WHERE status = 'pending'
+        """,
+        """
+        CREATE INDEX queue_items_processing ON queue_items (lease_until, claim_token, status)
+        WHERE status = 'processing'
+        """,
+        "CREATE INDEX queue_items_failed ON queue_items (id, last_error, status) WHERE status = 'failed'",
+        "CREATE INDEX queue_items_done ON queue_items (finished_at, status) WHERE status = 'done'",
+        """
+        CREATE INDEX queue_items_waiting ON queue_items (available_at, status)
+        WHERE status = 'pending' AND available_at > '1970-01-01T00:00:00Z'
+        """,
+        "DROP INDEX queue_items_archived",
+        """
+        CREATE INDEX queue_items_archived ON queue_items (s3_key, id)
+        WHERE status = 'pending' AND s3_key IS NOT NULL
+        """,
+        # How far an unfinished `rebuild` has come; `scope` says of what.
+        "CREATE TABLE rebuild_state (scope TEXT NOT NULL PRIMARY KEY, after_key TEXT NOT NULL)",
+    ),
 )
 
 _ISSUES_COLUMNS = (
@@ -184,6 +213,55 @@ def transaction(conn: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
         if conn.in_transaction:
             conn.execute("ROLLBACK")
         raise
+
+
+@contextlib.contextmanager
+def reader(path: str) -> Iterator[sqlite3.Connection]:
+    """A connection that changes nothing, migrates nothing, and is closed at the end of the block."""
+    conn = sqlite3.connect(f"{Path(path).resolve().as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_SECONDS)
+    try:
+        conn.row_factory = sqlite3.Row
+        yield conn
+    except sqlite3.Error as error:
+        raise explain(error, path) from error
+    finally:
+        conn.close()
+
+
+def check_version(conn: sqlite3.Connection, path: str) -> str:
+    """The schema's version in words. Raises ConfigurationError for one that is newer or not ours."""
+    version = _version(conn, path)
+    if version == len(MIGRATIONS):
+        return f"schema {version}"
+    return f"schema {version}, which the next run migrates to {len(MIGRATIONS)}"
+
+
+def damage(conn: sqlite3.Connection) -> str | None:
+    """What is wrong with the file, reading every page of it (https://www.sqlite.org/pragma.html#pragma_quick_check)."""
+    found = [row[0] for row in conn.execute("PRAGMA quick_check(1)")]
+    return None if found == ["ok"] else f"damaged: {found[0]}; restore a backup, or start a new one and rebuild"
+
+
+def size_bytes(path: str) -> int:
+    """What the database takes on disk, its write-ahead log included."""
+    return sum(Path(file).stat().st_size for file in (path, path + "-wal") if Path(file).exists())
+
+
+def give_space_back(conn: sqlite3.Connection, *, pages: int) -> bool:
+    """Give up to `pages` free pages back to the file system; False when there were none."""
+    if conn.execute("PRAGMA freelist_count").fetchone()[0] == 0:
+        return False
+    # `execute` stops the statement after its first row, and so after one page (Python 3.11).
+    conn.executescript(f"PRAGMA incremental_vacuum({pages})")
+    return True
+
+
+def empty_wal(conn: sqlite3.Connection) -> bool:
+    """Move the write-ahead log into the database and cut it to nothing; False where a reader is in the way.
+
+    https://www.sqlite.org/pragma.html#pragma_wal_checkpoint
+    """
+    return not conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
 
 
 def upsert_issue(conn: sqlite3.Connection, row: Mapping[str, Any]) -> None:

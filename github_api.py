@@ -114,6 +114,10 @@ class GitHub:
                 return answer
             attempt = 0  # a limit, not a fault; how often is bounded by the limits' own budget
 
+    @property
+    def has_token(self) -> bool:
+        return self._token is not None
+
     def is_own_origin(self, url: str) -> bool:
         return _origin(url) == self._origin
 

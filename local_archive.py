@@ -10,6 +10,7 @@ import errno
 import os
 import uuid
 from pathlib import Path
+from typing import Iterator
 
 from archive import ItemRefused, Object
 from errors import ConfigurationError, Outage, PipelineError
@@ -57,6 +58,40 @@ class DirectoryArchive:
             with contextlib.suppress(OSError):
                 temporary.unlink()
             raise self._explain(error) from error
+
+    def keys(self, folder: str, *, after: str | None) -> Iterator[str]:
+        base = self._root / folder
+        if self._root not in (base, *base.parents) or ".." in base.parts:
+            raise ConfigurationError(f"prefix {folder!r} lies outside the archive directory; check --prefix")
+        try:
+            yield from self._walk(base, folder, tuple(after.split("/")) if after else ())
+        except OSError as error:
+            raise self._read_error(error) from error
+
+    def _walk(self, base: Path, folder: str, after: tuple[str, ...]) -> Iterator[str]:
+        """Names of one folder at a time, sorted: no list of a million keys is made."""
+        if not base.is_dir():
+            return
+        for name in sorted(os.listdir(base)):
+            path, key = base / name, folder + name
+            parts = tuple(key.split("/"))
+            if path.is_dir():
+                if parts >= after[: len(parts)]:
+                    yield from self._walk(path, key + "/", after)
+            elif parts > after:
+                yield key
+
+    def get(self, key: str) -> bytes:
+        try:
+            return (self._root / key).read_bytes()
+        except OSError as error:
+            raise self._read_error(error) from error
+
+    def _read_error(self, error: OSError) -> PipelineError:
+        said = f"archive directory {str(self._root)!r}: {error.strerror}"
+        if error.errno in (errno.EACCES, errno.EPERM, errno.ENOENT):
+            return ConfigurationError(f"{said}; check --archive-dir and its permissions")
+        return Outage(f"{said}; mend the disk, then run again")
 
     def _make_folder(self, folder: Path) -> None:
         """Create the folder, and make its entry in each new parent durable."""

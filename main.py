@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """The entry point: parses the command line, runs one command of commands/, turns errors into exit codes.
 
 The options are in options.py, what is printed in reports.py.
@@ -30,7 +31,8 @@ def main(
     environ = os.environ if environ is None else environ
     arguments = vars(options.build_parser(environ).parse_args(argv))
     command = arguments.pop("command")
-    logs.set_up(level=logs.level(verbose=arguments.pop("verbose"), quiet=arguments["quiet"]), environ=environ)
+    log_format = arguments.pop("log_format")
+    logs.set_up(logs.choice(verbose=arguments.pop("verbose"), quiet=arguments["quiet"], log_format=log_format), environ)
     try:
         # Imported only now: --help, status and retry start without boto3 and requests.
         return int(importlib.import_module(f"commands.{command}").run(environ=environ, clock=clock, **arguments))
@@ -50,7 +52,10 @@ def main(
 
 
 def _report(message: str, code: int, environ: Mapping[str, str]) -> int:
-    print("error: " + settings.one_line(message, environ), file=sys.stderr)
+    if logs.current().as_json:
+        log.error("%s", message)
+    else:
+        print("error: " + settings.one_line(message, environ), file=sys.stderr)
     return code
 
 

@@ -31,7 +31,17 @@ def build_parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     _add_ingest(commands, common)
     _add_worker(commands, common, environ)
     commands.add_parser("status", parents=[common], help="what is queued, done, failed, and how fresh it is")
+    _add_check(commands, common)
     _add_retry(commands, common)
+    _add_prune(commands, common)
+    _add_rebuild(commands, common)
+    parser.add_argument(
+        "--print-completion",
+        action=_PrintCompletion,
+        default=argparse.SUPPRESS,  # it is no argument of any command
+        choices=("bash", "zsh", "tcsh"),
+        help="print a script that completes commands and options of ./main.py",
+    )
     return parser
 
 
@@ -48,6 +58,12 @@ def _common_options(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     group.add_argument("-v", "--verbose", action="store_true", help="log more")
     group.add_argument("-q", "--quiet", action="store_true", help="log only what needs a person; print only --json")
     group.add_argument("--json", dest="as_json", action="store_true", help="print the result as one JSON object")
+    group.add_argument(
+        "--log-format",
+        choices=("text", "json"),
+        default="text",
+        help="what the log on stderr looks like: lines for people, or an object a line for collectors (default text)",
+    )
     group.add_argument("--no-progress", action="store_true", help="no progress bar, even on a terminal")
     group.add_argument("--version", action="version", version=VERSION)
     return common
@@ -55,16 +71,8 @@ def _common_options(environ: Mapping[str, str]) -> argparse.ArgumentParser:
 
 def _add_ingest(commands: Any, common: argparse.ArgumentParser) -> None:
     parser = commands.add_parser("ingest", parents=[common], help="GitHub -> queue")
-    parser.add_argument(
-        "--repo",
-        dest="repos",
-        metavar="OWNER/NAME",
-        action="append",
-        default=[],
-        type=_checked(settings.repo_name),
-        help="a repository; may be given again and again",
-    )
-    parser.add_argument("--repos-file", metavar="FILE", help="a file of repositories, one a line, # for comments")
+    _add_repos(parser, "a repository")
+    _add_repos_file(parser)
     parser.add_argument(
         "--org",
         dest="orgs",
@@ -113,28 +121,14 @@ def _add_ingest(commands: Any, common: argparse.ArgumentParser) -> None:
 
 def _add_worker(commands: Any, common: argparse.ArgumentParser, environ: Mapping[str, str]) -> None:
     parser = commands.add_parser("worker", parents=[common], help="queue -> archive + table `issues`")
-    parser.add_argument("--bucket", metavar="NAME", help="the S3 bucket (default: $BUCKET_NAME)")
-    parser.add_argument("--archive-dir", metavar="DIR", help="archive into this directory instead, in the same layout")
-    parser.add_argument(
-        "--prefix",
-        type=_checked(settings.prefix),
-        metavar="P",
-        default=settings.DEFAULT_PREFIX,
-        help=f"what archive keys begin with (default {settings.DEFAULT_PREFIX})",
-    )
+    _add_archive(parser)
     parser.add_argument(
         "--layout",
         choices=("object", "batch"),
         default="object",
         help="an object for each item, or for many of a day (gzip JSON Lines) (default object)",
     )
-    parser.add_argument(
-        "--threads",
-        type=_checked(settings.count),
-        metavar="N",
-        default=DEFAULT_THREADS,
-        help=f"uploads at a time (default {DEFAULT_THREADS})",
-    )
+    _add_threads(parser, "uploads")
     parser.add_argument(
         "--processes",
         type=_checked(settings.count),
@@ -154,6 +148,44 @@ def _add_worker(commands: Any, common: argparse.ArgumentParser, environ: Mapping
         "--follow", action="store_true", help="go on when the queue is empty, and wait for outages to pass"
     )
     _add_object_options(parser)
+
+
+def _add_archive(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--bucket", metavar="NAME", help="the S3 bucket (default: $BUCKET_NAME)")
+    parser.add_argument("--archive-dir", metavar="DIR", help="a local directory instead, in the same layout")
+    parser.add_argument(
+        "--prefix",
+        type=_checked(settings.prefix),
+        metavar="P",
+        default=settings.DEFAULT_PREFIX,
+        help=f"what archive keys begin with (default {settings.DEFAULT_PREFIX})",
+    )
+
+
+def _add_threads(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument(
+        "--threads",
+        type=_checked(settings.count),
+        metavar="N",
+        default=DEFAULT_THREADS,
+        help=f"{what} at a time (default {DEFAULT_THREADS})",
+    )
+
+
+def _add_repos(parser: argparse.ArgumentParser, meaning: str) -> None:
+    parser.add_argument(
+        "--repo",
+        dest="repos",
+        metavar="OWNER/NAME",
+        action="append",
+        default=[],
+        type=_checked(settings.repo_name),
+        help=f"{meaning}; may be given again and again",
+    )
+
+
+def _add_repos_file(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--repos-file", metavar="FILE", help="a file of repositories, one a line, # for comments")
 
 
 def _add_object_options(parser: argparse.ArgumentParser) -> None:
@@ -179,6 +211,32 @@ def _add_object_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_check(commands: Any, common: argparse.ArgumentParser) -> None:
+    parser = commands.add_parser("check", parents=[common], help="is everything that a run needs in place?")
+    _add_repos(parser, "a repository that must be readable")
+    _add_repos_file(parser)
+    _add_archive(parser)
+
+
+def _add_prune(commands: Any, common: argparse.ArgumentParser) -> None:
+    parser = commands.add_parser("prune", parents=[common], help="delete rows that were done long ago")
+    parser.add_argument(
+        "--older-than",
+        dest="older_than_days",
+        type=_checked(settings.days),
+        metavar="DAYS",
+        required=True,
+        help="rows that have been done for so many days",
+    )
+
+
+def _add_rebuild(commands: Any, common: argparse.ArgumentParser) -> None:
+    parser = commands.add_parser("rebuild", parents=[common], help="archive -> table `issues`")
+    _add_archive(parser)
+    _add_threads(parser, "downloads")
+    _add_repos(parser, "only this repository")
+
+
 def _add_retry(commands: Any, common: argparse.ArgumentParser) -> None:
     parser = commands.add_parser("retry", parents=[common], help="failed -> pending")
     which = parser.add_mutually_exclusive_group(required=True)
@@ -191,6 +249,14 @@ def _add_retry(commands: Any, common: argparse.ArgumentParser) -> None:
         type=_checked(settings.amount),
         help="the row of this id, as `status` shows it; may be given again and again",
     )
+
+
+class _PrintCompletion(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *arguments: Any, **options: Any) -> None:
+        import shtab  # here, so that no other command pays for it
+
+        print(shtab.complete(parser, shell=arguments[1]))
+        parser.exit()
 
 
 def _checked(check: Callable[[str], Any]) -> Callable[[str], Any]:

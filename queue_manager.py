@@ -199,12 +199,12 @@ def claim_begun(conn: sqlite3.Connection, lease: Lease) -> Claim:
 
 def claim_archived(conn: sqlite3.Connection, lease: Lease, *, limit: int) -> Claim:
     """Rows whose object is there already, and which lack only their row in `issues`: `retry` made them pending."""
-    return _claim_first(conn, lease, "s3_key IS NOT NULL", limit)
+    return _claim_first(conn, lease, "s3_key > ''", "s3_key, id", limit)
 
 
 def claim(conn: sqlite3.Connection, lease: Lease, *, limit: int) -> Claim:
     """Up to `limit` available rows that are not archived yet, oldest first."""
-    return _claim_first(conn, lease, "s3_key IS NULL AND batch_key IS NULL", limit)
+    return _claim_first(conn, lease, "s3_key IS NULL AND batch_key IS NULL", "id", limit)
 
 
 def claim_batch(
@@ -250,9 +250,9 @@ def claim_batch(
     return Claim(items, key)
 
 
-def _claim_first(conn: sqlite3.Connection, lease: Lease, which: str, limit: int) -> Claim:
+def _claim_first(conn: sqlite3.Connection, lease: Lease, which: str, order: str, limit: int) -> Claim:
     rows = conn.execute(
-        f"SELECT {_CLAIMED_COLUMNS} FROM queue_items WHERE {_AVAILABLE} AND {which} ORDER BY id LIMIT :limit",
+        f"SELECT {_CLAIMED_COLUMNS} FROM queue_items WHERE {_AVAILABLE} AND {which} ORDER BY {order} LIMIT :limit",
         {**_present(lease), "limit": limit},
     )
     items = _alike([ClaimedItem(*row) for row in rows])
@@ -456,6 +456,61 @@ def oldest_pending(conn: sqlite3.Connection) -> str | None:
     # Ids rise with time, so the lowest pending id is the oldest row.
     row = conn.execute("SELECT fetched_at FROM queue_items WHERE status = 'pending' ORDER BY id LIMIT 1").fetchone()
     return row["fetched_at"] if row else None
+
+
+class Waiting(NamedTuple):
+    """Pending rows that wait for their backoff: how many, and when the first and the last may be claimed."""
+
+    rows: int
+    first_at: str | None
+    last_at: str | None
+
+
+def waiting(conn: sqlite3.Connection, *, now: str) -> Waiting:
+    row = conn.execute(
+        f"""
+        SELECT count(*), min(available_at), max(available_at) FROM queue_items
+        WHERE status = 'pending' AND available_at > '{timestamps.EPOCH}' AND available_at > ?
+        """,
+        (now,),
+    ).fetchone()
+    return Waiting(*row)
+
+
+def failed_reasons(conn: sqlite3.Connection, *, limit: int) -> list[dict[str, Any]]:
+    """Why rows failed, each reason with the number of its rows, the most frequent first."""
+    rows = conn.execute(
+        """
+        SELECT last_error AS reason, count(*) AS rows FROM queue_items
+        WHERE status = 'failed' GROUP BY last_error ORDER BY count(*) DESC, last_error LIMIT ?
+        """,
+        (limit,),
+    )
+    return [dict(row) for row in rows]
+
+
+def prune(conn: sqlite3.Connection, *, finished_before: str, limit: int) -> int:
+    """Delete up to `limit` rows that are done, and archived, since before that time; returns how many."""
+    return conn.execute(
+        """
+        DELETE FROM queue_items WHERE status = 'done' AND s3_key IS NOT NULL AND id IN (
+            SELECT id FROM queue_items WHERE status = 'done' AND finished_at < ? ORDER BY finished_at LIMIT ?
+        )
+        """,
+        (finished_before, limit),
+    ).rowcount
+
+
+def rebuild_position(conn: sqlite3.Connection, scope: str) -> str | None:
+    """The key up to which an unfinished `rebuild` of this scope has come; None: begin."""
+    row = conn.execute("SELECT after_key FROM rebuild_state WHERE scope = ?", (scope,)).fetchone()
+    return row["after_key"] if row else None
+
+
+def save_rebuild_position(conn: sqlite3.Connection, scope: str, after_key: str | None) -> None:
+    conn.execute("DELETE FROM rebuild_state WHERE scope = ?", (scope,))
+    if after_key is not None:
+        conn.execute("INSERT INTO rebuild_state (scope, after_key) VALUES (?, ?)", (scope, after_key))
 
 
 def issues_count(conn: sqlite3.Connection) -> int:

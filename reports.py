@@ -60,11 +60,25 @@ def worker_lines(summary: Mapping[str, Any]) -> list[str]:
     return [*aligned({name: summary[name] for name in names}), f"in {summary['seconds']:.1f} s, {rate:.0f} items/s"]
 
 
+def prune_lines(summary: Mapping[str, Any]) -> list[str]:
+    return aligned({name: summary[name] for name in ("deleted", "freed_bytes", "db_bytes")})
+
+
+def rebuild_lines(summary: Mapping[str, Any]) -> list[str]:
+    figures = {"objects": "objects", "items": "payloads", "unreadable": "unreadable", "issues": "issues rows"}
+    return [*aligned({shown: summary[name] for name, shown in figures.items()}), f"in {summary['seconds']:.1f} s"]
+
+
+def check_lines(summary: Mapping[str, Any]) -> list[str]:
+    return [f"{check['state']:<7}  {check['name']}: {check['detail']}" for check in summary["checks"]]
+
+
 def status_lines(summary: Mapping[str, Any]) -> list[str]:
     oldest = summary["oldest_pending_seconds"]
     figures = {
         **summary["queue"],
         "oldest pending": "-" if oldest is None else f"{oldest} s",
+        "waiting": _waiting(summary["waiting"]),
         "issues rows": summary["issues"],
         "database bytes": summary["db_bytes"],
     }
@@ -80,9 +94,16 @@ def status_lines(summary: Mapping[str, Any]) -> list[str]:
         + (f": {run['note']}" if run["note"] else "")
         for run in summary["runs"]
     ]
+    reasons = [f"failed {reason['rows']} times: {reason['reason']}" for reason in summary["failed_reasons"]]
     failed = [
         f"failed row {row['id']}: {row['repo']} #{row['number']} ({row['item_type']}), "
         f"{row['attempts']} attempts: {row['last_error']}"
         for row in summary["failed_items"]
     ]
-    return [*aligned(figures), *streams, *runs, *failed]
+    return [*aligned(figures), *streams, *runs, *reasons, *failed]
+
+
+def _waiting(waiting: Mapping[str, Any]) -> str:
+    if not waiting["rows"]:
+        return "-"
+    return f"{waiting['rows']} rows for another attempt, from {waiting['first_at']} to {waiting['last_at']}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import sqlite3
 from typing import Iterator, Mapping
 
@@ -12,6 +13,8 @@ import queue_manager
 import settings
 from clock import Clock
 from errors import EXIT_FAILED, EXIT_OK, Interrupted, PipelineError
+
+log = logging.getLogger("pipeline")
 
 
 class Run:
@@ -39,10 +42,15 @@ class Run:
 
 @contextlib.contextmanager
 def recorded(
-    conn: sqlite3.Connection, *, db_path: str, command: str, clock: Clock, environ: Mapping[str, str]
+    conn: sqlite3.Connection, *, db_path: str, command: str, what: str, clock: Clock, environ: Mapping[str, str]
 ) -> Iterator[Run]:
-    """Record the block as a run of `command`. A run that is killed has no end; its token tells that it is dead."""
+    """Record and log the block as a run of `command`, which does `what`.
+
+    A run that is killed has no end; its token tells that it is dead.
+    """
     owners.tidy(db_path)
+    started = clock.monotonic()
+    log.info("%s begins: %s", command, what)
     with owners.fresh_token(db_path) as token:
         with db.transaction(conn):
             run_id = queue_manager.start_run(conn, command=command, owner=token, now=clock.utc())
@@ -53,5 +61,6 @@ def recorded(
             run.ended(error.exit_code if isinstance(error, (PipelineError, Interrupted)) else EXIT_FAILED, str(error))
             raise
         finally:
+            log.info("%s ended with %d after %.1f s", command, run.exit_code, clock.monotonic() - started)
             with contextlib.suppress(sqlite3.Error), db.transaction(conn):  # the error that ends it says more
                 queue_manager.end_run(conn, run_id=run_id, now=clock.utc(), exit_code=run.exit_code, note=run.note)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import urllib.parse
-from typing import Any, Mapping
+from typing import Any, Iterator, Mapping
 
 import boto3
 import botocore.exceptions
@@ -33,13 +33,16 @@ COMPATIBLE: dict[str, Any] = {
 ITEM_CODES = {"EntityTooLarge", "KeyTooLongError", "BadDigest", "InvalidDigest", "IncompleteBody", "MetadataTooLarge"}
 THROTTLING_CODES = {"SlowDown", "Throttling", "ThrottlingException", "TooManyRequests", "RequestLimitExceeded"}
 PASSING_CODES = {"InternalError", "ServiceUnavailable", "RequestTimeout", "OperationAborted"}
+ACTIONS = {"put_object": "s3:PutObject", "list_objects_v2": "s3:ListBucket", "get_object": "s3:GetObject",
+           "delete_object": "s3:DeleteObject"}  # fmt: skip
 ADVICE = {
     "NoSuchBucket": "create the bucket or check BUCKET_NAME and --bucket",
-    "AccessDenied": "check that the bucket is there, and that the key has s3:PutObject on it",
+    "AccessDenied": "check that the bucket is there, and that the key has {action} on it",
     "InvalidAccessKeyId": "check AWS_ACCESS_KEY_ID",
     "SignatureDoesNotMatch": "check AWS_SECRET_ACCESS_KEY",
     "ExpiredToken": "renew the AWS credentials",
     "RequestTimeTooSkewed": "set this machine's clock",
+    "InvalidObjectState": "the object is in an archive storage class; restore it first",
     "PermanentRedirect": "the bucket is in another region; set AWS_REGION",
     "AuthorizationHeaderMalformed": "the bucket is in another region; set AWS_REGION",
 }
@@ -58,6 +61,7 @@ class S3Archive:
         options: ObjectOptions = ObjectOptions(),  # noqa: B008 - a NamedTuple never changes
     ) -> None:
         self._parameters = options.parameters()
+        self.last_date: str | None = None  # the store's clock, as its last answer's `Date` header
         self._bucket = bucket
         settings: dict[str, Any] = {
             "retries": {"mode": "standard", "total_max_attempts": SDK_ATTEMPTS},
@@ -77,19 +81,60 @@ class S3Archive:
             raise ConfigurationError(f"S3 client: {error}; check the AWS variables and profile") from error
 
     def put(self, made: Object) -> None:
+        self._call(
+            "put_object",
+            Key=made.key,
+            Body=made.body,
+            ContentType=made.content_type,
+            # Every S3-compatible store compares this with what arrived.
+            ContentMD5=base64.b64encode(hashlib.md5(made.body).digest()).decode("ascii"),
+            Metadata={"sha256": made.sha256},
+            **self._parameters,
+        )
+
+    def keys(self, folder: str, *, after: str | None) -> Iterator[str]:
+        """https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html: by the UTF-8 of the key."""
+        position = {"StartAfter": after} if after else {}
+        while True:
+            page = self._call("list_objects_v2", Prefix=folder, **position)
+            for entry in page.get("Contents", []):
+                yield entry["Key"]
+            if not page.get("IsTruncated"):
+                return
+            position = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def get(self, key: str) -> bytes:
+        answer = self._call("get_object", Key=key)
         try:
-            self._client.put_object(
-                Bucket=self._bucket,
-                Key=made.key,
-                Body=made.body,
-                ContentType=made.content_type,
-                # Every S3-compatible store compares this with what arrived.
-                ContentMD5=base64.b64encode(hashlib.md5(made.body).digest()).decode("ascii"),
-                Metadata={"sha256": made.sha256},
-                **self._parameters,
-            )
+            return bytes(answer["Body"].read())
+        except (botocore.exceptions.BotoCoreError, botocore.exceptions.HTTPClientError, OSError) as error:
+            raise Outage(f"S3 can't be reached: {_first_line(error)}; run again later") from error
+
+    def put_damaged(self, key: str) -> None:
+        """Ask to store an object under a checksum that is not its own: ItemRefused where the key may write.
+
+        Raises what `put` raises; returns where the store took it, unverified.
+        """
+        wrong = base64.b64encode(hashlib.md5(b"not this").digest()).decode("ascii")
+        self._call("put_object", Key=key, Body=b"", ContentMD5=wrong)
+
+    def delete(self, key: str) -> bool:
+        """False where that is not allowed."""
+        try:
+            self._call("delete_object", Key=key)
+        except PipelineError:
+            return False
+        return True
+
+    def _call(self, operation: str, **parameters: Any) -> Any:
+        """One request. Raises what `put` raises."""
+        try:
+            answer = getattr(self._client, operation)(Bucket=self._bucket, **parameters)
+            self.last_date = _date(answer)
+            return answer
         except botocore.exceptions.ClientError as error:
-            raise self._explain(error) from error
+            self.last_date = _date(error.response)
+            raise self._explain(operation, error) from error
         except botocore.exceptions.ParamValidationError as error:
             raise ConfigurationError(f"S3 bucket {self._bucket!r}: {_first_line(error)}; check BUCKET_NAME") from error
         except _NEEDS_A_PERSON as error:
@@ -97,7 +142,7 @@ class S3Archive:
         except botocore.exceptions.BotoCoreError as error:
             raise Outage(f"S3 can't be reached: {_first_line(error)}; run again later") from error
 
-    def _explain(self, error: botocore.exceptions.ClientError) -> ItemRefused | PipelineError:
+    def _explain(self, operation: str, error: botocore.exceptions.ClientError) -> ItemRefused | PipelineError:
         """What S3's refusal means. An unknown one stops the run: a fixable mistake must never fail every item."""
         code = str(error.response.get("Error", {}).get("Code", ""))
         status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
@@ -108,7 +153,8 @@ class S3Archive:
             return Throttled(f"{said}, after {SDK_ATTEMPTS} attempts; run again later, or with fewer --threads")
         if code in PASSING_CODES or status >= 500:
             return Outage(f"{said}, after {SDK_ATTEMPTS} attempts; run again later")
-        return ConfigurationError(f"{said}; {ADVICE.get(code, 'check bucket, key and endpoint')}")
+        advice = ADVICE.get(code, "check bucket, key and endpoint").format(action=ACTIONS[operation])
+        return ConfigurationError(f"{said}; {advice}")
 
 
 _NEEDS_A_PERSON = (
@@ -120,6 +166,11 @@ _NEEDS_A_PERSON = (
     botocore.exceptions.NoRegionError,
     botocore.exceptions.InvalidEndpointDiscoveryConfigurationError,
 )
+
+
+def _date(answer: Mapping[str, Any]) -> str | None:
+    headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    return str(headers["date"]) if "date" in headers else None
 
 
 def _is_aws(url: str) -> bool:

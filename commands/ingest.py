@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
+import sqlite3
 from typing import Callable, Mapping, Sequence
 
 import db
 import ingest
 import options
+import owners
 import progress
+import queue_manager
 import reports
 import repositories
+import runs
 import settings
 import timestamps
 from clock import Clock
@@ -51,7 +56,7 @@ def run(
     names = [*repos, *(repositories.from_file(repos_file) if repos_file else [])]
     if not names and not orgs:
         raise ConfigurationError("no repository: give --repo OWNER/NAME, --repos-file FILE or --org ORG")
-    db.connect(db_path).close()  # a database that can't be used is found before GitHub is asked for anything
+    conn = db.connect(db_path)  # one that can't be used is found before GitHub is asked for anything
     bar = progress.start(unit=" items", total=None, quiet=quiet, no_progress=no_progress, monotonic=clock.monotonic)
     scans = ingest.Ingest(
         api=api,
@@ -61,20 +66,37 @@ def run(
         default_since=timestamps.from_epoch(clock.now() - options.DEFAULT_DAYS * settings.DAY_SECONDS),
         on_progress=_shown_on(bar, api),
     )
-    with SignalsRaise():
+    what = f"{', '.join([*names, *(f'all of {org}' for org in orgs)])}, looking back to {since or 'the cursors'}"
+    with SignalsRaise(), contextlib.ExitStack() as held, runs.recorded(
+        conn, db_path=db_path, command="ingest", what=what, clock=clock, environ=environ
+    ) as record:
         listed, failures = repositories.of_organisations(
             api, orgs, include_archived=not skip_archived, include_forks=include_forks
         )
         streams = [only] if only else ["issues", "pulls"]
         targets = [(repo, stream) for repo in repositories.unique([*names, *listed]) for stream in streams]
+        _lock(held, conn, db_path, targets, clock)
         results = scans.run(targets, jobs=jobs)
+        code = ingest.exit_code(results, failures)
+        record.ended(code, next((r.error for r in results if r.exit_code == code), None))
     bar.close()
+    conn.close()
     summary = reports.ingest_summary(results, api.limits.remaining, clock.monotonic() - started)
     reports.show(summary, reports.ingest_lines(summary), as_json=as_json, quiet=quiet)
-    code = ingest.exit_code(results, failures)
     if code == EXIT_CONFIGURATION:
         raise ConfigurationError(next(r.error or "" for r in results if r.exit_code == code))
     return code
+
+
+def _lock(
+    held: contextlib.ExitStack, conn: sqlite3.Connection, db_path: str, targets: Sequence[tuple[str, str]], clock: Clock
+) -> None:
+    """Hold each repository until `held` is closed. Raises AnotherRun where another ingest has one of them."""
+    # In one order, so that two runs over the same repositories don't each hold what the other wants.
+    for name in sorted(
+        {queue_manager.load_stream(conn, repo=repo, stream=stream)[0].lower() for repo, stream in targets}
+    ):
+        held.enter_context(owners.hold(db_path, f"ingest of {name}", now=clock.utc()))
 
 
 def _look_back(since: str | None, days: int | None, clock: Clock) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any, Mapping
 
 import db
@@ -15,6 +14,7 @@ from clock import Clock
 from errors import EXIT_OK
 
 FAILED_ITEMS_SHOWN = 20
+REASONS_SHOWN = 10
 
 
 def run(
@@ -26,11 +26,13 @@ def run(
         "command": "status",
         "queue": queue_manager.counts(conn)._asdict(),
         "oldest_pending_seconds": max(0, int(clock.now() - timestamps.to_epoch(oldest))) if oldest else None,
+        "waiting": queue_manager.waiting(conn, now=clock.utc())._asdict(),
         "issues": queue_manager.issues_count(conn),
         "repos": queue_manager.streams(conn),
         "runs": [_shown(run, db_path) for run in queue_manager.runs(conn)],
+        "failed_reasons": queue_manager.failed_reasons(conn, limit=REASONS_SHOWN),
         "failed_items": queue_manager.failed_items(conn, limit=FAILED_ITEMS_SHOWN),
-        "db_bytes": sum(os.path.getsize(p) for p in (db_path, db_path + "-wal") if os.path.exists(p)),
+        "db_bytes": db.size_bytes(db_path),
     }
     conn.close()
     lines = [settings.one_line(line, environ) for line in reports.status_lines(summary)]

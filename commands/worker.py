@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import random
+import sqlite3
 from typing import Callable, Mapping, NamedTuple, Sequence
 
+import archive_choice
 import db
-import local_archive
 import logs
 import options
 import processes as parallel
@@ -16,13 +16,11 @@ import queue_manager
 import reports
 import runs
 import worker
-from archive import Archive, ObjectOptions
+from archive import ObjectOptions
 from clock import SYSTEM_CLOCK, Clock
 from errors import EXIT_CONFIGURATION, EXIT_FAILED, EXIT_OK, ConfigurationError, Interrupted, Outage, PipelineError
 from signals import SignalsCall
 from worker import Result
-
-log = logging.getLogger("pipeline.worker")
 
 MAX_TAGS = 10  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-tagging.html
 
@@ -31,10 +29,9 @@ class Work(NamedTuple):
     """What one worker process is to do; handed to processes of its own with --processes."""
 
     environ: Mapping[str, str]
-    log_level: int
+    logs: logs.Choice
     db_path: str
-    bucket: str | None
-    archive_dir: str | None
+    location: archive_choice.Location
     objects: ObjectOptions
     settings: worker.Settings
 
@@ -78,10 +75,10 @@ def run(
     tags: Sequence[tuple[str, str]],
 ) -> int:
     started = clock.monotonic()
-    bucket = _bucket(bucket, archive_dir, environ)
+    location = archive_choice.locate(bucket=bucket, archive_dir=archive_dir, environ=environ)
     objects = _object_options(storage_class, encryption, kms_key_id, tags, is_local=archive_dir is not None)
     settings = worker.Settings(prefix, layout == "batch", threads, max_attempts, limit, follow)
-    work = Work(environ, log.getEffectiveLevel(), db_path, bucket, archive_dir, objects, settings)
+    work = Work(environ, logs.current(), db_path, location, objects, settings)
     conn = db.connect(db_path)
     total = None if follow else queue_manager.counts(conn).pending
     bar = progress.start(unit=" items", total=total, quiet=quiet, no_progress=no_progress, monotonic=clock.monotonic)
@@ -104,15 +101,6 @@ def run(
     if worked.signum is not None:
         raise Interrupted(worked.signum)
     return worked.exit_code
-
-
-def _bucket(bucket: str | None, archive_dir: str | None, environ: Mapping[str, str]) -> str | None:
-    if bucket and archive_dir:
-        raise ConfigurationError("--bucket and --archive-dir exclude each other; give one")
-    bucket = None if archive_dir else bucket or environ.get("BUCKET_NAME")
-    if not bucket and not archive_dir:
-        raise ConfigurationError("no archive: give --bucket NAME (or set BUCKET_NAME), or --archive-dir DIR")
-    return bucket
 
 
 def _object_options(
@@ -139,13 +127,19 @@ def _work(report: Callable[[Result], None], work: Work, clock: Clock = SYSTEM_CL
     conn = db.connect(work.db_path, synchronous="FULL" if work.settings.batches else "NORMAL")
     try:
         with runs.recorded(
-            conn, db_path=work.db_path, command="worker", clock=clock, environ=work.environ
+            conn, db_path=work.db_path, command="worker", what=_what(conn, work), clock=clock, environ=work.environ
         ) as record, SignalsCall(lambda: job.stop()) as signals:
             job = worker.Worker(
                 conn=conn,
                 db_path=work.db_path,
                 token=record.token,
-                open_archive=lambda: _open_archive(work),
+                open_archive=lambda: archive_choice.open_archive(
+                    work.location,
+                    threads=work.settings.threads,
+                    environ=work.environ,
+                    user_agent=options.USER_AGENT,
+                    options=work.objects,
+                ),
                 settings=work.settings,
                 clock=clock,
                 rng=random.Random(),
@@ -161,18 +155,9 @@ def _work(report: Callable[[Result], None], work: Work, clock: Clock = SYSTEM_CL
     return worked
 
 
-def _open_archive(work: Work) -> Archive:
-    if work.archive_dir is not None:
-        return local_archive.DirectoryArchive(work.archive_dir)
-    import s3_writer  # here, so that a worker with a local archive starts without boto3
-
-    return s3_writer.S3Archive(
-        bucket=work.bucket or "",
-        threads=work.settings.threads,
-        environ=work.environ,
-        user_agent=options.USER_AGENT,
-        options=work.objects,
-    )
+def _what(conn: sqlite3.Connection, work: Work) -> str:
+    layout = "batches" if work.settings.batches else "objects"
+    return f"{queue_manager.counts(conn).pending} rows are pending, into {work.location} as {layout}"
 
 
 def _work_in_processes(report: Callable[[Result], None], work: Work, count: int) -> Worked:
@@ -204,7 +189,7 @@ def _work_in_processes(report: Callable[[Result], None], work: Work, count: int)
 
 
 def _work_as_child(report: Callable[[Result], None], work: Work) -> Worked:
-    logs.set_up(level=work.log_level, environ=work.environ)
+    logs.set_up(work.logs, work.environ)
     return _work(report, work)
 
 

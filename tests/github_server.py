@@ -137,7 +137,7 @@ class GitHubServer(ThreadingHTTPServer):
             return _error(401, "Bad credentials")
         if self.rate_limit and self.points_used >= self._limit(token) and path != "/rate_limit":
             return _error(403, "API rate limit exceeded for user ID 1.", **self.limit_headers(token))
-        return self._route(path.strip("/").split("/"), query)
+        return self._route(path.strip("/").split("/"), query, token)
 
     def _limit(self, token):
         return self.rate_limit if token else min(self.rate_limit, ANONYMOUS_LIMIT)
@@ -153,10 +153,14 @@ class GitHubServer(ThreadingHTTPServer):
             "x-ratelimit-used": str(self.points_used), "x-ratelimit-resource": "core",
         }  # fmt: skip
 
-    def _route(self, parts, query):
+    def _route(self, parts, query, token):
         if parts == ["rate_limit"] and self.rate_limit is not None:
-            core = {"limit": self.rate_limit, "remaining": max(0, self.rate_limit - self.points_used)}
+            reset = (int(self.clock()) // WINDOW_SECONDS + 1) * WINDOW_SECONDS
+            left = max(0, self.rate_limit - self.points_used)
+            core = {"limit": self.rate_limit, "remaining": left, "reset": reset}
             return Answer(200, compact_json({"resources": {"core": core}}).encode())
+        if parts == ["user"] and token:
+            return Answer(200, compact_json({"login": "ada", "id": 1}).encode())
         if parts[0] in ("orgs", "users") and parts[2:] == ["repos"]:
             return self._owned(parts[0], parts[1].lower(), query)
         if parts[0] == "repos" and len(parts) in (3, 4):

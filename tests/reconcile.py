@@ -11,7 +11,7 @@ import sqlite3
 def contents(objects):
     """{key: bytes} of an archive -> {key: [payload, ...]}."""
     return {
-        key: gzip.decompress(body).decode("utf-8").splitlines() if key.endswith(".gz") else [body.decode("utf-8")]
+        key: gzip.decompress(body).decode("utf-8").split("\n")[:-1] if key.endswith(".gz") else [body.decode("utf-8")]
         for key, body in objects.items()
     }
 

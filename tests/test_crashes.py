@@ -1,5 +1,6 @@
 """Workers killed at named points and at random moments; one more run brings everything home."""
 
+import hashlib
 import json
 import random
 import signal
@@ -31,7 +32,8 @@ def enqueue(conn, count, *, first=1):
             text = payloads.as_text(
                 make(id=number, number=number, title=f"item {number}, version {version}", updated_at=updated_at)
             )
-            items.append(Item(item_type, number, number, updated_at, text, f"{number:055x}{version:09x}"))
+            sha256 = hashlib.sha256(text.encode()).hexdigest()
+            items.append(Item(item_type, number, number, updated_at, text, sha256))
     with db.transaction(conn):
         queue_manager.enqueue(conn, repo="acme/widgets", items=items, now="2026-01-01T00:00:00Z")
 

@@ -316,7 +316,7 @@ AVAILABLE = queue_manager._AVAILABLE
 PLANS = {
     "claim": (f"SELECT id, payload FROM queue_items WHERE {AVAILABLE} AND s3_key IS NULL AND batch_key IS NULL "
               "ORDER BY id LIMIT 5", "queue_items_pending"),
-    "archived": (f"SELECT id FROM queue_items WHERE {AVAILABLE} AND s3_key IS NOT NULL ORDER BY id LIMIT 5",
+    "archived": (f"SELECT id FROM queue_items WHERE {AVAILABLE} AND s3_key > '' ORDER BY s3_key, id LIMIT 5",
                  "queue_items_archived"),
     "begun": (f"SELECT batch_key FROM queue_items WHERE {AVAILABLE} AND batch_key IS NOT NULL "
               "ORDER BY batch_key LIMIT 1", "queue_items_begun"),
@@ -329,7 +329,9 @@ PLANS = {
     "tokens": ("SELECT DISTINCT claim_token FROM queue_items WHERE status = 'processing'", "queue_items_processing"),
     "held": ("SELECT id FROM queue_items WHERE status = 'processing' AND claim_token = 'x' LIMIT 2",
              "queue_items_processing"),
-    "done": ("SELECT count(*) FROM queue_items WHERE status = 'done'", "queue_items_done"),
+    "done": ("SELECT count(*) FROM queue_items WHERE status = 'done'", "COVERING INDEX queue_items_done"),
+    "prune": ("SELECT id FROM queue_items WHERE status = 'done' AND finished_at < 'x' ORDER BY finished_at LIMIT 5",
+              "COVERING INDEX queue_items_done"),
     "failed": ("SELECT id FROM queue_items WHERE status = 'failed' ORDER BY id LIMIT 5", "queue_items_failed"),
 }  # fmt: skip
 

@@ -291,6 +291,7 @@ def test_suspects_are_worked_on_with_no_other_row_in_hand(conn, path, work):
             with lock:
                 under_way.add(made.key)
                 together.append(sorted(int(key.split("/")[-1].split("-")[0]) for key in under_way))
+            REAL_SLEEP(0.005)  # long enough for others to begin
             super().put(made)
             with lock:
                 under_way.discard(made.key)

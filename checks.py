@@ -1,0 +1,164 @@
+"""What `check` looks at: GitHub, the archive, the database. Each check yields findings, or raises a PipelineError."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Iterator, NamedTuple, Sequence
+
+import db
+import timestamps
+from archive import ItemRefused
+from clock import Clock
+from github_api import GitHub, NotReadable
+
+if TYPE_CHECKING:
+    from s3_writer import S3Archive
+
+OK, WARNING, ERROR, OUTAGE = "ok", "warning", "error", "outage"
+
+# S3 refuses signatures that are 15 minutes off; long before, times in the database are of little use.
+CLOCK_WARNING_SECONDS = 60
+CLOCK_ERROR_SECONDS = 900
+FREE_DISK_BYTES = 1024**3
+# A check of every page reads the whole file.
+INTEGRITY_CHECK_BYTES = 4 * 1024**3
+# https://www.sqlite.org/wal.html#walresetbug
+WAL_RESET_FIXED = ((3, 44, 6), (3, 50, 7), (3, 51, 3))
+
+
+class Finding(NamedTuple):
+    """`state` is one of ok, warning, error (a person has to do something) and outage (it may pass)."""
+
+    state: str
+    name: str
+    detail: str
+
+
+def github(api: GitHub, repos: Sequence[str], *, clock: Clock) -> Iterator[Finding]:
+    """The token, its points, GitHub's clock, and each repository; /rate_limit costs no point, the others one each."""
+    yield from _token(api, clock)
+    for repo in repos:
+        try:
+            answer = api.get(f"/repos/{repo}", parse=json.loads, on_request=lambda status: None)
+        except NotReadable as error:
+            yield Finding(ERROR, f"repository {repo}", str(error))
+            continue
+        found = answer.body if isinstance(answer.body, dict) else {}
+        name = str(found.get("full_name"))
+        notes = [f"it is now {name}"] if name.lower() != repo.lower() else []
+        notes += [] if found.get("has_issues", True) else ["its issues are disabled"]
+        notes += ["it is archived"] if found.get("archived") else []
+        yield Finding(WARNING if notes else OK, f"repository {repo}", "; ".join(notes) or "can be read")
+
+
+def _token(api: GitHub, clock: Clock) -> Iterator[Finding]:
+    try:
+        answer = api.get("/rate_limit", parse=json.loads, on_request=lambda status: None)
+    except NotReadable as error:
+        if error.status != 404:
+            raise
+        yield Finding(OK, "GitHub points", "this server sets no limits")
+    else:
+        yield from _points(answer.body)
+        yield from _clock("GitHub", timestamps.from_http_date(answer.date), clock)
+    if not api.has_token:
+        yield Finding(WARNING, "GitHub token", "none: 60 requests an hour, public repositories only; set GITHUB_TOKEN")
+        return
+    try:
+        user = api.get("/user", parse=json.loads, on_request=lambda status: None).body
+    except NotReadable:
+        yield Finding(OK, "GitHub token", "accepted; it is an app's, of no user")
+        return
+    login = user.get("login") if isinstance(user, dict) else None
+    yield Finding(OK, "GitHub token", f"accepted; it is {login}'s, with whom it shares its points")
+
+
+def _points(body: Any) -> Iterator[Finding]:
+    core = body.get("resources", {}).get("core", {}) if isinstance(body, dict) else {}
+    limit, remaining, reset = (core.get(name) for name in ("limit", "remaining", "reset"))
+    if not (isinstance(limit, int) and isinstance(remaining, int) and isinstance(reset, int)):
+        yield Finding(WARNING, "GitHub points", "the server does not say how many there are")
+        return
+    said = f"{remaining} of {limit} left, all again at {timestamps.from_epoch(reset)}"
+    yield Finding(OK if remaining else WARNING, "GitHub points", said)
+
+
+def _clock(whose: str, theirs: float | None, clock: Clock) -> Iterator[Finding]:
+    if theirs is None:
+        return
+    off = round(clock.now() - theirs)
+    state = ERROR if abs(off) >= CLOCK_ERROR_SECONDS else WARNING if abs(off) >= CLOCK_WARNING_SECONDS else OK
+    advice = "" if state == OK else "; set this machine's clock (NTP)"
+    yield Finding(state, f"clock against {whose}", f"{off:+d} s{advice}")
+
+
+def bucket(store: S3Archive, where: str, prefix: str, *, clock: Clock) -> Iterator[Finding]:
+    """Asks to store an object whose checksum is wrong on purpose: S3 looks at the rights first, and then refuses it.
+
+    A store that takes it nevertheless does not verify checksums; the object is deleted again.
+    """
+    key = f"{prefix}.check-{uuid.uuid4().hex}"
+    try:
+        store.put_damaged(key)
+    except ItemRefused:
+        said = f"may be written below {prefix!r} (asked to store {key} with a wrong checksum: refused, as it should be)"
+        yield Finding(OK, where, said)
+    else:
+        left = "" if store.delete(key) else f"; {key} could not be deleted again, delete it by hand"
+        yield Finding(WARNING, where, f"may be written below {prefix!r}, but does not verify checksums{left}")
+    yield from _clock("S3", timestamps.from_http_date(store.last_date), clock)
+
+
+def directory(path: str) -> Iterator[Finding]:
+    root = Path(path).resolve()
+    existing = next(folder for folder in (root, *root.parents) if folder.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        yield Finding(ERROR, f"directory {path}", f"{existing} can't be written to; check --archive-dir")
+        return
+    yield Finding(OK, f"directory {path}", "may be written" if root.exists() else "will be made by the first worker")
+    yield _disk(f"disk of {path}", existing)
+
+
+def database(path: str) -> Iterator[Finding]:
+    version = sqlite3.sqlite_version
+    if _has_wal_reset_fault(sqlite3.sqlite_version_info):
+        fault = "can damage a database in rare cases when several processes write (WAL reset); 3.51.3 or newer does not"
+        yield Finding(WARNING, "SQLite", f"{version} {fault}")
+    else:
+        yield Finding(OK, "SQLite", version)
+    folder = Path(path).resolve().parent
+    if not folder.is_dir():
+        yield Finding(ERROR, f"database {path}", f"the folder {folder} does not exist; create it")
+        return
+    yield _disk(f"disk of {path}", folder)
+    if not Path(path).exists():
+        writable = os.access(folder, os.W_OK)
+        said = "will be made by the first run" if writable else f"can't be made: {folder} can't be written to"
+        yield Finding(OK if writable else ERROR, f"database {path}", said)
+        return
+    size = db.size_bytes(path)
+    with db.reader(path) as conn:
+        schema = db.check_version(conn, path)
+        if size > INTEGRITY_CHECK_BYTES:
+            yield Finding(OK, f"database {path}", f"{schema}; too large to check each page ({size} bytes)")
+            return
+        damage = db.damage(conn)
+    yield Finding(ERROR if damage else OK, f"database {path}", damage or f"{schema}, whole, {size} bytes")
+
+
+def _has_wal_reset_fault(version: tuple[int, ...]) -> bool:
+    return not any(
+        version >= fixed and (version[:2] == fixed[:2] or fixed == WAL_RESET_FIXED[-1]) for fixed in WAL_RESET_FIXED
+    )
+
+
+def _disk(name: str, folder: Path) -> Finding:
+    free = shutil.disk_usage(folder).free
+    if free < FREE_DISK_BYTES:
+        return Finding(WARNING, name, f"only {free / 1e6:.0f} MB free; make room")
+    return Finding(OK, name, f"{free / 1e9:.1f} GB free")

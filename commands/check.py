@@ -1,0 +1,89 @@
+"""`check`: is everything that a run needs in place? Changes nothing, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import random
+from typing import Callable, Iterator, Mapping, Sequence
+
+import archive_choice
+import checks
+import options
+import reports
+import repositories
+import settings
+from checks import ERROR, OK, OUTAGE, WARNING, Finding
+from clock import Clock
+from errors import EXIT_CONFIGURATION, EXIT_OK, EXIT_OUTAGE, ConfigurationError, Outage, PipelineError
+from github_api import GitHub
+from rate_limit import RateLimits
+
+
+def run(
+    *,
+    environ: Mapping[str, str],
+    clock: Clock,
+    db_path: str,
+    quiet: bool,
+    as_json: bool,
+    no_progress: bool,
+    repos: Sequence[str],
+    repos_file: str | None,
+    bucket: str | None,
+    archive_dir: str | None,
+    prefix: str,
+) -> int:
+    names = [*repos, *(repositories.from_file(repos_file) if repos_file else [])]
+    findings = [
+        *_guarded("GitHub", lambda: checks.github(_api(environ, clock), names, clock=clock)),
+        *_guarded("archive", lambda: _archive(bucket, archive_dir, prefix, environ, clock)),
+        *_guarded("database", lambda: checks.database(db_path)),
+    ]
+    summary = {"command": "check", "checks": [finding._asdict() for finding in findings]}
+    lines = [settings.one_line(line, environ) for line in reports.check_lines(summary)]
+    if quiet:
+        lines = [line for line in lines if not line.startswith(OK)]
+    reports.show(summary, lines, as_json=as_json)
+    states = {finding.state for finding in findings}
+    return EXIT_CONFIGURATION if ERROR in states else EXIT_OUTAGE if OUTAGE in states else EXIT_OK
+
+
+def _guarded(name: str, check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    """What a check raises is its last finding; the others are made all the same."""
+    try:
+        yield from check()
+    except Outage as error:
+        yield Finding(OUTAGE, name, str(error))
+    except PipelineError as error:
+        yield Finding(ERROR, name, str(error))
+
+
+def _archive(
+    bucket: str | None, archive_dir: str | None, prefix: str, environ: Mapping[str, str], clock: Clock
+) -> Iterator[Finding]:
+    try:
+        location = archive_choice.locate(bucket=bucket, archive_dir=archive_dir, environ=environ)
+    except ConfigurationError as error:
+        if bucket or archive_dir:
+            raise
+        yield Finding(WARNING, "archive", str(error))
+        return
+    if location.directory is not None:
+        yield from checks.directory(location.directory)
+        return
+    from s3_writer import S3Archive
+
+    store = S3Archive(bucket=location.bucket or "", threads=1, environ=environ, user_agent=options.USER_AGENT)
+    yield from checks.bucket(store, str(location), prefix, clock=clock)
+
+
+def _api(environ: Mapping[str, str], clock: Clock) -> GitHub:
+    token = settings.token(environ)
+    limits = RateLimits(now=clock.now, monotonic=clock.monotonic, max_wait_seconds=0)
+    return GitHub(
+        base_url=settings.api_url(environ, with_token=token is not None),
+        token=token,
+        user_agent=options.USER_AGENT,
+        limits=limits,
+        clock=clock,
+        rng=random.Random(),
+    )

@@ -1,0 +1,67 @@
+"""`rebuild`: fills `issues` from the archive alone."""
+
+from __future__ import annotations
+
+from typing import Mapping, Sequence
+
+import archive_choice
+import db
+import options
+import owners
+import progress
+import queue_manager
+import rebuild
+import reports
+import runs
+from clock import Clock
+from errors import EXIT_FAILED, EXIT_OK
+from signals import SignalsRaise
+
+
+def run(
+    *,
+    environ: Mapping[str, str],
+    clock: Clock,
+    db_path: str,
+    quiet: bool,
+    as_json: bool,
+    no_progress: bool,
+    bucket: str | None,
+    archive_dir: str | None,
+    prefix: str,
+    threads: int,
+    repos: Sequence[str],
+) -> int:
+    started = clock.monotonic()
+    location = archive_choice.locate(bucket=bucket, archive_dir=archive_dir, environ=environ)
+    conn = db.connect(db_path)
+    bar = progress.start(unit=" objects", total=None, quiet=quiet, no_progress=no_progress, monotonic=clock.monotonic)
+    what = f"the table `issues` from {location}, {', '.join(repos) or 'all repositories'}"
+    with SignalsRaise(), owners.hold(db_path, "rebuild", now=clock.utc()), runs.recorded(
+        conn, db_path=db_path, command="rebuild", what=what, clock=clock, environ=environ
+    ) as record:
+        job = rebuild.Rebuild(
+            conn=conn,
+            store=archive_choice.open_archive(
+                location, threads=threads, environ=environ, user_agent=options.USER_AGENT
+            ),
+            where=str(location),
+            prefix=prefix,
+            repos=frozenset(repo.lower() for repo in repos) or None,
+            threads=threads,
+            clock=clock,
+            on_progress=lambda result: bar.update(result.objects, f"{result.unreadable} unreadable"),
+        )
+        result = job.run()
+        code = EXIT_FAILED if result.unreadable else EXIT_OK
+        record.ended(code, f"{result.unreadable} payloads could not be read" if result.unreadable else None)
+    bar.close()
+    summary = {
+        "command": "rebuild",
+        **result._asdict(),
+        "issues": queue_manager.issues_count(conn),
+        "seconds": round(clock.monotonic() - started, 3),
+    }
+    conn.close()
+    reports.show(summary, reports.rebuild_lines(summary), as_json=as_json, quiet=quiet)
+    return code

@@ -1,0 +1,363 @@
+"""What keeps a pipeline running for a year: check, prune, rebuild, locks, logs."""
+
+import json
+import sqlite3
+import subprocess
+import sys
+
+import pytest
+
+import db
+import owners
+import queue_manager
+from errors import AnotherRun
+from tests import payloads
+from tests.conftest import ROOT, started_main
+from tests.test_crashes import enqueue
+from tests.test_queue_manager import item
+
+NOW = "2026-11-23T10:00:00Z"
+PAYLOAD_COLUMNS = [name for name in db._ISSUES_COLUMNS if name not in ("s3_key", "processed_at")]
+
+
+@pytest.fixture
+def path(tmp_path):
+    return str(tmp_path / "pipeline.db")
+
+
+@pytest.fixture
+def conn(path):
+    connection = db.connect(path)
+    yield connection
+    connection.close()
+
+
+AGE = "UPDATE queue_items SET finished_at = strftime('%Y-%m-%dT%H:%M:%SZ', 'now', ?)"
+
+
+def table(path):
+    """`issues` as a person's SQL sees it, in every column that comes from the payload."""
+    conn = sqlite3.connect(path)
+    try:
+        return sorted(conn.execute(f"SELECT {', '.join(PAYLOAD_COLUMNS)} FROM issues").fetchall(), key=repr)
+    finally:
+        conn.close()
+
+
+# check
+
+
+def states(out):
+    return {check["name"]: check["state"] for check in json.loads(out)["checks"]}
+
+
+def test_check_finds_everything_in_place_and_leaves_nothing_behind(github, bucket, run_main, tmp_path):
+    github.add_repo("acme/widgets")
+    env = {"GITHUB_API_URL": github.url, "GITHUB_TOKEN": "secret-token", **bucket.env}
+    code, out, err = run_main("check", "--repo", "acme/widgets", "--json", env=env)
+    found = states(out)
+    assert (code, err) == (0, "")
+    for name in ("repository acme/widgets", "GitHub token", "GitHub points", "clock against GitHub", "clock against S3",
+                 f"bucket {bucket.name}", "database pipeline.db", "disk of pipeline.db"):  # fmt: skip
+        assert found[name] == "ok", out
+    assert "ada" in out
+    assert "secret-token" not in out
+    assert (bucket.keys(), list(tmp_path.iterdir())) == ([], [])
+
+
+@pytest.mark.parametrize(
+    "wrong, options, name, code, said",
+    [
+        ({"GITHUB_TOKEN": "wrong"}, [], "GitHub", 2, "GITHUB_TOKEN"),
+        ({"GITHUB_API_URL": "http://127.0.0.1:9"}, [], "GitHub", 3, "run again later"),
+        ({}, ["--repo", "acme/gone"], "repository acme/gone", 2, "check the name"),
+        ({"AWS_SECRET_ACCESS_KEY": "wrong"}, [], "archive", 2, "AWS_SECRET_ACCESS_KEY"),
+        ({"AWS_ACCESS_KEY_ID": "reader-access-key", "AWS_SECRET_ACCESS_KEY": "reader-secret-key"}, [], "archive", 2,
+         "s3:PutObject"),
+        ({"BUCKET_NAME": ""}, [], "archive", 0, "--archive-dir"),
+        ({"PIPELINE_DB": "missing/p.db"}, [], "database missing/p.db", 2, "create it"),
+        ({}, ["--archive-dir", f"{ROOT}/README.md/x"], f"directory {ROOT}/README.md/x", 2, "--archive-dir"),
+    ],
+)  # fmt: skip
+def test_check_says_what_is_wrong_and_goes_on(github, bucket, run_main, wrong, options, name, code, said):
+    github.tokens = {"right"}
+    env = {"GITHUB_API_URL": github.url, "GITHUB_TOKEN": "right", **bucket.env, **wrong}
+    got, out, err = run_main("check", "--json", *options, env=env)
+    (found,) = [check for check in json.loads(out)["checks"] if check["name"] == name]
+    assert (got, said in found["detail"], found["state"] != "ok") == (code, True, True), out + err
+    assert len(json.loads(out)["checks"]) >= 3
+    assert bucket.keys() == []
+
+
+def test_check_sees_a_clock_that_is_wrong(run_main, tmp_path):
+    import time
+
+    from tests.github_server import GitHubServer
+
+    with GitHubServer(clock=lambda: time.time() - 7200) as server:
+        code, out, _ = run_main("check", "--json", env={"GITHUB_API_URL": server.url})
+    (clock,) = [check for check in json.loads(out)["checks"] if check["name"] == "clock against GitHub"]
+    assert (code, clock["state"], "NTP" in clock["detail"]) == (2, "error", True)
+
+
+def test_check_speaks_of_a_damaged_database_and_changes_none(github, conn, path, run_main, tmp_path):
+    enqueue(conn, 300)
+    conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    conn.close()
+    with open(path, "r+b") as file:
+        file.seek(200_000)
+        file.write(b"\xff" * 8192)
+    before = (tmp_path / "pipeline.db").read_bytes()
+    code, out, _ = run_main("check", "--json", env={"GITHUB_API_URL": github.url})
+    (found,) = [check for check in json.loads(out)["checks"] if check["name"].startswith("database")]
+    assert (code, found["state"], "damaged" in found["detail"]) == (2, "error", True)
+    assert (tmp_path / "pipeline.db").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "version, faulty",
+    [((3, 51, 3), False), ((3, 51, 2), True), ((3, 52, 0), False), ((3, 50, 7), False), ((3, 50, 6), True),
+     ((3, 44, 6), False), ((3, 45, 1), True), ((3, 24, 0), True)],
+)  # fmt: skip
+def test_check_knows_which_versions_of_sqlite_have_the_wal_reset_fault(version, faulty):
+    import checks
+
+    assert checks._has_wal_reset_fault(version) is faulty
+
+
+# prune
+
+
+def done(conn, path, archive, *, days_ago):
+    with started_main("worker", "-q", "--db", path, "--archive-dir", archive, cwd=archive.parent) as process:
+        assert process.wait(60) == 0
+    conn.execute(
+        "UPDATE queue_items SET finished_at = strftime('%Y-%m-%dT%H:%M:%SZ', 'now', ?)", (f"-{days_ago} days",)
+    )
+
+
+def test_prune_deletes_only_what_is_done_and_old_and_gives_the_space_back(conn, path, run_main, tmp_path):
+    enqueue(conn, 3000)
+    done(conn, path, tmp_path / "a", days_ago=40)
+    conn.execute("UPDATE queue_items SET status = 'failed' WHERE id % 100 = 1")
+    conn.execute("UPDATE queue_items SET status = 'pending' WHERE id % 100 = 2")
+    conn.execute("UPDATE queue_items SET finished_at = strftime('%Y-%m-%dT%H:%M:%SZ', 'now') WHERE id % 100 = 3")
+    before = table(path)
+    conn.close()
+    code, out, err = run_main("prune", "--older-than", "30", "--json")
+    result = json.loads(out)
+    assert (code, result["deleted"]) == (0, 3880), err
+    left = sqlite3.connect(path)
+    assert left.execute("SELECT status, count(*) FROM queue_items GROUP BY 1 ORDER BY 1").fetchall() == [
+        ("done", 40), ("failed", 40), ("pending", 40)
+    ]  # fmt: skip
+    assert left.execute("PRAGMA freelist_count").fetchone()[0] == 0
+    left.close()
+    assert result["freed_bytes"] > 0.5 * (result["freed_bytes"] + result["db_bytes"] - 1_500_000)
+    assert table(path) == before
+
+
+def test_prune_needs_to_be_told_how_old(run_main):
+    code, _, err = run_main("prune")
+    assert (code, "--older-than" in err) == (2, True)
+
+
+# rebuild
+
+
+@pytest.mark.parametrize("layout", ["object", "batch"])
+@pytest.mark.parametrize("where", ["bucket", "directory"])
+def test_rebuild_makes_the_table_that_the_worker_had_made(conn, path, bucket, run_main, tmp_path, layout, where):
+    numbers = range(1, 400)
+    items = []
+    for number in numbers:
+        for version in range(1 + number % 3):
+            make = payloads.issue if number % 2 else payloads.pull
+            text = payloads.as_text(
+                make(
+                    id=number, number=number, title=f"{number}\u2028{version}",
+                    updated_at="2026-01-%02dT00:00:%02dZ" % (1 + number % 5, version),
+                    repository_url="https://api.github.com/repos/acme/widgets",
+                    url="https://api.github.com/repos/acme/widgets/pulls/%d" % number,
+                )
+            )  # fmt: skip
+            items.append(text)
+    from pages import cut, to_item
+
+    queued = []
+    for element in cut("[" + ",".join(items) + "]"):
+        queued.append(to_item(element, "issue" if element.value["number"] % 2 else "pull_request"))
+    with db.transaction(conn):
+        queue_manager.enqueue(conn, repo="acme/widgets", items=queued, now=NOW)
+    conn.close()
+    archive = ["--archive-dir", "archive"] if where == "directory" else []
+    env = {} if where == "directory" else bucket.env
+    assert run_main("worker", "-q", "--layout", layout, *archive, env=env)[0] == 0
+    before = table(path)
+    for file in tmp_path.glob("pipeline.db*"):
+        if file.is_file():
+            file.unlink()
+    code, out, err = run_main("rebuild", "--json", *archive, env=env)
+    result = json.loads(out)
+    assert (code, result["items"], result["unreadable"]) == (0, len(items), 0), err
+    assert len(before) == result["issues"] == len(numbers)
+    assert table(path) == before
+
+
+def test_rebuild_goes_on_where_it_was_stopped_and_reads_one_repository_if_asked(tmp_path, path, conn):
+    import rebuild
+    from clock import SYSTEM_CLOCK
+    from local_archive import DirectoryArchive
+
+    enqueue(conn, 600)
+    archive = tmp_path / "archive"
+    done(conn, path, archive, days_ago=1)
+    before = table(path)
+    conn.execute("DELETE FROM issues")
+    reads = []
+
+    class Noting(DirectoryArchive):
+        def get(self, key):
+            reads.append(key)
+            if len(reads) == stop_at:
+                raise KeyboardInterrupt
+            return super().get(key)
+
+    def job(repos=None):
+        return rebuild.Rebuild(
+            conn=conn, store=Noting(str(archive)), where="a", prefix="raw/github/", repos=repos, threads=4,
+            clock=SYSTEM_CLOCK,
+        )  # fmt: skip
+
+    rebuild.COMMIT_ROWS, usual = 50, rebuild.COMMIT_ROWS
+    try:
+        stop_at = 500
+        with pytest.raises(KeyboardInterrupt):
+            job().run()
+        assert 300 < conn.execute("SELECT count(*) FROM queue_items JOIN issues USING (s3_key)").fetchone()[0] < 600
+        stop_at = None
+        job().run()
+    finally:
+        rebuild.COMMIT_ROWS = usual
+    assert len(reads) < 800 + 100
+    assert table(path) == before
+    conn.execute("DELETE FROM issues")
+    assert job(frozenset({"acme/other"})).run().objects == 0
+    assert job(frozenset({"acme/widgets"})).run().objects == 800
+
+
+def test_rebuild_passes_over_foreign_files_and_speaks_of_damaged_ones(run_main, tmp_path):
+    folder = tmp_path / "archive" / "raw" / "github" / "issues" / "dt=2026-01-01"
+    (folder / "acme" / "widgets").mkdir(parents=True)
+    (folder / "notes.txt").write_text("not ours")
+    (folder / "acme" / "widgets" / ("1-20260101T000000Z-" + "a" * 12 + ".json")).write_text('{"id": 1')
+    (folder / ("batch-" + "a" * 32 + ".jsonl.gz")).write_bytes(b"\x1f\x8b half")
+    code, out, err = run_main("rebuild", "--archive-dir", "archive", "--json")
+    result = json.loads(out)
+    assert (code, result["objects"], result["unreadable"], "Traceback" in err) == (1, 2, 2, False)
+    assert "1-20260101T000000Z" in err
+
+
+# runs that don't trip over each other
+
+
+def test_two_ingests_of_one_repository_are_refused_and_say_who_has_it(github, run_main, tmp_path):
+    github.add_repo("acme/widgets").make(3)
+    github.add_repo("acme/gadgets").make(3)
+    env = {"GITHUB_API_URL": github.url}
+    github.fail_next("hang", match="widgets")
+    with started_main("ingest", "--repo", "acme/widgets", env=env, cwd=tmp_path) as first:
+        while github.hanging == 0:
+            assert first.poll() is None
+        code, out, err = run_main("ingest", "--repo", "ACME/widgets", env=env)
+        assert (code, out) == (4, "")
+        assert f"process {first.pid} since 20" in err.splitlines()[-1]
+        assert run_main("ingest", "--repo", "acme/gadgets", env=env)[0] == 0
+        first.kill()
+    assert run_main("ingest", "--repo", "acme/widgets", env=env)[0] == 0  # a dead process holds nothing
+
+
+def test_a_lock_is_free_again_after_its_block_and_after_a_death(path):
+    for _ in range(2):
+        with owners.hold(path, "x", now=NOW), owners.hold(path, "y", now=NOW), pytest.raises(AnotherRun, match=NOW):
+            owners.hold(path, "x", now=NOW).__enter__()
+    code = f"import owners, os; owners.hold({path!r}, 'x', now='t').__enter__(); os._exit(0)"
+    subprocess.run([sys.executable, "-c", code], cwd=str(ROOT), check=True)
+    with owners.hold(path, "x", now=NOW):
+        pass
+
+
+def test_the_files_of_dead_owners_are_tidied_away(path):
+    code = f"import owners, os; made = owners.fresh_token({path!r}); print(made.__enter__(), flush=True); os._exit(0)"
+    made = subprocess.run([sys.executable, "-c", code], cwd=str(ROOT), check=True, stdout=subprocess.PIPE)
+    folder = owners._path(path, "x").parent
+    assert (folder / made.stdout.decode().strip()).exists()
+    with owners.fresh_token(path) as living:
+        owners.tidy(path)
+        assert [file.name for file in folder.iterdir()] == [living]
+
+
+# logs and status
+
+
+def test_json_logs_are_an_object_a_line_the_error_included(github, run_main):
+    github.add_repo("acme/widgets").make(3)
+    env = {"GITHUB_API_URL": github.url}
+    code, out, err = run_main("ingest", "--log-format", "json", "--repo", "acme/gone", env=env)
+    lines = [json.loads(line) for line in err.splitlines()]
+    assert code == 1
+    assert [line["level"] for line in lines][0] == "INFO"
+    assert "begins" in lines[0]["message"]
+    assert "acme/gone" in lines[0]["message"]
+    assert all(sorted(line) == ["level", "logger", "message", "time"] for line in lines)
+    code, _, err = run_main("worker", "--log-format", "json", "--db", "missing/p.db", "--archive-dir", "a")
+    assert (code, json.loads(err)["level"]) == (2, "ERROR")
+
+
+def test_status_shows_the_last_run_of_each_command_and_how_it_ended(github, run_main):
+    run_main("ingest", "--repo", "acme/gone", env={"GITHUB_API_URL": github.url})
+    run_main("worker", "--archive-dir", "a")
+    found = json.loads(run_main("status", "--json")[1])
+    assert [(run["command"], run["state"], run["exit_code"]) for run in found["runs"]] == [
+        ("ingest", "ended", 1),
+        ("worker", "ended", 0),
+    ]
+    assert "404" in found["runs"][0]["note"]
+
+
+def test_status_groups_failures_and_says_what_waits(conn, run_main):
+    with db.transaction(conn):
+        queue_manager.enqueue(conn, repo="a/b", items=[item(number) for number in range(1, 31)], now=NOW)
+    conn.execute("UPDATE queue_items SET status = 'failed', last_error = CASE WHEN id < 3 THEN 'x' ELSE 'y' END")
+    conn.execute("UPDATE queue_items SET status = 'pending', available_at = '2999-01-01T00:00:00Z' WHERE id > 28")
+    found = json.loads(run_main("status", "--json")[1])
+    assert found["failed_reasons"] == [{"reason": "y", "rows": 26}, {"reason": "x", "rows": 2}]
+    assert found["waiting"] == {"rows": 2, "first_at": "2999-01-01T00:00:00Z", "last_at": "2999-01-01T00:00:00Z"}
+    assert len(found["failed_items"]) == 20
+    assert "failed 26 times: y" in run_main("status")[1]
+
+
+def test_no_query_of_status_reads_a_row_of_the_queue(conn):
+    asked = []
+    conn.set_trace_callback(asked.append)
+    queue_manager.counts(conn)
+    queue_manager.waiting(conn, now=NOW)
+    queue_manager.oldest_pending(conn)
+    queue_manager.failed_reasons(conn, limit=5)
+    queue_manager.issues_count(conn)
+    queue_manager.failed_items(conn, limit=0)
+    conn.set_trace_callback(None)
+    for statement in asked:
+        plan = [row["detail"] for row in conn.execute("EXPLAIN QUERY PLAN " + statement)]
+        assert "COVERING INDEX" in plan[0] or "queue_items_failed" in plan[0], (statement, plan)
+    assert len(asked) == 9
+
+
+def test_completion_scripts_know_every_command():
+    made = subprocess.run(
+        [sys.executable, str(ROOT / "main.py"), "--print-completion", "bash"], stdout=subprocess.PIPE, check=True
+    ).stdout.decode()
+    asked = subprocess.run(["bash", "-c", made + "\ncomplete -p main.py"], stdout=subprocess.PIPE, check=True)
+    assert b"main.py" in asked.stdout
+    for word in ("ingest", "worker", "rebuild", "--older-than", "--layout"):
+        assert word in made
