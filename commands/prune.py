@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sqlite3
-from typing import Mapping
+from typing import Iterator, Mapping
 
 import db
 import owners
@@ -19,10 +20,11 @@ from signals import SignalsRaise
 
 log = logging.getLogger("pipeline.prune")
 
-# A chunk holds the write lock for some milliseconds; a worker that waits gets its turn in the pause between two.
 CHUNK_ROWS = 1000
-CHUNK_PAGES = 2000
-PAUSE_SECONDS = 0.05
+CHUNK_PAGES = 1000
+# Between two chunks others get the write lock. They look for it every 100 ms at least (SQLite's busy handler), so a
+# shorter pause could pass unseen; and after a chunk that took long they get as much time again.
+PAUSE_SECONDS = 0.12
 
 
 def run(
@@ -37,7 +39,7 @@ def run(
 ) -> int:
     started = clock.monotonic()
     before = timestamps.from_epoch(clock.now() - older_than_days * settings.DAY_SECONDS)
-    conn = db.connect(db_path)
+    conn = db.connect(db_path, synchronous="NORMAL")  # a deletion that a power cut takes back is made again
     bytes_before = db.size_bytes(db_path)
     what = f"rows that were done before {before}"
     with SignalsRaise(), owners.hold(db_path, "prune", now=clock.utc()), runs.recorded(
@@ -57,19 +59,27 @@ def run(
     return EXIT_OK
 
 
+@contextlib.contextmanager
+def _pause_after(clock: Clock) -> Iterator[None]:
+    started = clock.monotonic()
+    yield
+    clock.sleep(max(PAUSE_SECONDS, clock.monotonic() - started))
+
+
 def _delete(conn: sqlite3.Connection, clock: Clock, before: str) -> int:
     total = 0
     while True:
-        with db.transaction(conn):
+        with _pause_after(clock), db.transaction(conn):
             deleted = queue_manager.prune(conn, finished_before=before, limit=CHUNK_ROWS)
         total += deleted
-        if deleted == 0:
+        if deleted < CHUNK_ROWS:
             return total
-        clock.sleep(PAUSE_SECONDS)
 
 
 def _give_space_back(conn: sqlite3.Connection, clock: Clock) -> None:
-    while db.give_space_back(conn, pages=CHUNK_PAGES):
-        clock.sleep(PAUSE_SECONDS)
+    freed = True
+    while freed:
+        with _pause_after(clock):
+            freed = db.give_space_back(conn, pages=CHUNK_PAGES)
     if not db.empty_wal(conn):
         log.info("another process reads the database: its file gets smaller once that has ended")
