@@ -1,9 +1,10 @@
-"""Measures what a year's data does: `status` on a million rows, and how long a worker waits while `prune` runs.
+"""Measures what a year's data does: `status` on a million rows, a worker's waits while `prune` runs, `rebuild`.
 
-`python -m benchmarks.year status` and `python -m benchmarks.year prune`, in the environment of tests/run.sh.
+`python -m benchmarks.year status`, `prune` or `rebuild`, in the environment of tests/run.sh.
 """
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -13,8 +14,12 @@ from pathlib import Path
 
 import db
 import queue_manager
+from benchmarks.worker import filled as queue
+from benchmarks.worker import payloads
 from clock import SYSTEM_CLOCK
 from queue_manager import Item, Lease
+from tests.conftest import Bucket
+from tests.s3_server import S3Server
 
 ROOT = Path(__file__).resolve().parent.parent
 PAYLOAD = '{"title": "%s"}' % ("x" * 6000)
@@ -37,10 +42,11 @@ def filled(path, count, *, done):
     conn.close()
 
 
-def main_py(folder, *arguments):
+def main_py(folder, *arguments, env=None):
     command = [sys.executable, str(ROOT / "main.py"), *arguments, "--json"]
     started = time.monotonic()
-    out = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, check=True).stdout
+    environment = {**os.environ, **(env or {})}
+    out = subprocess.run(command, cwd=folder, env=environment, stdout=subprocess.PIPE, check=True).stdout
     return time.monotonic() - started, json.loads(out)
 
 
@@ -93,7 +99,38 @@ def worked(conn, goes_on):
     return found
 
 
-CASES = {"status": status, "prune": prune}
+def rebuild():
+    """From 10,000 versions, in both layouts, on disk and in a real S3 server: is the table the same, and how long?"""
+    texts = payloads(10_000)
+    server = S3Server()
+    try:
+        for layout in ("object", "batch"):
+            for where in ("disk", "S3"):
+                with tempfile.TemporaryDirectory() as folder:
+                    archive, env = ["--archive-dir", "archive"], {}
+                    if where == "S3":
+                        archive, env = ["--prefix", f"{layout}/"], {**server.env, "BUCKET_NAME": Bucket(server).name}
+                    queue(Path(folder) / "pipeline.db", texts)
+                    main_py(folder, "worker", "-q", "--layout", layout, *archive, env=env)
+                    seconds, result = main_py(folder, "rebuild", "-q", "--db", "new.db", *archive, env=env)
+                    same = table(Path(folder) / "pipeline.db") == table(Path(folder) / "new.db")
+                print(
+                    f"rebuild, {layout} layout on {where}: {result['objects']} objects, {result['issues']} rows, "
+                    f"{seconds:.1f} s, {'equal' if same else 'DIFFERENT'}"
+                )
+    finally:
+        server.close()
+
+
+def table(path):
+    conn = db.connect(str(path))
+    names = ", ".join(name for name in db._ISSUES_COLUMNS if name != "processed_at")
+    rows = [tuple(row) for row in conn.execute(f"SELECT {names} FROM issues ORDER BY item_type, id")]
+    conn.close()
+    return rows
+
+
+CASES = {"status": status, "prune": prune, "rebuild": rebuild}
 
 if __name__ == "__main__":
     if len(sys.argv) != 2 or sys.argv[1] not in CASES:

@@ -134,6 +134,7 @@ class _Children:
 
 def _become_worker(arguments):
     import main
+    from clock import SYSTEM_CLOCK
 
     code = 70
     try:
@@ -146,13 +147,19 @@ def _become_worker(arguments):
         elif arguments[0].startswith("die over:"):
             die_over(arguments[0][9:])
             arguments = arguments[1:]
-        code = main.main(arguments)
+        clock = SYSTEM_CLOCK
+        if arguments[0].startswith("clock:"):
+            ahead = float(arguments[0][6:])
+            clock = clock._replace(now=lambda: SYSTEM_CLOCK.now() + ahead)
+            arguments = arguments[1:]
+        code = main.main(arguments, clock=clock)
     finally:
         os._exit(code)
 
 
 def serve():
-    import commands.worker  # noqa: F401 - what a fork needs is there before
+    import commands.ingest  # noqa: F401 - what a fork needs is there before
+    import commands.worker  # noqa: F401
     import s3_writer  # noqa: F401
 
     children = _Children()

@@ -1,0 +1,287 @@
+"""A long run of everything at once, under fire, and an independent look at what came of it.
+
+`python -m tests.soak --minutes 20` in the environment of tests/run.sh: repositories that keep changing, an ingest every
+few seconds, four workers of both layouts, kills, stops, faults on both servers, clocks that jump, prune now and then.
+At the end the record of the GitHub server, the bucket and the database are compared. Ends with 1 when anything is
+missing, doubled or stale, or when too little went through to say so.
+"""
+
+import argparse
+import collections
+import contextlib
+import hashlib
+import json
+import os
+import random
+import signal
+import sqlite3
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import db
+from tests.conftest import REAL_SLEEP, Bucket
+from tests.crashes import Zygote
+from tests.fault_proxy import FaultProxy, some_of
+from tests.github_server import GitHubServer
+from tests.reconcile import contents
+from tests.s3_server import S3Server
+
+REPOSITORIES = ["acme/widgets", "acme/gadgets", "umbrella/tools"]
+WORKERS = 4
+TICK_SECONDS = 0.05
+ITEMS_A_MINUTE = 300  # fewer than this, and the run proves nothing
+GITHUB_FAULTS = [500, 502, 503, "reset", "close", "truncate", "html", "invalid_json"]
+S3_FAULTS = [(500, "InternalError"), (503, "SlowDown"), "reset", "reset_after", "cut_after"]
+S3_OUTAGES = [(403, "AccessDenied"), (404, "NoSuchBucket"), (503, "SlowDown"), "reset"]
+DAY = 86400
+# Rows that are younger may still be fetched again by an ingest that was killed and began anew.
+PRUNE_AFTER_SECONDS = 600
+
+# What the pipeline acknowledged, noted by the database in the same transaction; the pipeline knows nothing of it.
+WITNESS = """
+CREATE TABLE soak_queued (item_type TEXT, item_id INTEGER, payload_sha256 TEXT);
+CREATE TABLE soak_done (id INTEGER);
+CREATE TRIGGER soak_insert AFTER INSERT ON queue_items
+    BEGIN INSERT INTO soak_queued VALUES (new.item_type, new.item_id, new.payload_sha256); END;
+CREATE TRIGGER soak_update AFTER UPDATE OF status ON queue_items WHEN new.status = 'done'
+    BEGIN INSERT INTO soak_done VALUES (new.id); END;
+"""
+
+
+EXPIRE = "UPDATE queue_items SET lease_until = '2020-01-01T00:00:00Z' WHERE status = 'processing'"
+
+
+class Soak:
+    def __init__(self, folder, *, seed, github, proxy, bucket):
+        self.folder, self.rng = Path(folder), random.Random(seed)
+        self.github, self.proxy, self.bucket = github, proxy, bucket
+        self.path = str(self.folder / "pipeline.db")
+        self.repos = [github.add_repo(name).make(200, step_seconds=600) for name in REPOSITORIES]
+        db.connect(self.path).close()
+        self.conn = sqlite3.connect(self.path, timeout=60, isolation_level=None)
+        self.conn.executescript(WITNESS)
+        env = {**bucket.env, "AWS_ENDPOINT_URL_S3": proxy.url, "GITHUB_API_URL": github.url, "GITHUB_TOKEN": "t"}
+        self.zygote = Zygote(env, self.folder / "log")
+        self.workers, self.stopped, self.others = [], {}, []
+        self.figures = collections.Counter()
+        self.memory = []  # (seconds, MB)
+        self.largest_wal = self.longest_stall = 0
+        self.progress = (0, time.monotonic())
+
+    def close(self):
+        for pid in [*self.workers, *self.stopped, *self.others]:
+            self.zygote.kill(pid)
+        self.zygote.close()
+        self.conn.close()
+
+    def run(self, seconds):
+        started = time.monotonic()
+        self._every = {
+            self.change: 0.05, self.watch: 0.5, self.ingest: 2.0, self.harm: 0.7, self.prune: 20.0, self.outage: 45.0,
+        }  # fmt: skip
+        due = {action: started + every for action, every in self._every.items()}
+        self.github.fail_randomly(0.03, GITHUB_FAULTS, self.rng)
+        self.proxy.fault = some_of(0.01, S3_FAULTS, self.rng)
+        while time.monotonic() - started < seconds:
+            now = time.monotonic()
+            self.keep_workers()
+            for action, at in due.items():
+                if now >= at:
+                    action()
+                    due[action] = now + self._every[action] * (0.5 + self.rng.random())
+            REAL_SLEEP(TICK_SECONDS)
+
+    # What happens.
+
+    def change(self):
+        for _ in range(3):
+            repo = self.rng.choice(self.repos)
+            if self.rng.random() < 0.2:
+                (repo.add_issue if self.rng.random() < 0.6 else repo.add_pull)(body="new")
+            else:
+                stream, number = self.rng.choice(list(repo._fields))
+                repo.touch(stream, number, state=self.rng.choice(["open", "closed"]))
+            self.figures["changes"] += 1
+
+    def start(self, *arguments):
+        """One process in ten has a clock that is up to a day off."""
+        jump = [f"clock:{self.rng.uniform(-DAY, DAY):.0f}"] if self.rng.random() < 0.1 else []
+        return self.zygote.start(*jump, *arguments, "--db", self.path)
+
+    def keep_workers(self):
+        self.workers = [pid for pid in self.workers if self.zygote.is_running(pid)]
+        while len(self.workers) + len(self.stopped) < WORKERS:
+            layout = self.rng.choice(["object", "batch"])
+            self.workers.append(self.start("worker", "--follow", "--threads", "2", "--layout", layout))
+
+    def ingest(self):
+        self.others = [pid for pid in self.others if self.zygote.is_running(pid)]
+        chosen = self.rng.sample(REPOSITORIES, self.rng.randint(1, len(REPOSITORIES)))
+        arguments = [part for name in chosen for part in ("--repo", name)]
+        self.others.append(self.start("ingest", "--all", "--jobs", self.rng.choice("12"), *arguments))
+        self.figures["ingests"] += 1
+
+    def harm(self):
+        for pid, until in list(self.stopped.items()):
+            if time.monotonic() > until:
+                self.zygote.kill(pid, signal.SIGCONT)
+                del self.stopped[pid]
+                self.workers.append(pid)
+        victims = self.workers + self.others
+        if not victims:
+            return
+        pid, choice = self.rng.choice(victims), self.rng.random()
+        if choice < 0.6:
+            self.figures["kills"] += self.zygote.kill(pid)
+        elif choice < 0.8:
+            self.figures["terms"] += self.zygote.kill(pid, signal.SIGTERM)
+        elif pid in self.workers:
+            self.workers.remove(pid)
+            self.stopped[pid] = time.monotonic() + self.rng.uniform(0.5, 4)
+            self.figures["stops"] += self.zygote.kill(pid, signal.SIGSTOP)
+            self._expire()
+
+    def _expire(self):
+        """As if the leases had run out while their process stood still; where it stands amid a commit, not yet."""
+        self.conn.execute("PRAGMA busy_timeout = 20")
+        with contextlib.suppress(sqlite3.OperationalError):
+            self.conn.execute(EXPIRE)
+        self.conn.execute("PRAGMA busy_timeout = 60000")
+
+    def prune(self):
+        ahead = DAY - PRUNE_AFTER_SECONDS
+        self.others.append(self.zygote.start(f"clock:{ahead}", "prune", "--older-than", "1", "--db", self.path))
+        self.figures["prunes"] += 1
+
+    def outage(self):
+        """All of S3 for a while; then as before."""
+        before, fault = self.proxy.fault, self.rng.choice(S3_OUTAGES)
+        until = time.monotonic() + self.rng.uniform(1, 5)
+        self.proxy.fault = lambda method, path: fault if time.monotonic() < until else before(method, path)
+        self.figures["outages"] += 1
+
+    # What is measured on the way.
+
+    def watch(self):
+        wal = Path(self.path + "-wal")
+        self.largest_wal = max(self.largest_wal, wal.stat().st_size if wal.exists() else 0)
+        for pid in self.workers:
+            with contextlib.suppress(OSError):
+                pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+                self.memory.append((time.monotonic(), pages * os.sysconf("SC_PAGE_SIZE") / 1e6))
+        done, last = self._one("SELECT count(*) FROM soak_done"), time.monotonic()
+        if done != self.progress[0] or not self._one("SELECT count(*) FROM queue_items WHERE status = 'pending'"):
+            self.progress = (done, last)
+        self.longest_stall = max(self.longest_stall, last - self.progress[1])
+
+    def _one(self, query):
+        return self.conn.execute(query).fetchone()[0]
+
+    # The end: no more faults, everything is brought home.
+
+    def bring_home(self):
+        self.github.fail_randomly(0, [None], self.rng)
+        self.proxy.fault = lambda method, path: None
+        for pid in self.stopped:
+            self.zygote.kill(pid, signal.SIGCONT)
+        for pid in [*self.workers, *self.stopped]:
+            self.zygote.kill(pid, signal.SIGTERM)
+        ends = [self.zygote.wait(pid) for pid in [*self.workers, *self.stopped, *self.others]]
+        self.workers, self.stopped, self.others = [], {}, []
+        arguments = [part for name in REPOSITORIES for part in ("--repo", name)]
+        ends = [self.zygote.wait(self.zygote.start("ingest", *arguments, "--db", self.path))]
+        while self._one("SELECT count(*) FROM queue_items WHERE status IN ('pending', 'processing')"):
+            self.conn.execute("UPDATE queue_items SET available_at = '1970-01-01T00:00:00Z' WHERE status = 'pending'")
+            ends.append(self.zygote.wait(self.zygote.start("worker", "--db", self.path)))
+            if any(ends):
+                raise SystemExit(f"without faults the commands ended with {ends}; see {self.folder}/log")
+
+    # The independent look: nothing of the pipeline's own code.
+
+    def report(self, seconds):
+        found = collections.Counter()
+        for payloads in contents(self.bucket.objects()).values():
+            for payload in payloads:
+                found[hashlib.sha256(payload.encode("utf-8")).hexdigest()] += 1
+        queued = {row[0] for row in self.conn.execute("SELECT payload_sha256 FROM soak_queued")}
+        newest = self._newest()
+        stored = {
+            (row[0], row[1]): row[2] for row in self.conn.execute("SELECT item_type, id, payload_sha256 FROM issues")
+        }
+        served = {version.sha256 for version in self.github.served}
+        half = self.memory[len(self.memory) // 2][0] if self.memory else 0
+        return {
+            "seconds": round(seconds),
+            "versions served": len(served),
+            "versions queued": len(queued),
+            "versions archived": len(found),
+            "missing": len(queued - set(found)) + len(set(newest.values()) - set(found)),
+            "never served": len(set(found) - served),
+            "doubled": sum(count - 1 for count in found.values()),
+            "issues rows": len(stored),
+            "stale": sum(stored.get(item) != sha256 for item, sha256 in newest.items())
+            + len(set(stored) - set(newest)),
+            "failed rows": self._one("SELECT count(*) FROM queue_items WHERE status = 'failed'"),
+            "integrity": self._one("PRAGMA integrity_check"),
+            **self.figures,
+            "largest WAL, MB": round(self.largest_wal / 1e6, 1),
+            "worker memory, first half, MB": round(max((mb for at, mb in self.memory if at < half), default=0)),
+            "worker memory, second half, MB": round(max((mb for at, mb in self.memory if at >= half), default=0)),
+            "longest stall, s": round(self.longest_stall, 1),
+        }
+
+    def _newest(self):
+        """(item_type, id) -> hash of what each item is now, asked of the server's own data."""
+        newest = {}
+        for repo in self.repos:
+            for stream, item_type in (("pulls", "pull_request"), ("issues", "issue")):
+                for item_id, (_, _, _, render) in repo.streams[stream].items.items():
+                    text = render()
+                    if stream == "pulls" or "pull_request" not in json.loads(text):
+                        newest[item_type, item_id] = hashlib.sha256(text.encode("utf-8")).hexdigest()
+        return newest
+
+
+def soak(*, minutes, seed, folder, log=print):
+    """The report, and what is wrong with it."""
+    server = S3Server()
+    try:
+        bucket = Bucket(server)
+        with GitHubServer(rate_limit=None) as github, FaultProxy(server.endpoint) as proxy:
+            run = Soak(folder, seed=seed, github=github, proxy=proxy, bucket=bucket)
+            try:
+                started = time.monotonic()
+                run.run(minutes * 60)
+                run.bring_home()
+                report = run.report(time.monotonic() - started)
+            finally:
+                run.close()
+    finally:
+        server.close()
+    wrong = [name for name in ("missing", "never served", "doubled", "stale", "failed rows") if report[name]]
+    wrong += [] if report["integrity"] == "ok" else ["integrity"]
+    wrong += [] if report["versions archived"] >= minutes * ITEMS_A_MINUTE else ["too few items went through"]
+    wrong += [] if report["kills"] and report["prunes"] >= minutes // 1 else ["too little harm was done"]
+    return report, wrong
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--minutes", type=float, default=20)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
+    folder = tempfile.mkdtemp(prefix="soak-")
+    report, wrong = soak(minutes=options.minutes, seed=options.seed, folder=folder)
+    width = max(map(len, report))
+    for name, value in report.items():
+        print(f"{name:<{width}}  {value}")
+    print(f"the database and the log are in {folder}", file=sys.stderr)
+    print("FAILED: " + ", ".join(wrong) if wrong else "passed")
+    raise SystemExit(bool(wrong))
+
+
+if __name__ == "__main__":
+    main()
