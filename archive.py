@@ -10,7 +10,7 @@ import hashlib
 import re
 import urllib.parse
 import zlib
-from typing import Iterator, NamedTuple, Protocol, Sequence
+from typing import Any, Iterator, Mapping, NamedTuple, Protocol, Sequence
 
 import timestamps
 from errors import Outage
@@ -34,12 +34,23 @@ class Throttled(Outage):
 
 
 class Object(NamedTuple):
-    """One object as it is stored. `sha256` (hex) is that of the content, before any compression."""
+    """One object as it is stored. `sha256` (hex) is that of the content, before any compression.
+
+    `fetched_order`: when GitHub showed the (last of the) payloads, as timestamps.with_order makes it.
+    """
 
     key: str
     body: bytes
     sha256: str
     content_type: str
+    fetched_order: str
+
+
+class Fetched(NamedTuple):
+    """What the archive gives back of an object."""
+
+    body: bytes
+    fetched_order: str
 
 
 class ObjectOptions(NamedTuple):
@@ -74,8 +85,8 @@ class Archive(Protocol):
         Raises ConfigurationError or Outage.
         """
 
-    def get(self, key: str) -> bytes:
-        """The object's bytes. Raises ConfigurationError or Outage; an object that is gone is one, too."""
+    def get(self, key: str) -> Fetched:
+        """Raises ConfigurationError (an object that is gone is one, too) or Outage."""
 
 
 class Version(Protocol):
@@ -91,6 +102,8 @@ class Version(Protocol):
     def number(self) -> int: ...
     @property
     def updated_at(self) -> str: ...
+    @property
+    def fetched_order(self) -> str: ...
     @property
     def payload(self) -> str: ...
     @property
@@ -126,7 +139,7 @@ def batch_key(prefix: str, versions: Sequence[Version]) -> str:
 def single(prefix: str, version: Version) -> Object:
     """The object of one version: the payload's bytes. Raises ItemRefused as `object_key` does."""
     key = object_key(prefix, version)
-    return Object(key, version.payload.encode("utf-8"), version.payload_sha256, JSON_TYPE)
+    return Object(key, version.payload.encode("utf-8"), version.payload_sha256, JSON_TYPE, version.fetched_order)
 
 
 def batch(key: str, versions: Sequence[Version]) -> Object:
@@ -136,7 +149,8 @@ def batch(key: str, versions: Sequence[Version]) -> Object:
     """
     lines = "".join(version.payload.translate(LINE_BREAKS) + "\n" for version in versions).encode("utf-8")
     body = gzip.compress(lines, GZIP_LEVEL, mtime=0)
-    return Object(key, body, hashlib.sha256(lines).hexdigest(), BATCH_TYPE)
+    fetched_order = max(version.fetched_order for version in versions)
+    return Object(key, body, hashlib.sha256(lines).hexdigest(), BATCH_TYPE, fetched_order)
 
 
 # What `keys` may find, other programs' files among it.
@@ -176,6 +190,22 @@ def payload_texts(key: str, body: bytes) -> list[str]:
         return gzip.decompress(body).decode("utf-8").split("\n")[:-1]
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"not whole: {error}") from error
+
+
+def superseded(rows: Sequence[Mapping[str, Any] | None]) -> set[int]:
+    """Of the rows of `issues` in a batch, in its order: the places of those that a later one of them replaces.
+
+    Its lines stand in the order in which they were fetched, which tells two versions of one `updated_at` apart.
+    """
+    last: dict[tuple[Any, ...], int] = {}
+    replaced = set()
+    for place, row in enumerate(rows):
+        if row is not None:
+            version = (row["item_type"], row["id"], row["updated_at"])
+            if version in last:
+                replaced.add(last[version])
+            last[version] = place
+    return replaced
 
 
 def _partition(prefix: str, item_type: str, moment: str) -> str:

@@ -154,20 +154,26 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         # How far an unfinished `rebuild` has come; `scope` says of what.
         "CREATE TABLE rebuild_state (scope TEXT NOT NULL PRIMARY KEY, after_key TEXT NOT NULL)",
     ),
+    (
+        # Orders two versions that GitHub shows with one `updated_at`.
+        "ALTER TABLE issues ADD COLUMN fetched_order TEXT NOT NULL DEFAULT ''",
+    ),
 )
 
 _ISSUES_COLUMNS = (
     "id", "item_type", "repo", "number", "title", "state", "state_reason", "draft", "author", "author_association",
     "assignees", "labels", "milestone", "comments", "created_at", "updated_at", "closed_at", "merged_at",
     "lead_time_hours", "base_ref", "head_ref", "html_url", "s3_key", "payload_sha256", "processed_at",
+    "fetched_order",
 )  # fmt: skip
 
-# Versions of an item are ordered by (updated_at, payload_sha256): GitHub's clock first; where it shows two contents in
-# one second the hash decides, so that the same archive gives the same table in whatever order it is read.
+# GitHub's clock orders the versions of an item. Where it shows two contents with one `updated_at`, the one that was
+# fetched later is the newer; the hash decides what is left, so that the order of the work never matters.
 _UPSERT_ISSUE = """
     INSERT INTO issues ({columns}) VALUES ({values})
     ON CONFLICT (item_type, id) DO UPDATE SET {updates}
-    WHERE (excluded.updated_at, excluded.payload_sha256) >= (issues.updated_at, issues.payload_sha256)
+    WHERE (excluded.updated_at, excluded.fetched_order, excluded.payload_sha256)
+        >= (issues.updated_at, issues.fetched_order, issues.payload_sha256)
 """.format(
     columns=", ".join(_ISSUES_COLUMNS),
     values=", ".join(":" + name for name in _ISSUES_COLUMNS),

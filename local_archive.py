@@ -12,7 +12,8 @@ import uuid
 from pathlib import Path
 from typing import Iterator
 
-from archive import ItemRefused, Object
+import timestamps
+from archive import Fetched, ItemRefused, Object
 from errors import ConfigurationError, Outage, PipelineError
 
 # Files under way lie here, so that no reader of the tree ever meets half of one.
@@ -51,6 +52,9 @@ class DirectoryArchive:
         temporary = self._incoming / uuid.uuid4().hex
         try:
             self._write(temporary, made.body)
+            # A file has no metadata; its time is when its content was fetched.
+            fetched = timestamps.to_nanoseconds(made.fetched_order)
+            os.utime(temporary, ns=(fetched, fetched))
             self._make_folder(target.parent)
             os.replace(temporary, target)
             _sync_folder(target.parent)
@@ -81,9 +85,10 @@ class DirectoryArchive:
             elif parts > after:
                 yield key
 
-    def get(self, key: str) -> bytes:
+    def get(self, key: str) -> Fetched:
+        path = self._root / key
         try:
-            return (self._root / key).read_bytes()
+            return Fetched(path.read_bytes(), timestamps.from_nanoseconds(path.stat().st_mtime_ns))
         except OSError as error:
             raise self._read_error(error) from error
 

@@ -47,6 +47,12 @@ class ClaimedItem(NamedTuple):
     attempts: int
     s3_key: str | None
     group_failures: int
+    fetched_at: str
+
+    @property
+    def fetched_order(self) -> str:
+        """When it was fetched; of several in one second the later has the later time."""
+        return timestamps.with_order(self.fetched_at, self.id)
 
 
 class Claim(NamedTuple):
@@ -173,6 +179,9 @@ def rename_repo(conn: sqlite3.Connection, *, old: str, new: str) -> None:
     )
 
 
+# `batch_key` of a row that is to have an object of its own; NULL: not decided yet. It is decided once, at a claim:
+# an upload whose answer was lost may have got there, and the payload would be in the archive twice.
+OWN_OBJECT = ""
 _CLAIMED_COLUMNS = ", ".join(ClaimedItem._fields)
 # A clock that once stood far ahead must not put rows off for as long: no backoff lasts beyond `latest`.
 _AVAILABLE = """
@@ -183,7 +192,10 @@ _AVAILABLE = """
 def claim_begun(conn: sqlite3.Connection, lease: Lease) -> Claim:
     """The whole of a batch that an earlier run began and did not finish, if there is one."""
     found = conn.execute(
-        f"SELECT batch_key FROM queue_items WHERE {_AVAILABLE} AND batch_key IS NOT NULL ORDER BY batch_key LIMIT 1",
+        f"""
+        SELECT batch_key FROM queue_items
+        WHERE {_AVAILABLE} AND batch_key > :own_object ORDER BY batch_key LIMIT 1
+        """,
         _present(lease),
     ).fetchone()
     if found is None:
@@ -199,12 +211,16 @@ def claim_begun(conn: sqlite3.Connection, lease: Lease) -> Claim:
 
 def claim_archived(conn: sqlite3.Connection, lease: Lease, *, limit: int) -> Claim:
     """Rows whose object is there already, and which lack only their row in `issues`: `retry` made them pending."""
-    return _claim_first(conn, lease, "s3_key > ''", "s3_key, id", limit)
+    return _claim_first(conn, lease, "s3_key > ''", "s3_key, id", limit, batch_key=None)
 
 
-def claim(conn: sqlite3.Connection, lease: Lease, *, limit: int) -> Claim:
-    """Up to `limit` available rows that are not archived yet, oldest first."""
-    return _claim_first(conn, lease, "s3_key IS NULL AND batch_key IS NULL", "id", limit)
+def claim_single(conn: sqlite3.Connection, lease: Lease, *, limit: int, begun_only: bool = False) -> Claim:
+    """Up to `limit` available rows that are not archived yet, oldest first; each is to have an object of its own.
+
+    `begun_only`: those that an earlier run wanted to upload so, and perhaps did; no batch may have them.
+    """
+    which = "batch_key = :own_object" if begun_only else "coalesce(batch_key, :own_object) = :own_object"
+    return _claim_first(conn, lease, f"s3_key IS NULL AND {which}", "id", limit, batch_key=OWN_OBJECT)
 
 
 def claim_batch(
@@ -250,19 +266,21 @@ def claim_batch(
     return Claim(items, key)
 
 
-def _claim_first(conn: sqlite3.Connection, lease: Lease, which: str, order: str, limit: int) -> Claim:
+def _claim_first(
+    conn: sqlite3.Connection, lease: Lease, which: str, order: str, limit: int, *, batch_key: str | None
+) -> Claim:
     rows = conn.execute(
         f"SELECT {_CLAIMED_COLUMNS} FROM queue_items WHERE {_AVAILABLE} AND {which} ORDER BY {order} LIMIT :limit",
         {**_present(lease), "limit": limit},
     )
     items = _alike([ClaimedItem(*row) for row in rows])
-    _take(conn, items, lease, batch_key=None)
+    _take(conn, items, lease, batch_key=batch_key)
     return Claim(items)
 
 
 def _present(lease: Lease) -> dict[str, Any]:
     latest = timestamps.shift(lease.now, seconds=2 * LONGEST_BACKOFF_SECONDS)
-    return {"now": lease.now, "latest": latest, "suspects": int(lease.suspects)}
+    return {"now": lease.now, "latest": latest, "suspects": lease.suspects, "own_object": OWN_OBJECT}
 
 
 def _fill(rows: Iterator[ClaimedItem], *, limit: int, max_bytes: int) -> tuple[list[ClaimedItem], bool]:

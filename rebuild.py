@@ -36,10 +36,11 @@ class Result(NamedTuple):
 
 
 class _Read(NamedTuple):
-    """One object: its key, the rows of its payloads, and what could not be made a row, in words."""
+    """One object: its key, its rows for `issues`, how many payloads it holds, and what could not be read, in words."""
 
     key: str
     rows: list[dict[str, Any]]
+    items: int
     errors: list[str]
 
 
@@ -109,22 +110,25 @@ class Rebuild:
     def _read(self, key: str) -> _Read:
         """Runs in a thread of the pool."""
         stored = archive.parse_key(self._prefix, key)
-        body = self._store.get(key)
+        fetched = self._store.get(key)
         try:
-            texts = archive.payload_texts(key, body)
+            texts = archive.payload_texts(key, fetched.body)
         except ValueError as error:
-            return _Read(key, [], [str(error)])
-        rows, errors = [], []
+            return _Read(key, [], 0, [str(error)])
+        rows: list[dict[str, Any]] = []
+        errors = []
         for text in texts:
             try:
-                row = self._row(key, stored or Stored("issue", None), text)
+                row = self._row(key, stored or Stored("issue", None), text, fetched.fetched_order)
             except transform.ExtractionError as error:
                 errors.append(str(error))
             else:
-                rows += [row] if self._is_wanted_repo(row["repo"]) else []
-        return _Read(key, rows, errors)
+                rows.append(row)
+        replaced = archive.superseded(rows)
+        wanted = [r for place, r in enumerate(rows) if place not in replaced and self._is_wanted_repo(r["repo"])]
+        return _Read(key, wanted, len(rows), errors)
 
-    def _row(self, key: str, stored: Stored, text: str) -> dict[str, Any]:
+    def _row(self, key: str, stored: Stored, text: str, fetched_order: str) -> dict[str, Any]:
         payload = transform.parse_payload(text)
         repo = stored.repo or repo_name(Element(payload, text))
         if repo is None:
@@ -133,6 +137,7 @@ class Rebuild:
             "s3_key": key,
             "payload_sha256": hashlib.sha256(text.encode("utf-8")).hexdigest(),
             "processed_at": self._clock.utc(),
+            "fetched_order": fetched_order,
         }
         return {**transform.issues_row(stored.item_type, repo, payload), **extra}
 
@@ -149,7 +154,7 @@ class Rebuild:
                 log.warning("%s: %s", read.key, error)
         self.result = Result(
             objects=self.result.objects + len(reads),
-            items=self.result.items + sum(len(read.rows) for read in reads),
+            items=self.result.items + sum(read.items for read in reads),
             unreadable=self.result.unreadable + sum(len(read.errors) for read in reads),
         )
         self._on_progress(self.result)

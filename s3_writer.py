@@ -15,7 +15,7 @@ import boto3
 import botocore.exceptions
 from botocore.config import Config
 
-from archive import ItemRefused, Object, ObjectOptions, Throttled
+from archive import Fetched, ItemRefused, Object, ObjectOptions, Throttled
 from errors import ConfigurationError, Outage, PipelineError
 
 CONNECT_TIMEOUT_SECONDS = 10
@@ -88,7 +88,7 @@ class S3Archive:
             ContentType=made.content_type,
             # Every S3-compatible store compares this with what arrived.
             ContentMD5=base64.b64encode(hashlib.md5(made.body).digest()).decode("ascii"),
-            Metadata={"sha256": made.sha256},
+            Metadata={"sha256": made.sha256, "fetched-at": made.fetched_order},
             **self._parameters,
         )
 
@@ -103,10 +103,10 @@ class S3Archive:
                 return
             position = {"ContinuationToken": page["NextContinuationToken"]}
 
-    def get(self, key: str) -> bytes:
+    def get(self, key: str) -> Fetched:
         answer = self._call("get_object", Key=key)
         try:
-            return bytes(answer["Body"].read())
+            return Fetched(bytes(answer["Body"].read()), str(answer["Metadata"].get("fetched-at", "")))
         except (botocore.exceptions.BotoCoreError, botocore.exceptions.HTTPClientError, OSError) as error:
             raise Outage(f"S3 can't be reached: {_first_line(error)}; run again later") from error
 

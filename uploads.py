@@ -31,6 +31,8 @@ class Ending(enum.Enum):
 
 
 class Outcome(NamedTuple):
+    """`row` None for one that is done: a later version in its batch takes its place in `issues`."""
+
     item: ClaimedItem
     ending: Ending
     s3_key: str | None = None
@@ -88,13 +90,16 @@ class Uploader:
         if self._is_stopping():
             raise _Stopped
         if first.s3_key is not None:  # archived before
-            return JobResult([_extracted(first, first.s3_key)])
+            return JobResult([_extracted(first, first.s3_key, first.fetched_order)])
         made = archive.batch(job.batch_key, job.items) if job.batch_key else archive.single(self._prefix, first)
         self._upload(made)
         if len(job.items) > 1 and first.group_failures:
             # One of them may be what killed a process: they are extracted each on its own, once all are safe.
             return JobResult([Outcome(item, Ending.ARCHIVED, s3_key=made.key) for item in job.items], len(made.body))
-        return JobResult([_extracted(item, made.key) for item in job.items], len(made.body))
+        outcomes = [_extracted(item, made.key, made.fetched_order) for item in job.items]
+        for place in archive.superseded([outcome.row for outcome in outcomes]):
+            outcomes[place] = outcomes[place]._replace(row=None)
+        return JobResult(outcomes, len(made.body))
 
     def _upload(self, made: archive.Object) -> None:
         while True:
@@ -111,9 +116,10 @@ class Uploader:
                     return
 
 
-def _extracted(item: ClaimedItem, key: str) -> Outcome:
+def _extracted(item: ClaimedItem, key: str, fetched_order: str) -> Outcome:
+    """`fetched_order` is the object's, as `rebuild` will find it."""
     try:
         row = transform.issues_row(item.item_type, item.repo, transform.parse_payload(item.payload))
     except transform.ExtractionError as error:
         return Outcome(item, Ending.UNREADABLE, s3_key=key, error=f"archived, but not extracted: {error}")
-    return Outcome(item, Ending.DONE, s3_key=key, row=row)
+    return Outcome(item, Ending.DONE, s3_key=key, row={**row, "fetched_order": fetched_order})

@@ -254,10 +254,11 @@ class Worker:
         claim = queue_manager.claim_begun(self._conn, lease)
         if not claim.items:
             claim = queue_manager.claim_archived(self._conn, lease, limit=limit)
-        if claim.items:
+        if not claim.items:
+            begun_only = self._settings.batches
+            claim = queue_manager.claim_single(self._conn, lease, limit=limit, begun_only=begun_only)
+        if claim.items or not self._settings.batches:
             return claim
-        if not self._settings.batches:
-            return queue_manager.claim(self._conn, lease, limit=limit)
         linger = timestamps.shift(lease.now, seconds=-BATCH_LINGER_SECONDS) if self._settings.follow else None
         return queue_manager.claim_batch(
             self._conn,
@@ -324,9 +325,9 @@ class Worker:
     def _complete(self, outcome: Outcome, now: str) -> bool:
         item, key = outcome.item, outcome.s3_key or ""
         ours = queue_manager.complete(self._conn, item_id=item.id, token=self._token, s3_key=key, now=now)
-        if ours:
+        if ours and outcome.row is not None:
             extra = {"s3_key": key, "payload_sha256": item.payload_sha256, "processed_at": now}
-            db.upsert_issue(self._conn, {**(outcome.row or {}), **extra})
+            db.upsert_issue(self._conn, {**outcome.row, **extra})
         return ours
 
     def _fail(self, outcome: Outcome, now: str) -> bool:

@@ -90,7 +90,7 @@ def worked(conn, goes_on):
         now = SYSTEM_CLOCK.utc()
         started = time.monotonic()
         with db.transaction(conn):
-            claim = queue_manager.claim(conn, Lease("bench", now, 300), limit=1)
+            claim = queue_manager.claim_single(conn, Lease("bench", now, 300), limit=1)
         with db.transaction(conn):
             for item in claim.items:
                 queue_manager.complete(conn, item_id=item.id, token="bench", s3_key="k", now=now)

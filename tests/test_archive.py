@@ -15,7 +15,7 @@ def version(**changes):
     fields = {
         "id": 1, "repo": "acme/widgets", "item_type": "issue", "item_id": 1, "number": 42, "payload": "{}",
         "updated_at": "2026-11-20T23:59:59Z", "payload_sha256": SHA256, "attempts": 0, "s3_key": None,
-        "group_failures": 0,
+        "group_failures": 0, "fetched_at": "2026-11-21T00:00:00Z",
     }  # fmt: skip
     return ClaimedItem(**{**fields, **changes})
 
@@ -58,3 +58,10 @@ def test_a_batch_holds_each_payload_on_one_line_and_the_same_bytes_each_time():
     assert [json.loads(line) for line in lines.decode().splitlines()] == [{}, {"title": "a\nb ☃"}]
     assert (made.sha256, made.content_type) == (hashlib.sha256(lines).hexdigest(), "application/gzip")
     assert made.body[4:8] == bytes(4)  # no time in gzip's header (RFC 1952)
+
+
+def test_a_later_line_of_a_batch_supersedes_one_of_the_same_item_and_second():
+    def row(item_id, updated_at="t"):
+        return {"item_type": "issue", "id": item_id, "updated_at": updated_at}
+
+    assert archive.superseded([row(1), row(2), None, row(1), row(2, "later"), row(1)]) == {0, 3}

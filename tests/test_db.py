@@ -11,7 +11,7 @@ def issues_row(**changes):
     row.update(
         id=1, item_type="issue", repo="a/b", number=1, title="t", state="open", assignees="[]", labels="[]",
         created_at="2026-01-01T00:00:00Z", updated_at="2026-01-02T00:00:00Z", s3_key="k", payload_sha256="5",
-        processed_at="2026-01-03T00:00:00Z",
+        processed_at="2026-01-03T00:00:00Z", fetched_order="2026-01-03T00:00:00Z",
     )  # fmt: skip
     return {**row, **changes}
 
@@ -96,6 +96,17 @@ def test_two_contents_of_one_second_give_the_same_row_in_either_order(conn, reve
     for sha256 in sorted("12", reverse=reverse):
         db.upsert_issue(conn, issues_row(title=sha256, payload_sha256=sha256))
     assert [row["title"] for row in conn.execute("SELECT title FROM issues")] == ["2"]
+
+
+@pytest.mark.parametrize("reverse", [True, False])
+def test_of_two_versions_of_one_second_the_one_fetched_later_stays(conn, reverse):
+    versions = [
+        issues_row(title="first", payload_sha256="9", fetched_order="2026-01-03T00:00:00Z"),
+        issues_row(title="then", payload_sha256="1", fetched_order="2026-01-03T00:01:00Z"),
+    ]
+    for row in reversed(versions) if reverse else versions:
+        db.upsert_issue(conn, row)
+    assert conn.execute("SELECT title FROM issues").fetchone()[0] == "then"
 
 
 def test_an_issue_and_a_pull_request_may_share_an_id(conn):

@@ -14,7 +14,7 @@ def opened(path):
 
 
 def made(key, body=b"body"):
-    return Object(key, body, "c" * 64, "application/json")
+    return Object(key, body, "c" * 64, "application/json", "2026-01-01T00:00:00Z")
 
 
 def files(root):

@@ -30,7 +30,7 @@ def enqueue(conn, *items, now=NOW):
 
 def claim(conn, token="me", limit=10, now=NOW, **lease):
     queue_manager.release_expired(conn, now=now)
-    return queue_manager.claim(conn, Lease(token, now, 60, **lease), limit=limit).items
+    return queue_manager.claim_single(conn, Lease(token, now, 60, **lease), limit=limit).items
 
 
 def claim_batch(conn, token="me", limit=10, max_bytes=10**6, fetched_before=None, now=NOW):
@@ -281,6 +281,16 @@ def test_rows_of_a_begun_batch_are_taken_by_no_other_kind_of_claim(conn):
     assert claim(conn) == claim_batch(conn).items == []
 
 
+def test_a_row_that_may_have_an_object_of_its_own_comes_into_no_batch(conn):
+    """Its upload may have got there although the answer was lost: in a batch it would be in the archive twice."""
+    enqueue(conn, item(1), item(2), item(3))
+    claim(conn, limit=2)
+    queue_manager.release(conn, token="me")
+    assert [claimed.id for claimed in claim_batch(conn).items] == [3]
+    single = queue_manager.claim_single(conn, Lease("me", NOW, 60), limit=9, begun_only=True)
+    assert ([claimed.id for claimed in single.items], single.batch_key) == ([1, 2], None)
+
+
 def test_a_refused_batch_is_parted_into_smaller_ones(conn):
     enqueue(conn, *map(item, range(1, 21)))
     sizes = []
@@ -311,14 +321,16 @@ def test_a_failed_row_that_was_archived_is_not_uploaded_again_by_retry(conn):
     assert claim_begun(conn).batch_key == "batch-2"  # whether that object got there is not known
 
 
-LEASE = {"now": NOW, "latest": LATER, "suspects": 1}
+LEASE = {"now": NOW, "latest": LATER, "suspects": 1, "own_object": ""}
 AVAILABLE = queue_manager._AVAILABLE
 PLANS = {
-    "claim": (f"SELECT id, payload FROM queue_items WHERE {AVAILABLE} AND s3_key IS NULL AND batch_key IS NULL "
-              "ORDER BY id LIMIT 5", "queue_items_pending"),
+    "claim": (f"SELECT id, payload FROM queue_items WHERE {AVAILABLE} AND s3_key IS NULL "
+              "AND coalesce(batch_key, :own_object) = :own_object ORDER BY id LIMIT 5", "queue_items_pending"),
+    "single": (f"SELECT id FROM queue_items WHERE {AVAILABLE} AND s3_key IS NULL AND batch_key = :own_object "
+               "ORDER BY id LIMIT 5", "queue_items_begun"),
     "archived": (f"SELECT id FROM queue_items WHERE {AVAILABLE} AND s3_key > '' ORDER BY s3_key, id LIMIT 5",
                  "queue_items_archived"),
-    "begun": (f"SELECT batch_key FROM queue_items WHERE {AVAILABLE} AND batch_key IS NOT NULL "
+    "begun": (f"SELECT batch_key FROM queue_items WHERE {AVAILABLE} AND batch_key > :own_object "
               "ORDER BY batch_key LIMIT 1", "queue_items_begun"),
     "members": ("SELECT id FROM queue_items WHERE status = 'pending' AND batch_key = 'x' ORDER BY id",
                 "queue_items_begun"),

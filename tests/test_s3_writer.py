@@ -10,6 +10,7 @@ from archive import ItemRefused, Object, ObjectOptions, Throttled
 from errors import ConfigurationError, Outage
 from s3_writer import S3Archive
 
+NOW = "2026-01-01T00:00:00Z"
 PLAIN = ObjectOptions()
 KEYS = {"AWS_ACCESS_KEY_ID": "test-key", "AWS_SECRET_ACCESS_KEY": "test-secret", "AWS_REGION": "us-east-1"}
 
@@ -53,7 +54,7 @@ def store(monkeypatch):
 
 def put(store, options=PLAIN):
     archive = S3Archive(bucket="lake", threads=1, environ=store.environ, user_agent="test/1", options=options)
-    archive.put(Object("k.json", b"body", "ab" * 32, "application/json"))
+    archive.put(Object("k.json", b"body", "ab" * 32, "application/json", NOW))
 
 
 def test_an_upload_carries_what_lets_the_store_verify_it(store):
@@ -115,7 +116,7 @@ def test_a_bucket_in_the_real_server_holds_the_bytes(bucket, monkeypatch):
         monkeypatch.setenv(name, value)
     archive = S3Archive(bucket=bucket.name, threads=2, environ=bucket.env, user_agent="test/1")
     for _ in range(2):
-        archive.put(Object("raw/é.json", "naïve".encode(), "0" * 64, "application/json"))
+        archive.put(Object("raw/é.json", "naïve".encode(), "0" * 64, "application/json", NOW))
     assert bucket.objects() == {"raw/é.json": "naïve".encode()}
 
 
@@ -159,7 +160,7 @@ def test_tags_and_storage_class_are_taken_by_a_real_server(bucket, monkeypatch):
         monkeypatch.setenv(name, value)
     options = ObjectOptions("STANDARD_IA", tags=(("team", "data & lake"),))
     archive = S3Archive(bucket=bucket.name, threads=1, environ=bucket.env, user_agent="test/1", options=options)
-    archive.put(Object("k.json", b"{}", "0" * 64, "application/json"))
+    archive.put(Object("k.json", b"{}", "0" * 64, "application/json", NOW))
     tags = bucket.client.get_object_tagging(Bucket=bucket.name, Key="k.json")["TagSet"]
     assert tags == [{"Key": "team", "Value": "data & lake"}]
     assert bucket.client.head_object(Bucket=bucket.name, Key="k.json")["StorageClass"] == "STANDARD_IA"

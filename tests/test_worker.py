@@ -109,7 +109,7 @@ def counts(conn):
 
 def claim(conn, token, limit):
     with db.transaction(conn):
-        return queue_manager.claim(conn, Lease(token, "2026-11-23T00:00:00Z", 10**8), limit=limit).items
+        return queue_manager.claim_single(conn, Lease(token, "2026-11-23T00:00:00Z", 10**8), limit=limit).items
 
 
 def test_done_means_archived_and_in_issues(conn, work):
