@@ -508,14 +508,19 @@ def failed_reasons(conn: sqlite3.Connection, *, limit: int) -> list[dict[str, An
 
 
 def prune(conn: sqlite3.Connection, *, finished_before: str, limit: int) -> int:
-    """Delete up to `limit` rows that are done, and archived, since before that time; returns how many."""
+    """Delete up to `limit` rows that are done, and archived, since before that time; returns how many.
+
+    Not where GitHub's own clock says that the item changed since: an ordinary ingest may read it again, and would not
+    know it as a duplicate. `finished_at` comes from a worker's clock, which may have been wrong.
+    """
     return conn.execute(
         """
         DELETE FROM queue_items WHERE status = 'done' AND s3_key IS NOT NULL AND id IN (
-            SELECT id FROM queue_items WHERE status = 'done' AND finished_at < ? ORDER BY finished_at LIMIT ?
+            SELECT id FROM queue_items WHERE status = 'done' AND finished_at < :before AND updated_at < :before
+            ORDER BY finished_at LIMIT :limit
         )
         """,
-        (finished_before, limit),
+        {"before": finished_before, "limit": limit},
     ).rowcount
 
 

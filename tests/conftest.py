@@ -81,12 +81,13 @@ class Bucket:
         )
         self.client.create_bucket(Bucket=self.name)
 
-    def keys(self):
-        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.name)
+    def keys(self, prefix=""):
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix)
         return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
 
-    def objects(self):
-        return {key: self.client.get_object(Bucket=self.name, Key=key)["Body"].read() for key in self.keys()}
+    def objects(self, prefix=""):
+        keys = self.keys(prefix)
+        return {key: self.client.get_object(Bucket=self.name, Key=key)["Body"].read() for key in keys}
 
 
 @pytest.fixture

@@ -73,6 +73,24 @@ def die_at(point, number):
         setattr(owner, name, _wrapped(getattr(owner, name), when, pass_by))
 
 
+def die_at_statement(number):
+    """Let this process kill itself before its `number`-th statement of SQLite."""
+    import sqlite3
+
+    from tests.test_nth import Counter, counting_connect
+
+    class Killer:
+        def __init__(self):
+            self.counter = Counter()
+
+        def __call__(self):
+            self.counter()
+            if self.counter.count == number:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sqlite3.connect = counting_connect(Killer())
+
+
 def die_over(marker):
     """Let this process kill itself over each payload that holds the marker, as a crash in a parser does."""
     import transform
@@ -146,6 +164,9 @@ def _become_worker(arguments):
             arguments = arguments[1:]
         elif arguments[0].startswith("die over:"):
             die_over(arguments[0][9:])
+            arguments = arguments[1:]
+        elif arguments[0].startswith("die at statement:"):
+            die_at_statement(int(arguments[0][17:]))
             arguments = arguments[1:]
         clock = SYSTEM_CLOCK
         if arguments[0].startswith("clock:"):

@@ -291,6 +291,14 @@ def test_a_row_that_may_have_an_object_of_its_own_comes_into_no_batch(conn):
     assert ([claimed.id for claimed in single.items], single.batch_key) == ([1, 2], None)
 
 
+def test_prune_leaves_what_changed_on_github_since_whatever_the_workers_clock_said(conn):
+    enqueue(conn, item(1), item(2, updated_at=NOW))
+    for claimed in claim(conn):
+        queue_manager.complete(conn, item_id=claimed.id, token="me", s3_key="k", now="2026-11-21T00:00:00Z")
+    assert queue_manager.prune(conn, finished_before="2026-11-22T00:00:00Z", limit=9) == 1
+    assert [r["id"] for r in conn.execute("SELECT id FROM queue_items")] == [2]
+
+
 def test_a_refused_batch_is_parted_into_smaller_ones(conn):
     enqueue(conn, *map(item, range(1, 21)))
     sizes = []
@@ -342,8 +350,8 @@ PLANS = {
     "held": ("SELECT id FROM queue_items WHERE status = 'processing' AND claim_token = 'x' LIMIT 2",
              "queue_items_processing"),
     "done": ("SELECT count(*) FROM queue_items WHERE status = 'done'", "COVERING INDEX queue_items_done"),
-    "prune": ("SELECT id FROM queue_items WHERE status = 'done' AND finished_at < 'x' ORDER BY finished_at LIMIT 5",
-              "COVERING INDEX queue_items_done"),
+    "prune": ("SELECT id FROM queue_items WHERE status = 'done' AND finished_at < 'x' AND updated_at < 'x' "
+              "ORDER BY finished_at LIMIT 5", "INDEX queue_items_done"),
     "failed": ("SELECT id FROM queue_items WHERE status = 'failed' ORDER BY id LIMIT 5", "queue_items_failed"),
 }  # fmt: skip
 

@@ -1,0 +1,213 @@
+"""Every SQLite statement, HTTP request and upload of a whole run fails once, for each N in turn; a rerun makes it good.
+
+As SQLite does it for every I/O operation (https://www.sqlite.org/testing.html#i_o_error_testing).
+"""
+
+import errno
+import os
+import signal
+import sqlite3
+
+import pytest
+
+import local_archive
+import main
+import s3_writer
+from clock import SYSTEM_CLOCK
+from tests.crashes import Zygote
+from tests.fault_proxy import FaultProxy
+from tests.reconcile import problems, read_directory
+
+REAL_CONNECT = sqlite3.connect
+FULL = sqlite3.OperationalError("database or disk is full")
+LOCKED = sqlite3.OperationalError("database is locked")
+CLOCK = SYSTEM_CLOCK._replace(sleep=lambda seconds: None)
+
+
+class Counter:
+    """Counts calls; at the `at`-th it does `what`: raises it, where it is an exception, else calls it."""
+
+    def __init__(self, at=0, what=None):
+        self.at, self.what, self.count = at, what, 0
+
+    def __call__(self):
+        self.count += 1
+        if self.count == self.at:
+            if isinstance(self.what, BaseException):
+                raise self.what
+            return self.what
+        return None
+
+
+def counting_connect(counter):
+    class Connection(sqlite3.Connection):
+        def execute(self, statement, *arguments):
+            if statement != "ROLLBACK":
+                counter()
+            return super().execute(statement, *arguments)
+
+        def executemany(self, *arguments):
+            counter()
+            return super().executemany(*arguments)
+
+    return lambda *arguments, **options: REAL_CONNECT(*arguments, **options, factory=Connection)
+
+
+@pytest.fixture
+def served(github):
+    github.add_repo("acme/widgets").make(12, step_seconds=5)
+    return github
+
+
+@pytest.fixture
+def run(served, tmp_path, capfd):
+    """`run(name)`: ingest and worker on a database and an archive of that name; returns their exit codes."""
+
+    def both(name, *archive, environ=None):
+        environ = {"GITHUB_API_URL": served.url, "GITHUB_TOKEN": "t", "HOME": str(tmp_path), **(environ or {})}
+        path, archive = str(tmp_path / f"{name}.db"), archive or ("--archive-dir", str(tmp_path / name))
+        return [
+            main.main([command, "-q", "--db", path, *options], environ, CLOCK)
+            for command, options in (("ingest", ["--repo", "acme/widgets", "--all"]), ("worker", archive))
+        ]
+
+    return both
+
+
+def state(path):
+    """What a run leaves, but for times."""
+    conn = REAL_CONNECT(str(path))
+    try:
+        return [
+            conn.execute(f"SELECT {columns} FROM {table} ORDER BY 1, 2, 3").fetchall()
+            for table, columns in (
+                ("queue_items", "item_type, item_id, payload_sha256, status, s3_key, attempts"),
+                ("issues", "item_type, id, payload_sha256, title, state, lead_time_hours, s3_key"),
+                ("ingest_state", "repo, stream, cursor, covered_since, scan, last_error"),
+            )
+        ]
+    finally:
+        conn.close()
+
+
+@pytest.fixture
+def whole(run, tmp_path):
+    """The end state of a run without faults."""
+    assert run("whole") == [0, 0]
+    return state(tmp_path / "whole.db"), read_directory(tmp_path / "whole")
+
+
+def check(run, whole, tmp_path, name):
+    assert run(name) == [0, 0]
+    assert state(tmp_path / f"{name}.db") == whole[0], name
+    assert read_directory(tmp_path / name) == whole[1], name
+    assert problems(str(tmp_path / f"{name}.db"), read_directory(tmp_path / name)) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("error", [FULL, LOCKED], ids=str)
+def test_after_any_statement_of_sqlite_failed_once_a_rerun_ends_as_if_it_had_not(
+    run, whole, tmp_path, monkeypatch, capfd, error
+):
+    at, counter = 0, Counter()
+    while counter.count >= at:
+        at += 1
+        counter = Counter(at, error)
+        with monkeypatch.context() as patched:
+            patched.setattr(sqlite3, "connect", counting_connect(counter))
+            codes = run(f"n{at}")
+        said = capfd.readouterr().err
+        assert set(codes) <= {0, 2, 3}, said
+        assert "Traceback" not in said
+        check(run, whole, tmp_path, f"n{at}")
+    assert at > 60, "too few statements: the counter counts something else"
+
+
+@pytest.mark.slow
+def test_after_a_kill_at_any_statement_of_sqlite_a_rerun_ends_as_if_there_had_been_none(run, whole, served, tmp_path):
+    zygote = Zygote({"GITHUB_API_URL": served.url, "GITHUB_TOKEN": "t"}, tmp_path / "log")
+    try:
+        for command in ("ingest", "worker"):
+            at, end = 0, -signal.SIGKILL
+            while end == -signal.SIGKILL:
+                at += 1
+                name = f"{command}{at}"
+                path, archive = str(tmp_path / f"{name}.db"), tmp_path / name
+                options = {"ingest": ["--repo", "acme/widgets", "--all"], "worker": ["--archive-dir", archive]}
+                if command == "worker":
+                    assert zygote.wait(zygote.start("ingest", "-q", "--db", path, *options["ingest"])) == 0
+                end = zygote.wait(
+                    zygote.start(f"die at statement:{at}", command, "-q", "--db", path, *options[command])
+                )
+                check(run, whole, tmp_path, name)
+            assert at > 20
+    finally:
+        zygote.close()
+
+
+REQUEST_FAULTS = [500, 404, 401, "reset", "truncate", "html", "invalid_json", "secondary_403"]
+
+
+@pytest.mark.parametrize("kind", REQUEST_FAULTS)
+def test_after_any_request_failed_once_a_rerun_ends_as_if_it_had_not(run, whole, served, tmp_path, kind):
+    for at in (1, 2, 3):
+        requests = []
+
+        def fault_for(target, at=at, requests=requests):
+            requests.append(target)
+            return (kind, {"retry_after": 0}) if len(requests) == at else None
+
+        usual, served.fault_for = served.fault_for, fault_for
+        run(f"{kind}{at}")
+        served.fault_for = usual
+        assert len(requests) >= min(at, 2)
+        check(run, whole, tmp_path, f"{kind}{at}")
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace", "utime", "open"])
+def test_after_any_call_of_the_local_archive_failed_once_a_rerun_ends_as_if_it_had_not(
+    run, whole, tmp_path, monkeypatch, call
+):
+    at, counter = 0, Counter()
+    while counter.count >= at and at < 60:
+        at += 1
+        counter = Counter(at, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+        original = getattr(os, call)
+
+        def failing(*arguments, original=original, counter=counter, **options):
+            counter()
+            return original(*arguments, **options)
+
+        class Os:
+            """The module as local_archive.py sees it, with one call that fails."""
+
+            def __getattr__(self, name, failing=failing):
+                return failing if name == call else getattr(os, name)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(local_archive, "os", Os())
+            assert run(f"{call}{at}")[1] in (0, 2, 3)
+        check(run, whole, tmp_path, f"{call}{at}")
+    assert at > 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", ["object", "batch"])
+@pytest.mark.parametrize("kind", [(500, "InternalError"), (403, "AccessDenied"), "reset", "reset_after"], ids=str)
+def test_after_any_upload_failed_once_a_rerun_ends_with_every_payload_there_once(
+    run, bucket, tmp_path, monkeypatch, layout, kind
+):
+    monkeypatch.setattr(s3_writer, "SDK_ATTEMPTS", 1)
+    with FaultProxy(bucket.endpoint) as proxy:
+        for name, value in {**bucket.env, "AWS_ENDPOINT_URL_S3": proxy.url}.items():
+            monkeypatch.setenv(name, value)
+        at, counter = 0, Counter()
+        while counter.count >= at:
+            at += 1
+            counter = Counter(at, kind)
+            proxy.fault = lambda method, path, counter=counter: counter()
+            archive = ("--bucket", bucket.name, "--layout", layout, "--threads", "2", "--prefix", f"n{at}/")
+            assert run(f"n{at}", *archive, environ=dict(os.environ))[1] in (0, 2, 3)
+            assert run(f"n{at}", *archive, environ=dict(os.environ)) == [0, 0]
+            assert problems(str(tmp_path / f"n{at}.db"), bucket.objects(f"n{at}/")) == []
+        assert at > 1
