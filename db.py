@@ -275,17 +275,20 @@ def upsert_issue(conn: sqlite3.Connection, row: Mapping[str, Any]) -> None:
     conn.execute(_UPSERT_ISSUE, row)
 
 
-def explain(error: sqlite3.Error, path: str) -> ConfigurationError | Outage:
-    """What an SQLite error means for the person who runs the command."""
-    text = str(error)
+def explain(error: sqlite3.Error | UnicodeDecodeError, path: str) -> ConfigurationError | Outage:
+    """What an SQLite error means for the person who runs the command.
+
+    A damaged schema shows as a UnicodeDecodeError: Python can't decode SQLite's own message about it.
+    """
+    text = "malformed" if isinstance(error, UnicodeDecodeError) else str(error)
     if "locked" in text or "busy" in text:
         return Outage(f"database {path!r} was locked by another process for {BUSY_TIMEOUT_SECONDS} s; run again later")
     if "full" in text or "disk I/O" in text:
         return Outage(f"database {path!r}: {text}; make room on its disk, then run again")
     if "not a database" in text:
         return ConfigurationError(f"{path!r} is not an SQLite database; check --db and PIPELINE_DB")
-    if "malformed" in text:
-        return ConfigurationError(f"database {path!r} is damaged ({text}); restore a backup or start a new one")
+    if "malformed" in text or "decode" in text:
+        return ConfigurationError(f"database {path!r} is damaged ({text}); restore a backup, or begin anew and rebuild")
     return ConfigurationError(f"database {path!r} can't be used: {text}; check the path and its permissions")
 
 

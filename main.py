@@ -38,7 +38,7 @@ def main(
         return int(importlib.import_module(f"commands.{command}").run(environ=environ, clock=clock, **arguments))
     except (PipelineError, Interrupted) as error:
         return _report(str(error), error.exit_code, environ)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         explained = db.explain(error, arguments["db_path"])
         return _report(str(explained), explained.exit_code, environ)
     except KeyboardInterrupt:

@@ -177,6 +177,7 @@ def test_eight_workers_share_a_queue_without_a_lock_error_or_a_row_done_twice(zy
     assert problems(path, read_directory(archive)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 @pytest.mark.parametrize("options", [[], ["--processes", "2"], ["--layout", "batch"], ["--follow"]], ids=str)
 def test_a_signal_during_many_uploads_leaves_nothing_in_hand(conn, path, bucket, tmp_path, number, code, options):

@@ -55,7 +55,7 @@ def counting_connect(counter):
 
 @pytest.fixture
 def served(github):
-    github.add_repo("acme/widgets").make(12, step_seconds=5)
+    github.add_repo("acme/widgets").make(8, step_seconds=5)
     return github
 
 

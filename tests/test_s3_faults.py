@@ -11,7 +11,8 @@ from tests.fault_proxy import AFTER, BEFORE, FaultProxy, some_of
 from tests.reconcile import problems
 from tests.test_worker import enqueue
 
-CODES = {(403, "AccessDenied"): 2, (404, "NoSuchBucket"): 2}
+pytestmark = pytest.mark.slow
+
 LASTING = [
     *BEFORE, *AFTER, (403, "RequestTimeTooSkewed"), (400, "ExpiredToken"), (403, "InvalidAccessKeyId"),
     (400, "AuthorizationHeaderMalformed"),
