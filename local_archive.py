@@ -35,14 +35,17 @@ class DirectoryArchive:
             raise ConfigurationError(f"archive directory {root!r}: {error.strerror}; check --archive-dir") from error
 
     def _tidy(self) -> None:
-        """Ages are measured against a file made now: the disk's clock, which may be another machine's, counts."""
+        """Ages are measured against a file made now: the disk's clock, which may be another machine's, counts.
+
+        By the time of the last change of any kind (ctime): `put` sets the other one.
+        """
         probe = self._incoming / uuid.uuid4().hex
         self._write(probe, b"")
-        stale = probe.stat().st_mtime - STALE_SECONDS
+        stale = probe.stat().st_ctime - STALE_SECONDS
         probe.unlink()
         for left in self._incoming.iterdir():
             with contextlib.suppress(FileNotFoundError):  # another process tidies up as well
-                if left.stat().st_mtime < stale:
+                if left.stat().st_ctime < stale:
                     left.unlink()
 
     def put(self, made: Object) -> None:

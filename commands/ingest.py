@@ -109,12 +109,13 @@ def _look_back(since: str | None, days: int | None, clock: Clock) -> str | None:
 
 
 def _shown_on(bar: progress.Progress, api: GitHub) -> Callable[[ingest.StreamResult], None]:
-    totals: dict[tuple[str, str], int] = {}
+    totals: dict[tuple[str, str], tuple[int, int]] = {}
 
     def show(result: ingest.StreamResult) -> None:
-        totals[result.repo, result.stream] = result.fetched
+        totals[result.repo, result.stream] = (result.fetched, result.requests)
+        items, pages = (sum(figures) for figures in zip(*totals.values()))
         left = "unknown" if api.limits.remaining is None else api.limits.remaining
-        bar.update(sum(totals.values()), f"{result.repo} {result.stream}, {left} API points left")
+        bar.update(items, f"{pages} pages, now {result.repo} {result.stream}, {left} API points left")
 
     return show
 

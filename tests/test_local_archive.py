@@ -6,7 +6,7 @@ import pytest
 import local_archive
 from archive import ItemRefused, Object
 from errors import ConfigurationError, Outage
-from local_archive import INCOMING, STALE_SECONDS, DirectoryArchive
+from local_archive import INCOMING, DirectoryArchive
 
 
 def opened(path):
@@ -58,15 +58,27 @@ def test_a_directory_that_cannot_be_made_is_a_configuration_error(tmp_path):
         opened(tmp_path / "file" / "archive")
 
 
-def test_what_a_killed_write_left_is_thrown_away_a_day_later(tmp_path):
+def test_what_a_killed_write_left_is_thrown_away_once_it_is_stale(tmp_path, monkeypatch):
     opened(tmp_path)
-    for name, age in (("stale", STALE_SECONDS + 60), ("fresh", STALE_SECONDS - 60)):
-        left = tmp_path / INCOMING / name
-        left.write_text("half")
-        made_at = left.stat().st_mtime - age
-        os.utime(str(left), (made_at, made_at))
+    left = tmp_path / INCOMING / "left"
+    left.write_text("half")
     opened(tmp_path)
-    assert list(files(tmp_path)) == [f"{INCOMING}/fresh"]
+    assert left.exists()
+    monkeypatch.setattr(local_archive, "STALE_SECONDS", -1)  # whatever is there is older than that
+    opened(tmp_path)
+    assert not left.exists()
+
+
+def test_a_write_under_way_is_left_alone_however_old_its_content(tmp_path, monkeypatch):
+    archive, replace = opened(tmp_path), os.replace
+
+    def another_starts(source, target):
+        opened(tmp_path)
+        replace(source, target)
+
+    monkeypatch.setattr(local_archive.os, "replace", another_starts)
+    archive.put(made("a/c.json"))
+    assert files(tmp_path) == {"a/c.json": b"body"}
 
 
 def test_the_file_its_name_and_each_new_folder_are_on_disk_before_put_returns(tmp_path, monkeypatch):

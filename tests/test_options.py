@@ -36,3 +36,17 @@ def test_an_option_wins_over_the_environment_and_that_over_the_default():
 
 def test_every_exit_code_is_in_readme():
     assert re.findall(r"^\| (\d+(?: / \d+)?) \|", README, re.MULTILINE) == ["0", "1", "2", "3", "4", "130 / 143"]
+
+
+@pytest.mark.parametrize("command", commands())
+def test_the_help_of_each_option_with_a_default_says_it(command):
+    for action in commands()[command]._actions:
+        if action.option_strings and action.default not in (None, False, [], argparse.SUPPRESS):
+            assert "default" in action.help, action.option_strings
+
+
+def test_every_readme_link_leads_to_a_file():
+    for name in ("README.md", "docs/ARCHITECTURE.md", "docs/OPERATIONS.md", "docs/RELIABILITY.md"):
+        text = (ROOT / name).read_text(encoding="utf-8")
+        for link in re.findall(r"\]\(([^)#:]+)\)", text):
+            assert ((ROOT / name).parent / link).exists(), (name, link)
