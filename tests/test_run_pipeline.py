@@ -36,8 +36,10 @@ sys.exit(128 + got[0] if got else 0)
 """
 
 # Runs its arguments at a terminal of their own. Not in the tests' process: that has threads, and must not fork.
+# Ctrl-C counts there even where the tests run in the background of a shell, which has it ignored.
 TERMINAL = """
-import os, pty, sys
+import os, pty, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
 status = pty.spawn(sys.argv[1:])
 sys.exit(os.WEXITSTATUS(status) if os.WIFEXITED(status) else 99)
 """
