@@ -66,9 +66,9 @@ class StreamScan:
         self._restarts_left = 1
 
     def pages(self) -> Iterator[Page]:
-        """Every page of the scan; the generator goes on only after the caller has committed the last one.
+        """Every page of the scan, to be committed in this order.
 
-        Raises what GitHub.get raises. The state that was yielded last is where a later run goes on.
+        Raises what GitHub.get raises. The state that was committed last is where a later run goes on.
         """
         if self._state.scan is not None:
             self._widen(self._state.scan)
@@ -239,15 +239,15 @@ class StreamScan:
         items = [
             pages.to_item(element, item_type)
             for element in elements
-            if (pages.updated_at(element) or floor) >= floor
-            and not (self._stream == "issues" and pages.is_pull_request_in_issues(element))
+            if (element.updated_at or floor) >= floor and not (self._stream == "issues" and element.is_pull_request)
         ]
         return Page(self._repo, items, state)
 
     def _learn_name(self, answer: Answer) -> None:
         """GitHub's own spelling, from a payload: of the name asked for, or after a redirect (renamed, moved)."""
-        for name in filter(None, map(pages.repo_name, answer.body or [])):
-            if answer.redirected or name.lower() == self._repo.lower():
+        for element in answer.body or []:
+            name = element.repo_name
+            if name and (answer.redirected or name.lower() == self._repo.lower()):
                 self._repo = name
                 return
 
@@ -268,7 +268,7 @@ def smaller_pages(url: str) -> str | None:
 
 def _newest(answer: Answer) -> str | None:
     """The latest readable `updated_at`, but never one beyond GitHub's own present: a cursor there would skip items."""
-    times = [moment for moment in map(pages.updated_at, answer.body or []) if moment is not None]
+    times: list[str] = [element.updated_at for element in answer.body or [] if element.updated_at is not None]
     if not times:
         return None
     present = timestamps.from_http_date(answer.date)
@@ -277,4 +277,4 @@ def _newest(answer: Answer) -> str | None:
 
 def _reaches(answer: Answer, floor: str) -> bool:
     """Does a newest-first page hold an item from before the floor?"""
-    return any((pages.updated_at(element) or floor) < floor for element in answer.body or [])
+    return any((element.updated_at or floor) < floor for element in answer.body or [])

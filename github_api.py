@@ -89,6 +89,8 @@ class GitHub:
         self._rng = rng
         self._on_wait = on_wait
         self._sessions = threading.local()  # a requests.Session is not documented as thread-safe
+        # Parsing holds the interpreter in any case; one page at a time takes the memory of one.
+        self._parsing = threading.Lock()
         self._down = False  # the last request of all outlasted its retries: others then try only once
 
     def get(
@@ -168,7 +170,7 @@ class GitHub:
             if kind is not Kind.ANSWER:
                 raise self._refusal(kind, target, response.status_code, body)
             return Answer(
-                body=None if response.status_code == 304 else _parsed(body, parse),
+                body=None if response.status_code == 304 else self._parsed(body, parse),
                 etag=response.headers.get("etag"),
                 next_url=self._next_url(target, response),
                 url=target,
@@ -253,15 +255,15 @@ class GitHub:
         advice = github_answers.advice(status)
         return NotReadable(f"GitHub answers {status} {said} on {_shown(url)}; {advice}", status=status)
 
+    def _parsed(self, body: bytes, parse: Callable[[str], Any]) -> Any:
+        try:
+            with self._parsing:
+                return parse(body.decode("utf-8"))
+        except ValueError as error:
+            raise _Fault(f"status 200 with a body that can't be read ({str(error)[:80]})", heavy=True) from error
+
     def _scrub(self, text: str) -> str:
         return text.replace(self._token, "***") if self._token else text
-
-
-def _parsed(body: bytes, parse: Callable[[str], Any]) -> Any:
-    try:
-        return parse(body.decode("utf-8"))
-    except ValueError as error:
-        raise _Fault(f"status 200 with a body that can't be read ({str(error)[:80]})", heavy=True) from error
 
 
 def _connection_reason(error: Exception) -> str:

@@ -5,10 +5,9 @@ No HTTP details (github_api.py), no SQL (queue_manager.py), no printing (main.py
 
 from __future__ import annotations
 
+import contextlib
 import logging
-import queue
 import sqlite3
-import threading
 from typing import Callable, Iterator, NamedTuple, Sequence
 
 import db
@@ -18,6 +17,7 @@ from errors import EXIT_CONFIGURATION, EXIT_FAILED, EXIT_OK, EXIT_OUTAGE, Config
 from fetcher import Page, StreamScan
 from github_api import GitHub, NotReadable
 from rate_limit import RateLimitReached
+from read_ahead import Ended, ReadAhead
 
 log = logging.getLogger("pipeline.ingest")
 
@@ -71,69 +71,48 @@ class Ingest:
         """Scan each (repo, stream), `jobs` at a time; one that fails does not end the others.
 
         A rejected token or a rate limit that can't be waited for ends all; their error is in the results that are left.
+        The scans run in threads, and fetch on while this one, which owns the database, commits.
         """
-        if jobs == 1:
-            return list(self._work(iter(targets)))
-        todo: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
-        for target in targets:
-            todo.put(target)
-        results: list[StreamResult] = []
-        failures: list[BaseException] = []
-
-        def work() -> None:
-            try:
-                results.extend(self._work(_drain(todo)))
-            except BaseException as error:  # handed to the thread that waits
-                failures.append(error)
-
-        # Daemons: a signal ends the process without waiting for a hanging request; commits are whole in any case.
-        threads = [threading.Thread(target=work, daemon=True) for _ in range(min(jobs, len(targets)))]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        if failures:
-            raise failures[0]
-        order = {target: position for position, target in enumerate(targets)}
-        return sorted(results, key=lambda result: order.get((result.repo, result.stream), len(order)))
-
-    def _work(self, targets: Iterator[tuple[str, str]]) -> Iterator[StreamResult]:
         conn = db.connect(self._db_path)
-        try:
-            for repo, stream in targets:
-                yield self._run_stream(conn, repo, stream)
-        finally:
-            conn.close()
+        streams: list[_Stream] = []
 
-    def _run_stream(self, conn: sqlite3.Connection, repo: str, stream: str) -> StreamResult:
+        def started() -> Iterator[Iterator[Page]]:
+            for repo, stream in targets:
+                streams.append(self._start(conn, repo, stream))
+                yield streams[-1].pages
+
+        with contextlib.closing(conn), contextlib.closing(ReadAhead(started(), threads=jobs)) as brought:
+            for index, value in brought:
+                if isinstance(value, Ended):
+                    self._conclude(conn, streams[index], value.error)
+                else:
+                    self._commit(conn, streams[index], value)
+                    self._on_progress(streams[index].result)
+        return [stream.result for stream in streams]
+
+    def _start(self, conn: sqlite3.Connection, repo: str, stream: str) -> _Stream:
         name, state = queue_manager.load_stream(conn, repo=repo, stream=stream)
-        result = StreamResult(name, stream, cursor=state.cursor)
-        requests: list[int] = []
-        error: PipelineError | None = self._stop_reason
-        if error is None:
-            scan = StreamScan(
+        started = _Stream(StreamResult(name, stream, cursor=state.cursor))
+        if self._stop_reason is not None:
+            started.pages = _fail(self._stop_reason)
+        else:
+            started.pages = StreamScan(
                 api=self._api,
                 repo=name,
                 stream=stream,
                 state=state,
                 since=self._look_from(state),
-                on_request=requests.append,
-            )
-            try:
-                for page in scan.pages():
-                    result = self._commit(conn, result, page)._replace(requests=len(requests))
-                    self._on_progress(result)
-            except PipelineError as caught:
-                error = caught
-        result = result._replace(requests=len(requests), not_modified=requests.count(304))
-        return self._conclude(conn, result, error)
+                on_request=started.requests.append,
+            ).pages()
+        return started
 
     def _look_from(self, state: queue_manager.StreamState) -> str:
         covered = state.scan["covered_since"] if state.scan else state.covered_since
         return self._since or covered or self._default_since
 
-    def _commit(self, conn: sqlite3.Connection, result: StreamResult, page: Page) -> StreamResult:
+    def _commit(self, conn: sqlite3.Connection, stream: _Stream, page: Page) -> None:
         """Items and cursor in one transaction: what the cursor says was fetched is in the queue, and nothing less."""
+        result = stream.result
         with db.transaction(conn):
             if page.repo != result.repo:
                 queue_manager.rename_repo(conn, old=result.repo, new=page.repo)
@@ -141,15 +120,20 @@ class Ingest:
             queue_manager.save_stream(conn, repo=page.repo, stream=result.stream, state=page.state)
         if page.repo.lower() != result.repo.lower():
             log.warning("%s is now %s on GitHub; its cursor goes on under that name", result.repo, page.repo)
-        return result._replace(
+        stream.result = result._replace(
             repo=page.repo,
             enqueued=result.enqueued + enqueued,
             unchanged=result.unchanged + len(page.items) - enqueued,
+            requests=len(stream.requests),
             cursor=page.state.cursor,
         )
 
-    def _conclude(self, conn: sqlite3.Connection, result: StreamResult, error: PipelineError | None) -> StreamResult:
+    def _conclude(self, conn: sqlite3.Connection, stream: _Stream, error: BaseException | None) -> None:
         """Record how the stream ended; decide whether the whole run ends with it."""
+        if error is not None and not isinstance(error, PipelineError):
+            raise error
+        requests = stream.requests
+        result = stream.result._replace(requests=len(requests), not_modified=requests.count(304))
         if isinstance(error, NotReadable) and error.status == ISSUES_DISABLED and result.stream == "issues":
             log.info("%s: issues are disabled there; its pull requests are read all the same", result.repo)
             error = None
@@ -162,7 +146,21 @@ class Ingest:
             queue_manager.record_stream_run(
                 conn, repo=result.repo, stream=result.stream, now=self._clock.utc(), error=result.error
             )
-        return result
+        stream.result = result
+
+
+class _Stream:
+    """One stream of this run: its scan's pages, the status of each answer so far, and what came of it."""
+
+    def __init__(self, result: StreamResult) -> None:
+        self.result = result
+        self.requests: list[int] = []
+        self.pages: Iterator[Page] = iter(())
+
+
+def _fail(error: PipelineError) -> Iterator[Page]:
+    raise error
+    yield  # a generator, which raises when it is begun
 
 
 def exit_code(results: Sequence[StreamResult], failures: Sequence[PipelineError] = ()) -> int:
@@ -175,11 +173,3 @@ def exit_code(results: Sequence[StreamResult], failures: Sequence[PipelineError]
         if code in codes:
             return code
     return EXIT_OK
-
-
-def _drain(todo: queue.SimpleQueue[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    while True:
-        try:
-            yield todo.get_nowait()
-        except queue.Empty:
-            return

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from typing import Any, NamedTuple
+from typing import Any, Mapping, NamedTuple
 
 import timestamps
 from queue_manager import Item
@@ -25,26 +25,37 @@ class PageError(ValueError):
 
 
 class Element(NamedTuple):
-    """One element of a page: parsed, and the characters that it was parsed from."""
+    """One element of a page: its own characters as UTF-8, and what a scan needs to know of it.
 
-    value: Any
-    text: str
+    Of the parsed JSON nothing else is kept: a page of it takes several times the memory of its text.
+    """
+
+    payload: bytes
+    item_id: int  # 0 where none can be read, and so for the number
+    number: int
+    updated_at: str | None  # UTC text; None where none can be read
+    is_pull_request: bool  # in the issues list (https://docs.github.com/rest/issues/issues)
+    repo_name: str | None
 
 
 def cut(text: str) -> list[Element]:
     """The elements of a JSON array. Raises PageError for anything else, a cut-off array included."""
     try:
-        return _cut(text)
+        return _cut(text, _DECODER)
+    except (ValueError, RecursionError):
+        pass
+    try:
+        return _cut(text, _PATIENT_DECODER)
     except (ValueError, RecursionError) as error:
         raise PageError(f"no valid JSON array: {error}") from error
 
 
-def _cut(text: str) -> list[Element]:
+def _cut(text: str, decoder: json.JSONDecoder) -> list[Element]:
     position = _skip(text, 0, "[")
     elements: list[Element] = []
     while text[position : position + 1] != "]" or elements:
-        value, end = _DECODER.raw_decode(text, position)
-        elements.append(Element(value, text[position:end]))
+        value, end = decoder.raw_decode(text, position)
+        elements.append(_element(value, text[position:end].encode("utf-8")))
         end = _gap_end(text, end)
         if text[end : end + 1] == "]":
             position = end
@@ -77,7 +88,20 @@ def _integer(digits: str) -> int | float:
     return int(digits) if len(digits) < 4000 else float("inf")
 
 
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=_integer)
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+_PATIENT_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=_integer)  # takes a quarter longer
+
+
+def _element(value: Any, payload: bytes) -> Element:
+    fields = value if isinstance(value, dict) else {}
+    return Element(
+        payload=payload,
+        item_id=_positive(fields.get("id")),
+        number=_positive(fields.get("number")),
+        updated_at=timestamps.normalise(fields.get("updated_at")),
+        is_pull_request="pull_request" in fields,
+        repo_name=repo_name(fields),
+    )
 
 
 def to_item(element: Element, item_type: str) -> Item:
@@ -86,31 +110,19 @@ def to_item(element: Element, item_type: str) -> Item:
     An element without a readable id, number or time is queued all the same, with 0 or the epoch in its place: it is
     archived like any other, and the worker's extraction then says what is wrong with it.
     """
-    value = element.value if isinstance(element.value, dict) else {}
     return Item(
         item_type=item_type,
-        item_id=_positive(value.get("id")),
-        number=_positive(value.get("number")),
-        updated_at=updated_at(element) or timestamps.EPOCH,
-        payload=element.text,
-        payload_sha256=hashlib.sha256(element.text.encode("utf-8")).hexdigest(),
+        item_id=element.item_id,
+        number=element.number,
+        updated_at=element.updated_at or timestamps.EPOCH,
+        payload=element.payload,
+        payload_sha256=hashlib.sha256(element.payload).hexdigest(),
     )
 
 
-def updated_at(element: Element) -> str | None:
-    """The element's `updated_at` as UTC text; None when it has none that can be read."""
-    return timestamps.normalise(element.value.get("updated_at")) if isinstance(element.value, dict) else None
-
-
-def is_pull_request_in_issues(element: Element) -> bool:
-    """The issues list holds pull requests too, marked by this key (https://docs.github.com/rest/issues/issues)."""
-    return isinstance(element.value, dict) and "pull_request" in element.value
-
-
-def repo_name(element: Element) -> str | None:
+def repo_name(payload: Mapping[str, Any]) -> str | None:
     """The repository's full name as the payload spells it; the payload is not trusted, the caller compares."""
-    value = element.value if isinstance(element.value, dict) else {}
-    for url in (value.get("repository_url"), value.get("url")):
+    for url in (payload.get("repository_url"), payload.get("url")):
         match = _REPO_IN_URL.search(url) if isinstance(url, str) else None
         if match and is_repo_name(match[1]):
             return match[1]

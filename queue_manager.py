@@ -25,13 +25,13 @@ SUSPECTS_AT_A_TIME = 8
 
 
 class Item(NamedTuple):
-    """One version of an issue or pull request, as fetched. `payload` is GitHub's own text of it."""
+    """One version of an issue or pull request, as fetched. `payload` is GitHub's own text of it, in UTF-8."""
 
     item_type: str
     item_id: int
     number: int
     updated_at: str
-    payload: str
+    payload: bytes
     payload_sha256: str
 
 
@@ -107,7 +107,7 @@ def enqueue(conn: sqlite3.Connection, *, repo: str, items: Iterable[Item], now: 
     conn.executemany(
         """
         INSERT INTO queue_items (repo, item_type, item_id, number, updated_at, payload, payload_sha256, fetched_at)
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+        VALUES (?, ?, ?, ?, ?, CAST(? AS TEXT), ?, ?)
         ON CONFLICT (item_type, item_id, payload_sha256) DO NOTHING
         """,
         [(repo, *item, now) for item in items],

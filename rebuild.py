@@ -20,7 +20,7 @@ import queue_manager
 import transform
 from archive import Archive, Stored
 from clock import Clock
-from pages import Element, repo_name
+from pages import repo_name
 
 log = logging.getLogger("pipeline.rebuild")
 
@@ -130,7 +130,7 @@ class Rebuild:
 
     def _row(self, key: str, stored: Stored, text: str, fetched_order: str) -> dict[str, Any]:
         payload = transform.parse_payload(text)
-        repo = stored.repo or repo_name(Element(payload, text))
+        repo = stored.repo or repo_name(payload)
         if repo is None:
             raise transform.ExtractionError("the payload does not say which repository it is of")
         extra = {

@@ -6,6 +6,7 @@ Owns parsing, formatting and arithmetic on that text; never reads a clock.
 from __future__ import annotations
 
 import email.utils
+import functools
 import re
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -21,7 +22,12 @@ _ISO_8601 = re.compile(
 
 def normalise(value: Any) -> str | None:
     """UTC text for an ISO 8601 time with a zone; None for anything else, an impossible date included."""
-    match = _ISO_8601.match(value) if isinstance(value, str) else None
+    return _normalised(value) if isinstance(value, str) else None
+
+
+@functools.lru_cache(maxsize=1024)  # a scan asks for each item's time again and again
+def _normalised(text: str) -> str | None:
+    match = _ISO_8601.match(text)
     if match is None:
         return None
     zone = "+00:00" if match["zone"] == "Z" else match["zone"]
@@ -40,7 +46,9 @@ def from_epoch(seconds: float) -> str:
 
 def to_epoch(text: str) -> float:
     """Seconds since 1970. Raises ValueError for text that `normalise` would not have made."""
-    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc).timestamp()
+    if not text.endswith("Z"):
+        raise ValueError(f"no UTC text: {text!r}")
+    return datetime.fromisoformat(text[:-1] + "+00:00").timestamp()
 
 
 def with_order(text: str, order: int) -> str:

@@ -33,7 +33,7 @@ def enqueue(conn, count, *, first=1):
                 make(id=number, number=number, title=f"item {number}, version {version}", updated_at=updated_at)
             )
             sha256 = hashlib.sha256(text.encode()).hexdigest()
-            items.append(Item(item_type, number, number, updated_at, text, sha256))
+            items.append(Item(item_type, number, number, updated_at, text.encode(), sha256))
     with db.transaction(conn):
         queue_manager.enqueue(conn, repo="acme/widgets", items=items, now="2026-01-01T00:00:00Z")
 

@@ -64,10 +64,9 @@ def test_any_page_is_cut_to_its_own_characters_or_refused(text, item_type):
         return
     for element in elements:
         item = pages.to_item(element, item_type)
-        assert item.payload in text
+        assert item.payload.decode() in text
         assert timestamps.normalise(item.updated_at) == item.updated_at
         assert item.number >= 0
-        pages.repo_name(element)
 
 
 @FEW

@@ -186,7 +186,7 @@ def test_rebuild_makes_the_table_that_the_worker_had_made(conn, path, bucket, ru
 
     queued = []
     for element in cut("[" + ",".join(items) + "]"):
-        queued.append(to_item(element, "issue" if element.value["number"] % 2 else "pull_request"))
+        queued.append(to_item(element, "issue" if element.number % 2 else "pull_request"))
     with db.transaction(conn):
         queue_manager.enqueue(conn, repo="acme/widgets", items=queued, now=NOW)
     conn.close()

@@ -9,7 +9,7 @@ from tests import payloads
 def test_each_element_keeps_its_own_characters():
     texts = ['{"id": 1.0e2, "t": "\\u00e9é\\/"}', '{"a":[1,{"b":"]"}]}', "null", "12"]
     page = " [ " + " ,\n ".join(texts) + " ] \n"
-    assert [element.text for element in pages.cut(page)] == texts
+    assert [element.payload.decode() for element in pages.cut(page)] == texts
 
 
 def test_an_empty_page_has_no_elements():
@@ -35,19 +35,19 @@ def test_an_item_carries_identity_and_the_hash_of_its_bytes():
     text = payloads.as_text(payloads.issue(title="é"))
     (element,) = pages.cut(f"[{text}]")
     item = pages.to_item(element, "issue")
-    assert item == ("issue", 1, 7, "2026-01-02T00:00:00Z", text, hashlib.sha256(text.encode()).hexdigest())
+    assert item == ("issue", 1, 7, "2026-01-02T00:00:00Z", text.encode(), hashlib.sha256(text.encode()).hexdigest())
 
 
 @pytest.mark.parametrize("text", ["null", "{}", '{"id": -1, "number": "x", "updated_at": "never"}', '{"id": 1e400}'])
 def test_an_element_without_identity_is_still_an_item(text):
     (element,) = pages.cut(f"[{text}]")
     item = pages.to_item(element, "issue")
-    assert (item.item_id, item.number, item.updated_at, item.payload) == (0, 0, "1970-01-01T00:00:00Z", text)
+    assert (item.item_id, item.number, item.updated_at, item.payload) == (0, 0, "1970-01-01T00:00:00Z", text.encode())
 
 
 def test_the_repository_is_read_from_either_url_and_only_when_it_is_a_name():
     def name(**fields):
-        return pages.repo_name(pages.Element(fields, ""))
+        return pages.repo_name(fields)
 
     assert name(repository_url="https://api.github.com/repos/Acme/widgets") == "Acme/widgets"
     assert name(url="https://api.github.com/repos/acme/widgets/pulls/1") == "acme/widgets"

@@ -19,7 +19,7 @@ def conn(tmp_path):
 def item(number=1, **changes):
     fields = {
         "item_type": "issue", "item_id": number, "number": number, "updated_at": "2026-11-20T00:00:00Z",
-        "payload": '{"title": "x"}', "payload_sha256": f"{number:064x}",
+        "payload": b'{"title": "x"}', "payload_sha256": f"{number:064x}",
     }  # fmt: skip
     return Item(**{**fields, **changes})
 
@@ -245,7 +245,7 @@ def test_a_batch_is_one_item_type_and_one_day_of_the_oldest_row(conn):
 
 
 def test_a_batch_ends_at_its_limits_of_rows_and_of_bytes(conn):
-    enqueue(conn, *(item(n, payload='"%s"' % ("é" * 50)) for n in range(1, 8)))
+    enqueue(conn, *(item(n, payload=('"%s"' % ("é" * 50)).encode()) for n in range(1, 8)))
     assert len(claim_batch(conn, limit=3).items) == 3
     assert len(claim_batch(conn, max_bytes=210).items) == 2
     assert len(claim_batch(conn, max_bytes=1).items) == 1

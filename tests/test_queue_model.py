@@ -67,7 +67,7 @@ class Queue(RuleBasedStateMachine):
         text = '{"number": %d, "content": %d, "at": %d}' % (number, content, second)
         item_type = "pull_request" if pull else "issue"
         day = 1 + number % 2
-        item = Item(item_type, number, number, f"2026-01-0{day}T00:00:0{second}Z", text, _sha(text))
+        item = Item(item_type, number, number, f"2026-01-0{day}T00:00:0{second}Z", text.encode(), _sha(text))
         with db.transaction(self.conn):
             added = queue_manager.enqueue(self.conn, repo="a/b", items=[item, item], now=self.now)
         identity = (item_type, number, item.payload_sha256)
@@ -93,7 +93,7 @@ class Queue(RuleBasedStateMachine):
         for item in claim.items:
             row = self.rows[item.id]
             assert row.status == "pending", "claimed although another has it, or it is finished"
-            assert item.payload == row.item.payload
+            assert item.payload == row.item.payload.decode()
             assert item.attempts == row.attempts
             if row.begun is not None:
                 assert claim.batch_key in (row.begun, None), "a begun row went into another object"
@@ -275,7 +275,7 @@ class Queue(RuleBasedStateMachine):
             )  # fmt: skip
             assert (stored["lease_until"] is None) == (row.owner is None) == (stored["claim_token"] is None)
             assert (stored["s3_key"], stored["batch_key"] or None) == (row.key, row.begun or None)
-            assert stored["payload"] == row.item.payload
+            assert stored["payload"] == row.item.payload.decode()
 
     @invariant()
     def counts_add_up(self):
