@@ -141,20 +141,16 @@ class Worker:
         try:
             if self._finished:  # an outage of the database left it
                 self._settle()
-            uploader = Uploader(
-                store=self._open_archive(),
-                limit=self._limit,
-                prefix=self._settings.prefix,
-                is_stopping=lambda: self._stopping,
-            )
-            self._drain(uploader)
+            try:
+                self._drain()
+            except PipelineError as error:  # the archive can't even be opened
+                self.outage = error
             self._settle()
         except sqlite3.Error as error:
             self.outage = db.explain(error, self._db_path)
-        except PipelineError as error:  # the archive can't even be opened
-            self.outage = error
 
-    def _drain(self, uploader: Uploader) -> None:
+    def _drain(self) -> None:
+        uploader = None  # made when there is something to upload: an S3 client takes longer than all the rest
         pool = concurrent.futures.ThreadPoolExecutor(self._threads)
         in_flight: set[concurrent.futures.Future[JobResult]] = set()
         try:
@@ -164,6 +160,7 @@ class Worker:
                     jobs = self._claim(alone=not in_flight)
                     if not jobs:
                         break
+                    uploader = uploader or self._new_uploader()
                     in_flight.update(pool.submit(uploader.run, job) for job in jobs)
                 if not in_flight:
                     if self._stopping or not self._free_the_dead():
@@ -181,6 +178,14 @@ class Worker:
         finally:
             # An upload that does not end in time may still reach the archive: the same bytes under the same key.
             pool.shutdown(wait=not self._is_out_of_time())
+
+    def _new_uploader(self) -> Uploader:
+        return Uploader(
+            store=self._open_archive(),
+            limit=self._limit,
+            prefix=self._settings.prefix,
+            is_stopping=lambda: self._stopping,
+        )
 
     @property
     def _threads(self) -> int:

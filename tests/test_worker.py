@@ -51,7 +51,7 @@ def enqueue(conn, count, first=1, **changes):
     items = []
     for number in range(first, first + count):
         text = payloads.as_text(payloads.issue(id=number, number=number, **changes))
-        items.append(Item("issue", number, number, "2026-01-02T00:00:00Z", text, f"{number:064x}"))
+        items.append(Item("issue", number, number, "2026-01-02T00:00:00Z", text.encode(), f"{number:064x}"))
     with db.transaction(conn):
         queue_manager.enqueue(conn, repo="a/b", items=items, now="2026-01-01T00:00:00Z")
 
@@ -80,7 +80,7 @@ def made_worker(conn, path, token, archive, time=None, **options):
         conn=conn,
         db_path=path,
         token=token,
-        open_archive=lambda: archive,
+        open_archive=archive if callable(archive) else lambda: archive,
         settings=worker.Settings(**given),
         clock=time.clock,
         rng=random.Random(1),
@@ -120,6 +120,22 @@ def test_done_means_archived_and_in_issues(conn, work):
     for row in conn.execute("SELECT * FROM queue_items"):
         assert archive.objects[row["s3_key"]] == row["payload"].encode()
     assert conn.execute("SELECT count(*), count(DISTINCT s3_key) FROM issues").fetchone()[:] == (100, 100)
+
+
+def cannot_open():
+    raise ConfigurationError("no such profile")
+
+
+def test_an_archive_that_cannot_be_opened_is_an_outage_and_costs_no_row(conn, work):
+    enqueue(conn, 3)
+    job, result = work(cannot_open)
+    assert str(job.outage) == "no such profile"
+    assert (result.done, result.stopped_by, counts(conn)) == (0, "outage", (3, 0, 0, 0))
+
+
+def test_the_archive_is_opened_only_when_there_is_something_to_upload(work):
+    job, result = work(cannot_open)
+    assert (job.outage, result.stopped_by) == (None, None)
 
 
 def test_nothing_to_do_is_no_failure(work):
