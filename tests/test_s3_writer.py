@@ -52,9 +52,9 @@ def store(monkeypatch):
     server.server_close()
 
 
-def put(store, options=PLAIN):
+def put(store, options=PLAIN, body=b"body"):
     archive = S3Archive(bucket="lake", threads=1, environ=store.environ, user_agent="test/1", options=options)
-    archive.put(Object("k.json", b"body", "ab" * 32, "application/json", NOW))
+    archive.put(Object("k.json", body, "ab" * 32, "application/json", NOW))
 
 
 def test_an_upload_carries_what_lets_the_store_verify_it(store):
@@ -63,6 +63,12 @@ def test_an_upload_carries_what_lets_the_store_verify_it(store):
     assert headers["Content-MD5"] == base64.b64encode(hashlib.md5(b"body").digest()).decode()
     assert headers["x-amz-meta-sha256"] == "ab" * 32
     assert not [name for name in headers if name.lower().startswith("x-amz-checksum")]
+
+
+@pytest.mark.parametrize("size, asks", [(0, False), (64 * 1024, False), (64 * 1024 + 1, True)])
+def test_only_before_a_large_body_is_sent_does_it_ask_whether_it_may(store, size, asks):
+    put(store, body=b"x" * size)
+    assert [headers.get("Expect") == "100-continue" for headers in store.uploads] == [asks]
 
 
 @pytest.mark.parametrize(
