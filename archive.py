@@ -22,7 +22,6 @@ JSON_TYPE = "application/json"
 BATCH_TYPE = "application/gzip"
 # Level 6 takes over twice the time for a tenth fewer bytes (python -m benchmarks.worker gzip).
 GZIP_LEVEL = 3
-LINE_BREAKS = str.maketrans("\r\n", "  ")
 
 
 class ItemRefused(Exception):
@@ -105,7 +104,7 @@ class Version(Protocol):
     @property
     def fetched_order(self) -> str: ...
     @property
-    def payload(self) -> str: ...
+    def payload(self) -> bytes: ...
     @property
     def payload_sha256(self) -> str: ...
 
@@ -139,7 +138,7 @@ def batch_key(prefix: str, versions: Sequence[Version]) -> str:
 def single(prefix: str, version: Version) -> Object:
     """The object of one version: the payload's bytes. Raises ItemRefused as `object_key` does."""
     key = object_key(prefix, version)
-    return Object(key, version.payload.encode("utf-8"), version.payload_sha256, JSON_TYPE, version.fetched_order)
+    return Object(key, version.payload, version.payload_sha256, JSON_TYPE, version.fetched_order)
 
 
 def batch(key: str, versions: Sequence[Version]) -> Object:
@@ -147,7 +146,7 @@ def batch(key: str, versions: Sequence[Version]) -> Object:
 
     A JSON text holds line breaks only between its tokens, where a space means the same.
     """
-    lines = "".join(version.payload.translate(LINE_BREAKS) + "\n" for version in versions).encode("utf-8")
+    lines = b"".join(_on_one_line(version.payload) + b"\n" for version in versions)
     body = gzip.compress(lines, GZIP_LEVEL, mtime=0)
     fetched_order = max(version.fetched_order for version in versions)
     return Object(key, body, hashlib.sha256(lines).hexdigest(), BATCH_TYPE, fetched_order)
@@ -182,12 +181,10 @@ def parse_key(prefix: str, key: str) -> Stored | None:
     return None
 
 
-def payload_texts(key: str, body: bytes) -> list[str]:
+def payloads(key: str, body: bytes) -> list[bytes]:
     """The payloads in an object. Raises ValueError for one that is damaged."""
     try:
-        if not key.endswith(".gz"):
-            return [body.decode("utf-8")]
-        return gzip.decompress(body).decode("utf-8").split("\n")[:-1]
+        return gzip.decompress(body).split(b"\n")[:-1] if key.endswith(".gz") else [body]
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"not whole: {error}") from error
 
@@ -206,6 +203,10 @@ def superseded(rows: Sequence[Mapping[str, Any] | None]) -> set[int]:
                 replaced.add(last[version])
             last[version] = place
     return replaced
+
+
+def _on_one_line(payload: bytes) -> bytes:
+    return payload.replace(b"\r", b" ").replace(b"\n", b" ")
 
 
 def _partition(prefix: str, item_type: str, moment: str) -> str:

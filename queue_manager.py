@@ -13,6 +13,7 @@ import json
 import sqlite3
 from typing import Any, Callable, Iterable, Iterator, NamedTuple, Sequence
 
+import db
 import timestamps
 
 # Backoff of an item that failed through its own fault: 30 s, doubled each time, an hour at most, plus up to half.
@@ -42,7 +43,7 @@ class ClaimedItem(NamedTuple):
     item_id: int
     number: int
     updated_at: str
-    payload: str
+    payload: bytes
     payload_sha256: str
     attempts: int
     s3_key: str | None
@@ -104,14 +105,15 @@ class Counts(NamedTuple):
 def enqueue(conn: sqlite3.Connection, *, repo: str, items: Iterable[Item], now: str) -> int:
     """Store the items that are not there yet; returns how many were new."""
     before = conn.total_changes
-    conn.executemany(
-        """
-        INSERT INTO queue_items (repo, item_type, item_id, number, updated_at, payload, payload_sha256, fetched_at)
-        VALUES (?, ?, ?, ?, ?, CAST(? AS TEXT), ?, ?)
-        ON CONFLICT (item_type, item_id, payload_sha256) DO NOTHING
-        """,
-        [(repo, *item, now) for item in items],
-    )
+    for some in db.in_statements(list(items), parameters=len(Item._fields) + 2):
+        rows = ", ".join(["(?, ?, ?, ?, ?, CAST(? AS TEXT), ?, ?)"] * len(some))
+        conn.execute(
+            f"""
+            INSERT INTO queue_items (repo, item_type, item_id, number, updated_at, payload, payload_sha256, fetched_at)
+            VALUES {rows} ON CONFLICT (item_type, item_id, payload_sha256) DO NOTHING
+            """,
+            [value for item in some for value in (repo, *item, now)],
+        )
     return conn.total_changes - before
 
 
@@ -182,7 +184,7 @@ def rename_repo(conn: sqlite3.Connection, *, old: str, new: str) -> None:
 # `batch_key` of a row that is to have an object of its own; NULL: not decided yet. It is decided once, at a claim:
 # an upload whose answer was lost may have got there, and the payload would be in the archive twice.
 OWN_OBJECT = ""
-_CLAIMED_COLUMNS = ", ".join(ClaimedItem._fields)
+_CLAIMED_COLUMNS = ", ".join(f"CAST({name} AS BLOB)" if name == "payload" else name for name in ClaimedItem._fields)
 # A clock that once stood far ahead must not put rows off for as long: no backoff lasts beyond `latest`.
 _AVAILABLE = """
     status = 'pending' AND (available_at <= :now OR available_at > :latest) AND (group_failures = 0 OR :suspects)
@@ -288,7 +290,7 @@ def _fill(rows: Iterator[ClaimedItem], *, limit: int, max_bytes: int) -> tuple[l
     items: list[ClaimedItem] = []
     size = 0
     for item in rows:
-        size += len(item.payload.encode("utf-8"))
+        size += len(item.payload)
         if items and size > max_bytes:
             return items, True
         items.append(item)
@@ -308,13 +310,14 @@ def _alike(items: list[ClaimedItem]) -> list[ClaimedItem]:
 
 
 def _take(conn: sqlite3.Connection, items: Sequence[ClaimedItem], lease: Lease, *, batch_key: str | None) -> None:
-    conn.executemany(
-        """
-        UPDATE queue_items SET status = 'processing', claim_token = ?, lease_until = ?, batch_key = ?
-        WHERE id = ? AND status = 'pending'
-        """,
-        [(lease.token, lease.until, batch_key, item.id) for item in items],
-    )
+    for some in db.in_statements([item.id for item in items], besides=3):
+        conn.execute(
+            f"""
+            UPDATE queue_items SET status = 'processing', claim_token = ?, lease_until = ?, batch_key = ?
+            WHERE id IN {db.places(len(some))} AND status = 'pending'
+            """,
+            (lease.token, lease.until, batch_key, *some),
+        )
 
 
 def release_expired(conn: sqlite3.Connection, *, now: str) -> int:
@@ -364,17 +367,22 @@ def extend_leases(conn: sqlite3.Connection, lease: Lease) -> int:
     ).rowcount
 
 
-def complete(conn: sqlite3.Connection, *, item_id: int, token: str, s3_key: str, now: str) -> bool:
-    """`processing` -> `done`; False when the row is no longer ours."""
-    changed = conn.execute(
-        """
-        UPDATE queue_items SET status = 'done', s3_key = ?, batch_key = NULL, last_error = NULL, finished_at = ?,
-            claim_token = NULL, lease_until = NULL
-        WHERE id = ? AND claim_token = ? AND status = 'processing'
-        """,
-        (s3_key, now, item_id, token),
-    ).rowcount
-    return changed == 1
+def complete(conn: sqlite3.Connection, *, item_ids: Sequence[int], token: str, s3_key: str, now: str) -> set[int]:
+    """`processing` -> `done` for rows that share an object; returns which of them were still ours."""
+    ours: set[int] = set()
+    for some in db.in_statements(item_ids, besides=3):
+        which = f"id IN {db.places(len(some))} AND claim_token = ? AND status = 'processing'"
+        found = conn.execute(f"SELECT group_concat(id) FROM queue_items WHERE {which}", (*some, token)).fetchone()[0]
+        ours.update(map(int, found.split(",") if found else ()))
+        conn.execute(
+            f"""
+            UPDATE queue_items SET status = 'done', s3_key = ?, batch_key = NULL, last_error = NULL, finished_at = ?,
+                claim_token = NULL, lease_until = NULL
+            WHERE {which}
+            """,
+            (s3_key, now, *some, token),
+        )
+    return ours
 
 
 def fail(conn: sqlite3.Connection, *, item_id: int, token: str, s3_key: str | None, error: str, now: str) -> bool:

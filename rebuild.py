@@ -112,14 +112,14 @@ class Rebuild:
         stored = archive.parse_key(self._prefix, key)
         fetched = self._store.get(key)
         try:
-            texts = archive.payload_texts(key, fetched.body)
+            payloads = archive.payloads(key, fetched.body)
         except ValueError as error:
             return _Read(key, [], 0, [str(error)])
         rows: list[dict[str, Any]] = []
         errors = []
-        for text in texts:
+        for payload in payloads:
             try:
-                row = self._row(key, stored or Stored("issue", None), text, fetched.fetched_order)
+                row = self._row(key, stored or Stored("issue", None), payload, fetched.fetched_order)
             except transform.ExtractionError as error:
                 errors.append(str(error))
             else:
@@ -128,26 +128,25 @@ class Rebuild:
         wanted = [r for place, r in enumerate(rows) if place not in replaced and self._is_wanted_repo(r["repo"])]
         return _Read(key, wanted, len(rows), errors)
 
-    def _row(self, key: str, stored: Stored, text: str, fetched_order: str) -> dict[str, Any]:
-        payload = transform.parse_payload(text)
-        repo = stored.repo or repo_name(payload)
+    def _row(self, key: str, stored: Stored, payload: bytes, fetched_order: str) -> dict[str, Any]:
+        fields = transform.parse_payload(payload)
+        repo = stored.repo or repo_name(fields)
         if repo is None:
             raise transform.ExtractionError("the payload does not say which repository it is of")
         extra = {
             "s3_key": key,
-            "payload_sha256": hashlib.sha256(text.encode("utf-8")).hexdigest(),
+            "payload_sha256": hashlib.sha256(payload).hexdigest(),
             "processed_at": self._clock.utc(),
             "fetched_order": fetched_order,
         }
-        return {**transform.issues_row(stored.item_type, repo, payload), **extra}
+        return {**transform.issues_row(stored.item_type, repo, fields), **extra}
 
     def _commit(self, folder: str, reads: list[_Read]) -> None:
         """Rows and position in one transaction: what the position says was read is in `issues`."""
         if not reads:
             return
         with db.transaction(self._conn):
-            for row in itertools.chain.from_iterable(read.rows for read in reads):
-                db.upsert_issue(self._conn, row)
+            db.upsert_issues(self._conn, itertools.chain.from_iterable(read.rows for read in reads))
             queue_manager.save_rebuild_position(self._conn, self._scope(folder), reads[-1].key)
         for read in reads:
             for error in read.errors:

@@ -10,6 +10,7 @@ from typing import Any, Mapping
 
 import timestamps
 
+_to_json = json.JSONEncoder(ensure_ascii=False).encode
 MAX_INTEGER = 2**63 - 1  # what an SQLite or PostgreSQL 64-bit column holds
 
 
@@ -17,10 +18,10 @@ class ExtractionError(ValueError):
     """The payload lacks what a row needs; the message names the field."""
 
 
-def parse_payload(payload: str) -> dict[str, Any]:
+def parse_payload(payload: bytes) -> dict[str, Any]:
     """The payload as a dict. Raises ExtractionError where it is no JSON object."""
     try:
-        parsed = json.loads(payload)
+        parsed = json.loads(payload.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise ExtractionError(f"payload can't be parsed: {error}") from error
     if not isinstance(parsed, dict):
@@ -100,12 +101,16 @@ def _text(value: Any) -> str | None:
     """Text that every database can hold: no lone surrogates (not UTF-8), no NUL (PostgreSQL refuses it)."""
     if not isinstance(value, str):
         return None
-    return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\0", "\ufffd")
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\0", "\ufffd")
+    return value.replace("\0", "\ufffd")
 
 
 def _field(container: Any, name: str) -> str | None:
     """`container[name]` as text; None for a deleted user, a missing milestone, an old payload."""
-    return _text(container.get(name)) if isinstance(container, Mapping) else None
+    return _text(container.get(name)) if isinstance(container, dict) else None
 
 
 def _flag(value: Any) -> int | None:
@@ -126,4 +131,4 @@ def _assignees(payload: Mapping[str, Any]) -> Any:
 def _names(entries: Any, name: str) -> str:
     """A JSON array of the entries' names; GitHub allows labels that are plain strings, and null names."""
     found = [_text(entry) or _field(entry, name) for entry in entries] if isinstance(entries, list) else []
-    return json.dumps([text for text in found if text is not None], ensure_ascii=False)
+    return _to_json([text for text in found if text is not None])

@@ -6,10 +6,11 @@ The thread that calls `run` owns the database. No SQL text, no argparse; what a 
 from __future__ import annotations
 
 import concurrent.futures
+import itertools
 import logging
 import random
 import sqlite3
-from typing import Callable, NamedTuple
+from typing import Callable, NamedTuple, Sequence
 
 import archive
 import db
@@ -307,16 +308,18 @@ class Worker:
         self._on_progress(result)
 
     def _record_all(self) -> Result:
-        result = self.result
+        """Write the outcomes down, inside the caller's transaction; a row that is no longer ours changes nothing."""
+        result, now = self.result, self._clock.utc()
         for outcome in self._finished:
-            result = self._record(outcome, result)
+            if outcome.ending is not Ending.DONE:
+                result = self._record(outcome, result, now)
+        done = (outcome for outcome in self._finished if outcome.ending is Ending.DONE)
+        for key, sharing in itertools.groupby(done, key=lambda outcome: outcome.s3_key or ""):
+            result = result._replace(done=result.done + self._complete(key, list(sharing), now))
         return result
 
-    def _record(self, outcome: Outcome, result: Result) -> Result:
-        """Write one outcome down, inside the caller's transaction; a row that is no longer ours changes nothing."""
-        item, now = outcome.item, self._clock.utc()
-        if outcome.ending is Ending.DONE:
-            return result._replace(done=result.done + self._complete(outcome, now))
+    def _record(self, outcome: Outcome, result: Result, now: str) -> Result:
+        item = outcome.item
         if outcome.ending is Ending.ARCHIVED:
             queue_manager.note_archived(self._conn, item_id=item.id, token=self._token, s3_key=outcome.s3_key or "")
             return result
@@ -327,13 +330,19 @@ class Worker:
             return result._replace(failed=result.failed + self._fail(outcome, now))
         return result._replace(retrying=result.retrying + self._put_off(outcome))
 
-    def _complete(self, outcome: Outcome, now: str) -> bool:
-        item, key = outcome.item, outcome.s3_key or ""
-        ours = queue_manager.complete(self._conn, item_id=item.id, token=self._token, s3_key=key, now=now)
-        if ours and outcome.row is not None:
-            extra = {"s3_key": key, "payload_sha256": item.payload_sha256, "processed_at": now}
-            db.upsert_issue(self._conn, {**outcome.row, **extra})
-        return ours
+    def _complete(self, key: str, outcomes: Sequence[Outcome], now: str) -> int:
+        """For rows whose payloads are in the object `key`; returns how many of them were still ours."""
+        ids = [outcome.item.id for outcome in outcomes]
+        ours = queue_manager.complete(self._conn, item_ids=ids, token=self._token, s3_key=key, now=now)
+        db.upsert_issues(
+            self._conn,
+            (
+                {**row, "s3_key": key, "payload_sha256": item.payload_sha256, "processed_at": now}
+                for item, _, _, row, _ in outcomes
+                if row is not None and item.id in ours
+            ),
+        )
+        return len(ours)
 
     def _fail(self, outcome: Outcome, now: str) -> bool:
         item = outcome.item

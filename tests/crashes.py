@@ -98,7 +98,7 @@ def die_over(marker):
     original = transform.parse_payload
 
     def parse(payload):
-        if marker in payload:
+        if marker.encode() in payload:
             os.kill(os.getpid(), signal.SIGKILL)
         return original(payload)
 

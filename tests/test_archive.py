@@ -13,7 +13,7 @@ SHA256 = "0123456789ab" + "c" * 52
 
 def version(**changes):
     fields = {
-        "id": 1, "repo": "acme/widgets", "item_type": "issue", "item_id": 1, "number": 42, "payload": "{}",
+        "id": 1, "repo": "acme/widgets", "item_type": "issue", "item_id": 1, "number": 42, "payload": b"{}",
         "updated_at": "2026-11-20T23:59:59Z", "payload_sha256": SHA256, "attempts": 0, "s3_key": None,
         "group_failures": 0, "fetched_at": "2026-11-21T00:00:00Z",
     }  # fmt: skip
@@ -52,7 +52,7 @@ def test_a_batch_has_the_key_of_its_members_and_of_nothing_else():
 
 
 def test_a_batch_holds_each_payload_on_one_line_and_the_same_bytes_each_time():
-    pretty = '{\r\n  "title": "a\\nb ☃"\n}'
+    pretty = '{\r\n  "title": "a\\nb ☃"\n}'.encode()
     made = archive.batch("k", [version(), version(payload=pretty)])
     lines = gzip.decompress(made.body)
     assert [json.loads(line) for line in lines.decode().splitlines()] == [{}, {"title": "a\nb ☃"}]

@@ -87,14 +87,14 @@ def test_a_transaction_is_whole_or_not_at_all(conn):
 def test_issues_never_goes_back_to_an_older_version(conn, newer_first):
     versions = [issues_row(title="old"), issues_row(title="new", updated_at="2026-01-02T00:00:01Z", payload_sha256="1")]
     for row in reversed(versions) if newer_first else versions:
-        db.upsert_issue(conn, row)
+        db.upsert_issues(conn, [row])
     assert [row["title"] for row in conn.execute("SELECT title FROM issues")] == ["new"]
 
 
 @pytest.mark.parametrize("reverse", [True, False])
 def test_two_contents_of_one_second_give_the_same_row_in_either_order(conn, reverse):
     for sha256 in sorted("12", reverse=reverse):
-        db.upsert_issue(conn, issues_row(title=sha256, payload_sha256=sha256))
+        db.upsert_issues(conn, [issues_row(title=sha256, payload_sha256=sha256)])
     assert [row["title"] for row in conn.execute("SELECT title FROM issues")] == ["2"]
 
 
@@ -105,13 +105,13 @@ def test_of_two_versions_of_one_second_the_one_fetched_later_stays(conn, reverse
         issues_row(title="then", payload_sha256="1", fetched_order="2026-01-03T00:01:00Z"),
     ]
     for row in reversed(versions) if reverse else versions:
-        db.upsert_issue(conn, row)
+        db.upsert_issues(conn, [row])
     assert conn.execute("SELECT title FROM issues").fetchone()[0] == "then"
 
 
 def test_an_issue_and_a_pull_request_may_share_an_id(conn):
-    db.upsert_issue(conn, issues_row())
-    db.upsert_issue(conn, issues_row(item_type="pull_request"))
+    db.upsert_issues(conn, [issues_row()])
+    db.upsert_issues(conn, [issues_row(item_type="pull_request")])
     assert conn.execute("SELECT count(*) FROM issues").fetchone()[0] == 2
 
 

@@ -27,7 +27,7 @@ def test_every_payload_that_githubs_description_allows_is_archived_and_extracted
     (element,) = pages.cut(f"[{text}]")
     item = pages.to_item(element, item_type)
     claimed = ClaimedItem(
-        1, "acme/widgets", *item[:4], item.payload.decode(), item.payload_sha256, 0, None, 0, "2026-01-01T00:00:00Z"
+        1, "acme/widgets", *item[:4], item.payload, item.payload_sha256, 0, None, 0, "2026-01-01T00:00:00Z"
     )
     uploader = Uploader(store=store, limit=UploadLimit(1), prefix="raw/", is_stopping=lambda: False)
     (outcome,) = uploader.run(Job([claimed])).outcomes

@@ -103,10 +103,11 @@ def test_check_sees_a_clock_that_is_wrong(run_main, tmp_path):
 def test_check_speaks_of_a_damaged_database_and_changes_none(github, conn, path, run_main, tmp_path):
     enqueue(conn, 300)
     conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    (pages,), (page_bytes,) = conn.execute("PRAGMA page_count").fetchone(), conn.execute("PRAGMA page_size").fetchone()
     conn.close()
     with open(path, "r+b") as file:
-        file.seek(200_000)
-        file.write(b"\xff" * 8192)
+        file.seek(pages // 2 * page_bytes)
+        file.write(b"\xff" * page_bytes)
     before = (tmp_path / "pipeline.db").read_bytes()
     code, out, _ = run_main("check", "--json", env={"GITHUB_API_URL": github.url})
     (found,) = [check for check in json.loads(out)["checks"] if check["name"].startswith("database")]

@@ -87,7 +87,7 @@ def test_an_extended_lease_holds(conn):
 @pytest.mark.parametrize(
     "late",
     [
-        lambda conn: queue_manager.complete(conn, item_id=1, token="one", s3_key="k", now=LATER),
+        lambda conn: bool(queue_manager.complete(conn, item_ids=[1], token="one", s3_key="k", now=LATER)),
         lambda conn: queue_manager.fail(conn, item_id=1, token="one", s3_key=None, error="e", now=LATER),
         lambda conn: queue_manager.put_off(conn, item_id=1, token="one", error="e", available_at=LATER),
         lambda conn: queue_manager.release(conn, token="one") == 1,
@@ -109,10 +109,10 @@ def test_a_late_worker_changes_nothing_of_a_row_that_another_has_claimed(conn, l
 def test_completion_names_the_object_and_clears_the_claim(conn):
     enqueue(conn, item())
     claim(conn)
-    assert queue_manager.complete(conn, item_id=1, token="me", s3_key="k", now=LATER)
+    assert queue_manager.complete(conn, item_ids=[1, 2], token="me", s3_key="k", now=LATER) == {1}
     found = row(conn)
     assert (found["status"], found["s3_key"], found["finished_at"], found["claim_token"]) == ("done", "k", LATER, None)
-    assert not queue_manager.complete(conn, item_id=1, token="me", s3_key="k", now=LATER)
+    assert not queue_manager.complete(conn, item_ids=[1], token="me", s3_key="k", now=LATER)
 
 
 def test_an_item_put_off_waits_and_keeps_its_reason(conn):
@@ -216,7 +216,7 @@ def test_an_item_that_kills_its_process_while_alone_is_failed_in_the_end_with_th
             deaths += 1
             bury(conn, max_attempts=3, now=now)
         else:
-            queue_manager.complete(conn, item_id=2, token="me", s3_key="k", now=now)
+            queue_manager.complete(conn, item_ids=[2], token="me", s3_key="k", now=now)
         now = timestamps.shift(now, seconds=20)
         assert now < "2026-11-23T11:00:00Z"
     assert (deaths, row(conn, 1)["attempts"], "died" in row(conn, 1)["last_error"]) == (5, 3, True)
@@ -294,7 +294,7 @@ def test_a_row_that_may_have_an_object_of_its_own_comes_into_no_batch(conn):
 def test_prune_leaves_what_changed_on_github_since_whatever_the_workers_clock_said(conn):
     enqueue(conn, item(1), item(2, updated_at=NOW))
     for claimed in claim(conn):
-        queue_manager.complete(conn, item_id=claimed.id, token="me", s3_key="k", now="2026-11-21T00:00:00Z")
+        queue_manager.complete(conn, item_ids=[claimed.id], token="me", s3_key="k", now="2026-11-21T00:00:00Z")
     assert queue_manager.prune(conn, finished_before="2026-11-22T00:00:00Z", limit=9) == 1
     assert [r["id"] for r in conn.execute("SELECT id FROM queue_items")] == [2]
 

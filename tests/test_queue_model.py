@@ -93,7 +93,7 @@ class Queue(RuleBasedStateMachine):
         for item in claim.items:
             row = self.rows[item.id]
             assert row.status == "pending", "claimed although another has it, or it is finished"
-            assert item.payload == row.item.payload.decode()
+            assert item.payload == row.item.payload
             assert item.attempts == row.attempts
             if row.begun is not None:
                 assert claim.batch_key in (row.begun, None), "a begun row went into another object"
@@ -127,10 +127,12 @@ class Queue(RuleBasedStateMachine):
         key = row.key or row.begun or f"object-{row.id}"
         whole = [r for r in self.rows.values() if row.begun and r.begun == row.begun] or [row]
         with db.transaction(self.conn):
+            ids = [member.id for member in whole]
+            ours = queue_manager.complete(self.conn, item_ids=ids, token=token, s3_key=key, now=self.now)
+            expected = {member.id for member in whole if member.owner == token}
+            assert ours == expected, "a row of another's was completed, or one of its own was not"
             for member in whole:
-                ours = queue_manager.complete(self.conn, item_id=member.id, token=token, s3_key=key, now=self.now)
-                assert ours == (member.owner == token), "a row of another's was completed, or one of its own was not"
-                if ours:
+                if member.id in ours:
                     self._upsert(member)
                     member.free("done")
                     member.key, member.begun, member.finished_at = key, None, self.seconds
@@ -143,7 +145,7 @@ class Queue(RuleBasedStateMachine):
             id=item.item_id, item_type=item.item_type, updated_at=version[0], fetched_order=version[1],
             payload_sha256=version[2],
         )  # fmt: skip
-        db.upsert_issue(self.conn, fields)
+        db.upsert_issues(self.conn, [fields])
         identity = (item.item_type, item.item_id)
         self.issues[identity] = max(self.issues.get(identity, version), version)
 

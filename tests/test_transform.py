@@ -67,7 +67,7 @@ def test_labels_may_be_plain_strings_or_nameless():
 
 
 def test_text_that_no_database_holds_is_made_harmless():
-    payload = transform.parse_payload('{"title": "a\\ud800b\\u0000c \\ud83d\\ude00"}')
+    payload = transform.parse_payload(b'{"title": "a\\ud800b\\u0000c \\ud83d\\ude00"}')
     assert row(payloads.issue(title=payload["title"]))["title"] == "a\ufffdb\ufffdc \U0001f600"
 
 
@@ -94,7 +94,7 @@ def test_a_field_that_must_be_there_and_is_not_is_named(changes):
 @pytest.mark.parametrize("text", ["[]", "null", "{", "[" * 100000, '"x"'])
 def test_a_payload_that_is_no_object_is_refused(text):
     with pytest.raises(transform.ExtractionError):
-        transform.parse_payload(text)
+        transform.parse_payload(text.encode())
 
 
 def test_names_in_arrays_are_json():
