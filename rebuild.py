@@ -111,19 +111,16 @@ class Rebuild:
         """Runs in a thread of the pool."""
         stored = archive.parse_key(self._prefix, key)
         fetched = self._store.get(key)
-        try:
-            payloads = archive.payloads(key, fetched.body)
-        except ValueError as error:
-            return _Read(key, [], 0, [str(error)])
         rows: list[dict[str, Any]] = []
         errors = []
-        for payload in payloads:
-            try:
-                row = self._row(key, stored or Stored("issue", None), payload, fetched.fetched_order)
-            except transform.ExtractionError as error:
-                errors.append(str(error))
-            else:
-                rows.append(row)
+        try:
+            for payload in archive.payloads(key, fetched.body):
+                try:
+                    rows.append(self._row(key, stored or Stored("issue", None), payload, fetched.fetched_order))
+                except transform.ExtractionError as error:
+                    errors.append(str(error))
+        except archive.Damaged as error:
+            return _Read(key, [], 0, [str(error)])
         replaced = archive.superseded(rows)
         wanted = [r for place, r in enumerate(rows) if place not in replaced and self._is_wanted_repo(r["repo"])]
         return _Read(key, wanted, len(rows), errors)
