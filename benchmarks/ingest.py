@@ -1,62 +1,101 @@
-"""Measures `ingest` against the tests' GitHub on loopback: parallel streams, and memory as the data grows.
+"""ingest against a plain loop, github-to-sqlite and perceval, on the tests' GitHub."""
 
-`python -m benchmarks.ingest jobs` and `python -m benchmarks.ingest memory`, in the environment of tests/run.sh.
-"""
-
-import os
-import subprocess
 import sys
-import tempfile
-import time
 from pathlib import Path
 
-from tests.github_server import GitHubServer
+from benchmarks.measure import Contestant, at_least, at_most, compare, main_py, memory, run, script
+from benchmarks.servers import GitHub
 
-ROOT = Path(__file__).resolve().parent.parent
-LATENCY_SECONDS = 0.1
-REPOSITORIES = 20
-# Runs a command and says its peak resident memory, in KiB on Linux (getrusage(2)).
-MEASURE = (
-    "import resource, subprocess, sys; code = subprocess.call(sys.argv[1:], stdout=subprocess.DEVNULL);"
-    "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss); sys.exit(code)"
-)
+FAR_SECONDS = 0.1
+FAR_REPOS = 10
+FAR_JOBS = 2 * FAR_REPOS
+# Beyond this github-to-sqlite takes minutes; so does perceval far away, which asks twice for each pull request.
+SLOW_RIVALS_ITEMS = 5_000
 
 
-def ingest(url, *arguments):
-    """Seconds and peak memory (MB) of one run on a new database."""
-    env = {**os.environ, "GITHUB_API_URL": url, "GITHUB_TOKEN": "t"}
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, str(ROOT / "main.py"), "ingest", "--all", *arguments]
-        started = time.monotonic()
-        done = subprocess.run(
-            [sys.executable, "-c", MEASURE, *command], env=env, cwd=folder, stdout=subprocess.PIPE, check=True
-        )
-        return time.monotonic() - started, int(done.stdout) / 1024
+def cases(rounds):
+    goals = []
+    for items in (5_000, 50_000):
+        goals += _near(items, rounds)
+        goals += _far(items, 1 if items > SLOW_RIVALS_ITEMS else rounds)
+    return goals + _again(rounds)
 
 
-def jobs():
-    with GitHubServer(latency_seconds=LATENCY_SECONDS) as server:
-        names = [f"acme/r{number}" for number in range(REPOSITORIES)]
-        for name in names:
-            server.add_repo(name).make(300)
-        arguments = [part for name in names for part in ("--repo", name)]
-        times = {count: ingest(server.url, *arguments, "--jobs", str(count))[0] for count in (1, 8)}
-    for count, seconds in times.items():
-        print(
-            f"{REPOSITORIES} repositories, {LATENCY_SECONDS * 1000:.0f} ms a request, --jobs {count}: {seconds:.1f} s"
-        )
-    print(f"ratio {times[8] / times[1]:.2f}")
+def _env(server):
+    return {"GITHUB_API_URL": server.url, "GITHUB_TOKEN": "t"}
 
 
-def memory():
-    peaks = {}
-    for items in (5_000, 250_000):
-        with GitHubServer() as server:
-            server.add_repo("acme/widgets").make(items, step_seconds=2, body_bytes=2000)
-            seconds, peaks[items] = ingest(server.url, "--repo", "acme/widgets")
-        print(f"{items} items: peak {peaks[items]:.0f} MB, {seconds:.1f} s")
-    print(f"difference {peaks[250_000] - peaks[5_000]:.1f} MB")
+def _pipeline(server, *options, name="pipeline"):
+    repos = [part for repo in server.names for part in ("--repo", repo)]
+    command = main_py("ingest", "--all", "-q", *repos, *options)
+    return Contestant(name, command, _env(server), note=_counted(server))
 
 
-if __name__ == "__main__":
-    {"jobs": jobs, "memory": memory}[sys.argv[1]]()
+def _plain(server):
+    return Contestant("plain loop", script("plain_ingest", *server.names), _env(server), note=_counted(server))
+
+
+def _github_to_sqlite(server):
+    command = script("github_to_sqlite_local", *server.names)
+    return Contestant("github-to-sqlite", command, _env(server), note=_counted(server))
+
+
+def _perceval(server):
+    perceval = Path(sys.executable).parent / "perceval"
+    if not perceval.exists():  # it needs Python 3.10
+        return []
+    owner, name = server.names[0].split("/")
+    one = f"{perceval} github --enterprise-url {server.url} -t t --no-archive"
+    both = f"({one} -o issues {owner} {name} && {one} -o pulls --category pull_request {owner} {name}) 2>log"
+    return [Contestant("perceval", ["sh", "-c", both], note=_counted(server))]
+
+
+def _counted(server):
+    return lambda took, folder: server.counts()._asdict()
+
+
+def _near(items, rounds):
+    with GitHub(repos=1, items=items, latency_seconds=0) as server:
+        contestants = [_plain(server), _pipeline(server)]
+        if items <= SLOW_RIVALS_ITEMS:
+            contestants += [_github_to_sqlite(server), *_perceval(server)]
+        rows = compare(f"ingest, {items:,} items, 0 ms", contestants, items=items, rounds=rounds)
+    return [at_least(f"ingest of {items:,} at 0 ms, against the plain loop", rows[1].ratio, 1.0), memory(rows)]
+
+
+def _far(items, rounds):
+    with GitHub(repos=FAR_REPOS, items=items // FAR_REPOS, latency_seconds=FAR_SECONDS) as server:
+        contestants = [
+            _plain(server),
+            _pipeline(server),
+            _pipeline(server, "--jobs", str(FAR_JOBS), name=f"pipeline --jobs {FAR_JOBS}"),
+        ]
+        if items <= SLOW_RIVALS_ITEMS:
+            contestants.append(_github_to_sqlite(server))
+        title = f"ingest, {items:,} items of {FAR_REPOS} repositories, {FAR_SECONDS * 1000:.0f} ms"
+        rows = compare(title, contestants, items=items, rounds=rounds)
+    return [at_least(f"ingest of {items:,} at 100 ms, against the plain loop", rows[2].ratio, 5.0), memory(rows)]
+
+
+def _again(rounds):
+    """A second run: nothing changed, then ten changes. None of the rivals has a cursor here: they read all again."""
+    goals = []
+    for changes in (0, 10):
+        with GitHub(repos=1, items=SLOW_RIVALS_ITEMS, latency_seconds=0) as server:
+
+            def first_run(folder, contestant, server=server, changes=changes):
+                run(contestant.command, folder, contestant.env)
+                server.touch(changes)
+                server.counts()
+
+            contestants = [
+                one._replace(prepare=lambda folder, one=one: first_run(folder, one))
+                for one in (_plain(server), _pipeline(server))
+            ]
+            title = f"ingest again, {changes or 'no'} changes in {SLOW_RIVALS_ITEMS:,} items"
+            rows = compare(title, contestants, items=SLOW_RIVALS_ITEMS, rounds=rounds)
+        counts = rows[1].notes
+        goals.append(at_most(f"requests of the two streams after {changes} changes", counts["requests"], 2))
+        if not changes:
+            goals.append(at_most("points of a run without changes", counts["points"], 0))
+    return goals

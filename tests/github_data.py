@@ -79,8 +79,9 @@ class Repo:
     def payload(self):
         return {
             "id": self.id, "full_name": self.full_name, "name": self.full_name.split("/")[1],
-            "owner": {"login": self.full_name.split("/")[0]}, "private": False, "archived": self.archived,
+            "owner": {"login": self.full_name.split("/")[0], "id": 1}, "private": False, "archived": self.archived,
             "fork": self.fork, "has_issues": self.issues_enabled, "url": f"{API}/repos/{self.full_name}",
+            "license": None,
         }  # fmt: skip
 
     def add_issue(self, **fields):
@@ -93,6 +94,25 @@ class Repo:
     def add_raw(self, stream, text, *, item_id, number, updated_at, state="open"):
         with self.lock:
             self.streams[stream].put(item_id, number, updated_at, state, lambda: text)
+
+    def render_all(self):
+        """Make, once, the text of each item: a list then costs the server little."""
+        with self.lock:
+            for stream in self.streams.values():
+                for item_id, (*what, render) in stream.items.items():
+                    text = render()
+                    stream.items[item_id] = (*what, lambda text=text: text)
+
+    def stream_of(self, number):
+        return next(stream for stream in STREAMS if (stream, number) in self._fields)
+
+    def pull(self, number):
+        """One pull request by itself, which shows more than the list does; None where there is none."""
+        fields = self._fields.get(("pulls", number))
+        if fields is None:
+            return None
+        more = {"merged_by": None, "commits": 0, "review_comments": 0, "requested_reviewers": []}
+        return {**json.loads(self._pull(self.id * 10**6 + number, number, fields)), **more}
 
     def touch(self, stream, number, **changes):
         with self.lock:
@@ -136,7 +156,8 @@ class Repo:
             "id": item_id, "node_id": "N_%d" % item_id, "number": number, "html_url": path,
             "title": fields.get("title", "Item %d: ☃ \U0001f600" % number), "user": fields.get("user", _user("ada")),
             "labels": fields.get("labels", [{"id": 1, "name": "bug"}]), "state": fields.get("state", "open"),
-            "locked": False, "assignees": fields.get("assignees", []), "milestone": fields.get("milestone"),
+            "locked": False, "active_lock_reason": None, "assignee": next(iter(fields.get("assignees", [])), None),
+            "assignees": fields.get("assignees", []), "milestone": fields.get("milestone"),
             "created_at": fields.get("created_at", "2020-01-01T00:00:00Z"), "updated_at": fields["updated_at"],
             "closed_at": fields.get("closed_at"), "author_association": "CONTRIBUTOR",
             "body": fields.get("body"), "edits": fields.get("edits", 0),
@@ -163,6 +184,7 @@ class Repo:
                 **self._common(item_id, number, fields, "pull"),
                 "merged_at": fields.get("merged_at"),
                 "draft": fields.get("draft", False),
+                "_links": {"html": {"href": "https://github.com/%s/pull/%d" % (self.full_name, number)}},
                 "head": {**branch, "ref": "feature"},
                 "base": {**branch, "ref": "main"},
             }  # fmt: skip

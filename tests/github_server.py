@@ -62,6 +62,7 @@ class GitHubServer(ThreadingHTTPServer):
         self.url = "http://127.0.0.1:%d" % self.server_address[1]
         self.after_page = None
         self.journal, self.served = [], set()
+        self.keeps_served = True  # False saves a hash of each item
         self.points_used = 0
         self.hanging = 0  # how many requests have been left without an answer
         self.repos = {}
@@ -154,6 +155,8 @@ class GitHubServer(ThreadingHTTPServer):
         }  # fmt: skip
 
     def _route(self, parts, query, token):
+        if parts[:2] == ["api", "v3"]:  # where GitHub Enterprise Server has it
+            parts = parts[2:]
         if parts == ["rate_limit"] and self.rate_limit is not None:
             reset = (int(self.clock()) // WINDOW_SECONDS + 1) * WINDOW_SECONDS
             left = max(0, self.rate_limit - self.points_used)
@@ -163,7 +166,7 @@ class GitHubServer(ThreadingHTTPServer):
             return Answer(200, compact_json({"login": "ada", "id": 1}).encode())
         if parts[0] in ("orgs", "users") and parts[2:] == ["repos"]:
             return self._owned(parts[0], parts[1].lower(), query)
-        if parts[0] == "repos" and len(parts) in (3, 4):
+        if parts[0] == "repos" and 3 <= len(parts) <= 6:
             name = "/".join(parts[1:3]).lower()
             if name in self._moved and name not in self.repos:
                 return self._redirect(self._moved[name], parts[3:], query)
@@ -199,9 +202,17 @@ class GitHubServer(ThreadingHTTPServer):
             return Answer(200, compact_json(repo.payload()).encode())
         if rest == ["issues"] and not repo.issues_enabled:
             return _error(410, "Issues are disabled for this repo")
-        if rest[0] not in repo.streams:
+        if rest[0] == "pulls" and len(rest) > 1:
+            return self._pull(repo, *rest[1:])
+        if rest[0] not in repo.streams or len(rest) > 1:
             return _error(404, "Not Found")
         return self._list(repo, rest[0], query)
+
+    def _pull(self, repo, number, part=None):
+        pull = repo.pull(int(number)) if number.isdecimal() else None
+        if pull is None or part not in (None, "reviews"):
+            return _error(404, "Not Found")
+        return Answer(200, compact_json([] if part else pull).encode())
 
     def _list(self, repo, stream, query):
         size = min(int(query.get("per_page", 30)), 100)
@@ -222,7 +233,7 @@ class GitHubServer(ThreadingHTTPServer):
                 )  # fmt: skip
                 more = page * size < total
             texts = [items.items[item_id][3]() for item_id in ids]
-            served = [repo.served(stream, item_id, text) for item_id, text in zip(ids, texts)]
+            served = [repo.served(stream, item_id, text) for item_id, text in zip(ids, texts) if self.keeps_served]
             last = (items.items[ids[-1]][0], ids[-1]) if ids else None
         with self._lock:
             self.served.update(served)
