@@ -5,6 +5,7 @@ The only owner of HTTP retries. Knows nothing of streams or scans (fetcher.py), 
 
 from __future__ import annotations
 
+import concurrent.futures
 import logging
 import random
 import threading
@@ -89,8 +90,9 @@ class GitHub:
         self._rng = rng
         self._on_wait = on_wait
         self._sessions = threading.local()  # a requests.Session is not documented as thread-safe
-        # Parsing holds the interpreter in any case; one page at a time takes the memory of one.
-        self._parsing = threading.Lock()
+        # Parsing holds the interpreter in any case. One thread for all takes the memory of one page; from several, the C
+        # library would keep as much for each.
+        self._parser = concurrent.futures.ThreadPoolExecutor(1)
         self._down = False  # the last request of all outlasted its retries: others then try only once
 
     def get(
@@ -257,8 +259,7 @@ class GitHub:
 
     def _parsed(self, body: bytes, parse: Callable[[str], Any]) -> Any:
         try:
-            with self._parsing:
-                return parse(body.decode("utf-8"))
+            return self._parser.submit(lambda: parse(body.decode("utf-8"))).result()
         except ValueError as error:
             raise _Fault(f"status 200 with a body that can't be read ({str(error)[:80]})", heavy=True) from error
 
