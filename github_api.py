@@ -90,8 +90,8 @@ class GitHub:
         self._rng = rng
         self._on_wait = on_wait
         self._sessions = threading.local()  # a requests.Session is not documented as thread-safe
-        # Parsing holds the interpreter in any case. One thread for all takes the memory of one page; from several, the C
-        # library would keep as much for each.
+        # Parsing holds the interpreter in any case. One thread for all takes the memory of one page; for several, the
+        # C library would keep as much for each.
         self._parser = concurrent.futures.ThreadPoolExecutor(1)
         self._down = False  # the last request of all outlasted its retries: others then try only once
 
