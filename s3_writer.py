@@ -23,7 +23,8 @@ CONNECT_TIMEOUT_SECONDS = 10
 READ_TIMEOUT_SECONDS = 30
 SDK_ATTEMPTS = 5  # the SDK is the only owner of retries of a request
 # A body up to this size goes with its headers. The SDK would first ask whether it may send it, whatever the size: a
-# round trip more, and a fifth of the CPU. For a large one that pays: a refusal comes before it is sent.
+# round trip more, and an eighth of the CPU (python -m benchmarks steps). For a large one that pays: a refusal comes
+# before it is sent.
 UNASKED_BYTES = 64 * 1024
 
 # For stores other than AWS: many know no virtual-host names, and refuse the newer checksum headers.

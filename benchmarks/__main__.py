@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-GROUPS = ("ingest", "worker", "queues", "startup", "year")
+GROUPS = ("ingest", "worker", "queues", "startup", "year", "steps")
 
 
 def main():

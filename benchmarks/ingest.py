@@ -56,7 +56,8 @@ def _counted(server):
 
 def _near(items, rounds):
     with GitHub(repos=1, items=items, latency_seconds=0) as server:
-        contestants = [_plain(server), _pipeline(server)]
+        turns = 3 if items <= SLOW_RIVALS_ITEMS else 1
+        contestants = [_plain(server)._replace(turns=turns), _pipeline(server)._replace(turns=turns)]
         if items <= SLOW_RIVALS_ITEMS:
             contestants += [_github_to_sqlite(server), *_perceval(server)]
         rows = compare(f"ingest, {items:,} items, 0 ms", contestants, items=items, rounds=rounds)

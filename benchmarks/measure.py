@@ -1,5 +1,6 @@
 """Runs commands side by side, several times in turn, and makes a table of what they took."""
 
+import itertools
 import json
 import os
 import statistics
@@ -45,6 +46,7 @@ class Contestant(NamedTuple):
     note: Callable[[Took, Path], Dict[str, Any]] = lambda took, folder: {}
     items: Optional[int] = None  # where it is given fewer than the others
     times_itself: bool = False  # it prints the seconds of what is to be measured
+    turns: int = 1  # in each round; more for one that takes about a second, whose noise is large
 
 
 class Row(NamedTuple):
@@ -104,11 +106,12 @@ def run(command: Sequence[str], folder: Path, env: Optional[Dict[str, str]] = No
 def compare(
     case: str, contestants: Sequence[Contestant], *, items: int, rounds: int, where: Optional[str] = None
 ) -> List[Row]:
-    """Every contestant once in each round, in turn, each time in a new folder (in `where`). Prints the rows."""
+    """All contestants in turn, in each round, each time in a new folder (in `where`). Prints the rows."""
     took: Dict[str, List[Took]] = {contestant.name: [] for contestant in contestants}
     notes: Dict[str, Dict[str, Any]] = {}
-    for _ in range(rounds):
-        for contestant in contestants:
+    turns = range(max(contestant.turns for contestant in contestants))
+    for _, turn in itertools.product(range(rounds), turns):
+        for contestant in (one for one in contestants if turn < one.turns):
             with tempfile.TemporaryDirectory(prefix="bench-", dir=where) as name:
                 folder = Path(name)
                 contestant.prepare(folder)
