@@ -8,9 +8,10 @@ from __future__ import annotations
 import concurrent.futures
 import itertools
 import logging
+import queue
 import random
 import sqlite3
-from typing import Callable, NamedTuple, Sequence
+from typing import Callable, NamedTuple, Sequence, TypeVar
 
 import archive
 import db
@@ -25,6 +26,7 @@ from upload_limit import UploadLimit
 from uploads import Ending, Job, JobResult, Outcome, Uploader
 
 log = logging.getLogger("pipeline.worker")
+T = TypeVar("T")
 
 LEASE_SECONDS = 300  # longer than an upload with all the SDK's retries, and extended meanwhile
 LEASE_EXTENSION_SECONDS = 60
@@ -153,24 +155,25 @@ class Worker:
     def _drain(self) -> None:
         uploader = None  # made when there is something to upload: an S3 client takes longer than all the rest
         pool = concurrent.futures.ThreadPoolExecutor(self._threads)
-        in_flight: set[concurrent.futures.Future[JobResult]] = set()
+        ended: queue.SimpleQueue[concurrent.futures.Future[JobResult]] = queue.SimpleQueue()
+        in_flight = 0
         try:
             self._free_the_dead()
             while True:
-                while not self._stopping and not self._isolated and len(in_flight) <= self._threads:
+                while not self._stopping and not self._isolated and in_flight <= self._threads:
                     jobs = self._claim(alone=not in_flight)
                     if not jobs:
                         break
                     uploader = uploader or self._new_uploader()
-                    in_flight.update(pool.submit(uploader.run, job) for job in jobs)
+                    for job in jobs:
+                        pool.submit(uploader.run, job).add_done_callback(ended.put)
+                    in_flight += len(jobs)
                 if not in_flight:
                     if self._stopping or not self._free_the_dead():
                         break
                     continue
-                finished, in_flight = concurrent.futures.wait(
-                    in_flight, timeout=COMMIT_SECONDS, return_when=concurrent.futures.FIRST_COMPLETED
-                )
-                for future in finished:
+                for future in _all_of(ended, seconds=COMMIT_SECONDS):
+                    in_flight -= 1
                     self._take(future.result())
                 self._commit_if_due(last=not in_flight)
                 self._extend_if_due()
@@ -366,3 +369,14 @@ class Worker:
             with db.transaction(self._conn):
                 queue_manager.extend_leases(self._conn, Lease(self._token, self._clock.utc(), LEASE_SECONDS))
             self._extended_at = self._clock.monotonic()
+
+
+def _all_of(ended: queue.SimpleQueue[T], *, seconds: float) -> list[T]:
+    """Everything in the queue; waits for the first, so many seconds at most."""
+    found: list[T] = []
+    try:
+        found.append(ended.get(timeout=seconds))
+        while True:
+            found.append(ended.get_nowait())
+    except queue.Empty:
+        return found

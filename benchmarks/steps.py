@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from unittest import mock
 
+from botocore.config import Config
+
 import archive
 import db
 import queue_manager
@@ -57,16 +59,24 @@ class Spent:
 
 def _uploads(items):
     with with_s3() as bucket, mock.patch.dict(os.environ, bucket.env):
-        store = S3Archive(bucket=bucket.name, threads=1, environ=bucket.env, user_agent="steps")
+        store = _archive(bucket)
+        with mock.patch("s3_writer.Config", lambda **settings: Config(**{**settings, "user_agent": None})):
+            naming_itself = _archive(bucket)
         made = [archive.Object(f"{item.item_id}.json", item.payload, "0" * 64, "", LONG_AGO) for item in items]
-        spent = {"an upload, asking first": Spent(), "an upload": Spent()}
-        asking, unasked = spent.values()
+        spent = {"an upload, asking first": Spent(), "an upload, the SDK naming itself": Spent(), "an upload": Spent()}
+        asking, naming, as_it_is = spent.values()
         for one in made:
             with asking, mock.patch("s3_writer.UNASKED_BYTES", -1):
                 store.put(one)
-            with unasked:
+            with naming:
+                naming_itself.put(one)
+            with as_it_is:
                 store.put(one)
     return [(step, found.each(len(items))) for step, found in spent.items()]
+
+
+def _archive(bucket):
+    return S3Archive(bucket=bucket.name, threads=1, environ=bucket.env, user_agent="steps")
 
 
 def _batches(items):

@@ -1,5 +1,6 @@
 import base64
 import hashlib
+import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -63,6 +64,12 @@ def test_an_upload_carries_what_lets_the_store_verify_it(store):
     assert headers["Content-MD5"] == base64.b64encode(hashlib.md5(b"body").digest()).decode()
     assert headers["x-amz-meta-sha256"] == "ab" * 32
     assert not [name for name in headers if name.lower().startswith("x-amz-checksum")]
+
+
+def test_an_upload_says_which_program_sends_it_and_by_which_sdk(store):
+    put(store)
+    (headers,) = store.uploads
+    assert re.match(r"test/1 Boto3/[0-9.]+ Botocore/[0-9.]+\Z", headers["User-Agent"])
 
 
 @pytest.mark.parametrize("size, asks", [(0, False), (64 * 1024, False), (64 * 1024 + 1, True)])
