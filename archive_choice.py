@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Mapping, NamedTuple
+from typing import TYPE_CHECKING, Mapping, NamedTuple
 
 from archive import Archive, ObjectOptions
 from errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from s3_writer import S3Archive
 
 PLAIN = ObjectOptions()
 
@@ -34,13 +37,20 @@ def locate(*, bucket: str | None, archive_dir: str | None, environ: Mapping[str,
 def open_archive(
     location: Location, *, threads: int, environ: Mapping[str, str], user_agent: str, options: ObjectOptions = PLAIN
 ) -> Archive:
-    """Raises ConfigurationError where it can't be opened. Imports boto3 only where it is needed."""
+    """Raises ConfigurationError where it can't be opened."""
     if location.directory is not None:
         from local_archive import DirectoryArchive
 
         return DirectoryArchive(location.directory)
-    from s3_writer import S3Archive
+    return open_bucket(location.bucket or "", threads=threads, environ=environ, user_agent=user_agent, options=options)
 
-    return S3Archive(
-        bucket=location.bucket or "", threads=threads, environ=environ, user_agent=user_agent, options=options
-    )
+
+def open_bucket(
+    bucket: str, *, threads: int, environ: Mapping[str, str], user_agent: str, options: ObjectOptions = PLAIN
+) -> S3Archive:
+    """Raises ConfigurationError where no client can be made. Imports boto3, which nothing else needs."""
+    try:
+        from s3_writer import S3Archive
+    except ImportError as error:
+        raise ConfigurationError(f"S3 needs boto3: {error}; install it: pip install -r requirements.txt") from error
+    return S3Archive(bucket=bucket, threads=threads, environ=environ, user_agent=user_agent, options=options)

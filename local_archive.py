@@ -26,13 +26,14 @@ class DirectoryArchive:
     """Each file is on disk, and so is its name, before `put` returns. Safe to use from several threads."""
 
     def __init__(self, root: str) -> None:
-        self._root = Path(root).resolve()
-        self._incoming = self._root / INCOMING
         try:
+            self._root = Path(root).resolve()
+            self._incoming = self._root / INCOMING
             self._make_folder(self._incoming)
             self._tidy()
-        except OSError as error:
-            raise ConfigurationError(f"archive directory {root!r}: {error.strerror}; check --archive-dir") from error
+        except (OSError, RuntimeError) as error:  # RuntimeError: links that lead in a circle, before Python 3.13
+            said = getattr(error, "strerror", None) or error
+            raise ConfigurationError(f"archive directory {root!r}: {said}; check --archive-dir") from error
 
     def _tidy(self) -> None:
         """Ages are measured against a file made now: the disk's clock, which may be another machine's, counts.

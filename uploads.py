@@ -1,6 +1,6 @@
 """What an upload thread does: rows -> one object -> how each row came out. Touches no database.
 
-The one broad `except` outside main.py stands here: a surprise in one item must not end the run.
+A broad `except` stands here: a surprise in one item must not end the run.
 """
 
 from __future__ import annotations

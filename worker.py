@@ -148,7 +148,8 @@ class Worker:
                 self._drain()
             except PipelineError as error:  # the archive can't even be opened
                 self.outage = error
-            self._settle()
+            finally:  # whatever it was: rows that stay in hand would be taken for those of a worker that died
+                self._settle()
         except sqlite3.Error as error:
             self.outage = db.explain(error, self._db_path)
 

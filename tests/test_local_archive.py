@@ -58,6 +58,12 @@ def test_a_directory_that_cannot_be_made_is_a_configuration_error(tmp_path):
         opened(tmp_path / "file" / "archive")
 
 
+def test_links_in_a_circle_are_a_configuration_error(tmp_path):
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    with pytest.raises(ConfigurationError, match="--archive-dir"):
+        opened(tmp_path / "circle")
+
+
 def test_what_a_killed_write_left_is_thrown_away_once_it_is_stale(tmp_path, monkeypatch):
     opened(tmp_path)
     left = tmp_path / INCOMING / "left"

@@ -133,6 +133,18 @@ def test_an_archive_that_cannot_be_opened_is_an_outage_and_costs_no_row(conn, wo
     assert (result.done, result.stopped_by, counts(conn)) == (0, "outage", (3, 0, 0, 0))
 
 
+def test_a_surprise_on_opening_the_archive_ends_the_run_and_costs_no_row(conn, work):
+    def surprise():
+        raise RuntimeError("nobody thought of this")
+
+    enqueue(conn, 3)
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="nobody thought of this"):
+            work(surprise)
+    left = conn.execute("SELECT status, attempts, group_failures FROM queue_items").fetchall()
+    assert [tuple(row) for row in left] == [("pending", 0, 0)] * 3
+
+
 def test_the_archive_is_opened_only_when_there_is_something_to_upload(work):
     job, result = work(cannot_open)
     assert (job.outage, result.stopped_by) == (None, None)
