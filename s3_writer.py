@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import re
 import urllib.parse
 from typing import Any, Iterator, Mapping
 
@@ -84,8 +85,8 @@ class S3Archive:
             if not _is_aws(self._client.meta.endpoint_url):
                 self._client = session.client("s3", region_name=region, config=Config(**settings, **COMPATIBLE))
             self._client.meta.events.register_last("before-call.s3", _send_small_unasked)
-        except (botocore.exceptions.BotoCoreError, ValueError) as error:
-            raise ConfigurationError(f"S3 client: {error}; check the AWS variables and profile") from error
+        except Exception as error:  # what is wrong in a profile comes to light in many ways
+            raise ConfigurationError(f"S3 client: {_said(error)}; check the AWS variables and profile") from error
 
     def put(self, made: Object) -> None:
         self._call(
@@ -115,7 +116,7 @@ class S3Archive:
         try:
             return Fetched(bytes(answer["Body"].read()), str(answer["Metadata"].get("fetched-at", "")))
         except (botocore.exceptions.BotoCoreError, botocore.exceptions.HTTPClientError, OSError) as error:
-            raise Outage(f"S3 can't be reached: {_first_line(error)}; run again later") from error
+            raise Outage(f"S3 can't be reached: {_said(error)}; run again later") from error
 
     def put_damaged(self, key: str) -> None:
         """Ask to store an object under a checksum that is not its own: ItemRefused where the key may write.
@@ -143,11 +144,16 @@ class S3Archive:
             self.last_date = _date(error.response)
             raise self._explain(operation, error) from error
         except botocore.exceptions.ParamValidationError as error:
-            raise ConfigurationError(f"S3 bucket {self._bucket!r}: {_first_line(error)}; check BUCKET_NAME") from error
+            raise ConfigurationError(f"S3 bucket {self._bucket!r}: {_said(error)}; check BUCKET_NAME") from error
         except _NEEDS_A_PERSON as error:
-            raise ConfigurationError(f"AWS credentials: {_first_line(error)}; set them (README, AWS)") from error
+            raise ConfigurationError(f"AWS credentials: {_said(error)}; set them (README, AWS)") from error
         except botocore.exceptions.BotoCoreError as error:
-            raise Outage(f"S3 can't be reached: {_first_line(error)}; run again later") from error
+            if isinstance(_cause(error), ValueError):
+                raise ConfigurationError(
+                    "S3: a credential or another setting holds what can't be sent, perhaps a line break; "
+                    "check the AWS variables and profile"
+                ) from error
+            raise Outage(f"S3 can't be reached: {_said(error)}; run again later") from error
 
     def _explain(self, operation: str, error: botocore.exceptions.ClientError) -> ItemRefused | PipelineError:
         """What S3's refusal means. An unknown one stops the run: a fixable mistake must never fail every item."""
@@ -192,5 +198,15 @@ def _is_aws(url: str) -> bool:
     return host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+def _cause(error: Exception) -> Exception | None:
+    """What the SDK met and has no word for; None where it has one."""
+    return error.kwargs.get("error") if type(error) is botocore.exceptions.HTTPClientError else None
+
+
+def _said(error: Exception) -> str:
+    """The error in one line, without what may be secret: parts of a request that it quotes, passwords in URLs."""
+    cause = _cause(error)
+    if cause is not None:
+        return type(cause).__name__
+    lines = str(error).splitlines()
+    return re.sub(r"//[^/\s]*@", "//", lines[0]) if lines else type(error).__name__

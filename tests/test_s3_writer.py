@@ -124,6 +124,30 @@ def test_an_unknown_profile_is_a_configuration_error(store, monkeypatch):
         put(store)
 
 
+def test_a_profile_that_makes_no_sense_is_a_configuration_error(store, monkeypatch, tmp_path):
+    (tmp_path / "config").write_text("[default]\ns3 = zz\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    with pytest.raises(ConfigurationError, match="profile"):
+        put(store)
+
+
+@pytest.mark.parametrize("name", ["AWS_ACCESS_KEY_ID", "AWS_SESSION_TOKEN"])
+def test_a_credential_that_no_header_takes_is_a_persons_work_and_is_not_shown(store, monkeypatch, name):
+    monkeypatch.setenv(name, "one-half\nother-half")
+    with pytest.raises(ConfigurationError, match="line break") as caught:
+        put(store)
+    assert not [part for part in ("half", "Signature", "Credential") if part in str(caught.value)]
+
+
+@pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL_S3", "HTTP_PROXY"])
+def test_a_password_in_an_address_is_not_shown(store, monkeypatch, variable):
+    monkeypatch.setenv(variable, "http://user:pass-word@127.0.0.1:9")
+    monkeypatch.delenv("NO_PROXY")
+    with pytest.raises(Outage, match="127.0.0.1:9") as caught:
+        put(store)
+    assert "pass-word" not in str(caught.value)
+
+
 def test_a_bucket_in_the_real_server_holds_the_bytes(bucket, monkeypatch):
     for name, value in bucket.env.items():
         monkeypatch.setenv(name, value)
