@@ -14,6 +14,7 @@ from errors import ConfigurationError, Outage
 
 # How long a statement waits for another process's write lock. Ours are held for milliseconds; a backup may take longer.
 BUSY_TIMEOUT_SECONDS = 30
+SWITCH_ATTEMPTS = 10
 PAGE_BYTES = 16384
 PARAMETERS_A_STATEMENT = 999  # SQLite before 3.32 takes no more (https://www.sqlite.org/limits.html)
 T = TypeVar("T")
@@ -273,7 +274,10 @@ def empty_wal(conn: sqlite3.Connection) -> bool:
 
 
 def upsert_issues(conn: sqlite3.Connection, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Insert or update rows of `issues`; a version older than the one that is there changes nothing."""
+    """Insert or update rows of `issues`; a version older than the one that is there changes nothing.
+
+    One item may stand there several times: SQLite takes the rows of a statement in turn.
+    """
     for some in in_statements(list(rows), parameters=len(_ISSUES_COLUMNS)):
         values = [row[name] for row in some for name in _ISSUES_COLUMNS]
         conn.execute(_UPSERT_ISSUES.format(rows=", ".join([places(len(_ISSUES_COLUMNS))] * len(some))), values)
@@ -283,10 +287,15 @@ def in_statements(rows: Sequence[T], *, parameters: int = 1, besides: int = 0) -
     """The rows, as many at a time as one statement takes: each needs so many parameters, and the rest `besides`.
 
     One statement for many rows takes far less time than one for each, above all when other threads are busy: each
-    statement gives up the interpreter's lock, and waits for it again.
+    statement gives up the interpreter's lock, and waits for it again. Groups are of 1, 2, 4, 8 ... rows, so that there
+    are few different statements: `sqlite3` keeps a hundred of them, each with the values that it had last.
     """
-    size = (PARAMETERS_A_STATEMENT - besides) // parameters
-    return (rows[first : first + size] for first in range(0, len(rows), size))
+    most = (PARAMETERS_A_STATEMENT - besides) // parameters
+    first = 0
+    while first < len(rows):
+        size = 2 ** (min(most, len(rows) - first).bit_length() - 1)
+        yield rows[first : first + size]
+        first += size
 
 
 def places(count: int) -> str:
@@ -320,7 +329,7 @@ def _prepare(conn: sqlite3.Connection, path: str) -> None:
         # some KB take half the time where they fit on a page (python -m benchmarks queues).
         conn.execute(f"PRAGMA page_size = {PAGE_BYTES}")
         conn.execute("PRAGMA auto_vacuum = INCREMENTAL")  # lets space be given back later
-    conn.execute("PRAGMA journal_mode = WAL")
+    _switch_to_wal(conn)
     with transaction(conn):
         # Looked at again inside: another process may have migrated meanwhile.
         for migration in MIGRATIONS[_version(conn, path) :]:
@@ -329,15 +338,34 @@ def _prepare(conn: sqlite3.Connection, path: str) -> None:
         conn.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
 
 
+def _switch_to_wal(conn: sqlite3.Connection) -> None:
+    """While another process does the same, SQLite may refuse this at once, without waiting: then wait for the other."""
+    for _ in range(SWITCH_ATTEMPTS - 1):
+        try:
+            conn.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError:
+            with transaction(conn):
+                pass
+    conn.execute("PRAGMA journal_mode = WAL")
+
+
 def _version(conn: sqlite3.Connection, path: str) -> int:
     """How many migrations the database has had. Raises ConfigurationError for one that is newer or not ours."""
-    version = int(conn.execute("PRAGMA user_version").fetchone()[0])
+    # One statement, or another process could make the database between the two looks at it.
+    row = conn.execute(
+        """
+        SELECT user_version, (SELECT group_concat(name, '/') FROM sqlite_master WHERE type = 'table')
+        FROM pragma_user_version
+        """
+    ).fetchone()
+    version, names = int(row[0]), row[1]
     if version > len(MIGRATIONS):
         raise ConfigurationError(
             f"database {path!r} has schema version {version}, this program knows {len(MIGRATIONS)}: "
             "it was written by a newer version; upgrade this one"
         )
-    tables = {row[0] for row in conn.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    tables = names.split("/") if names else []
     if tables and (version == 0 or "queue_items" not in tables):
         raise ConfigurationError(f"{path!r} is an SQLite database of another program; check --db and PIPELINE_DB")
     return version

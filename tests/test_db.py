@@ -1,4 +1,6 @@
+import concurrent.futures
 import sqlite3
+import threading
 
 import pytest
 
@@ -69,6 +71,39 @@ def test_a_file_that_is_not_ours_is_refused(tmp_path, make, reason):
     make(path)
     with pytest.raises(ConfigurationError, match=reason):
         db.connect(str(path))
+
+
+def test_a_database_that_another_process_makes_meanwhile_is_ours(tmp_path):
+    path = str(tmp_path / "p.db")
+    conn = sqlite3.connect(path)
+
+    def another_process(statement):
+        if "sqlite_master" in statement:
+            conn.set_trace_callback(None)
+            db.connect(path).close()
+
+    conn.set_trace_callback(another_process)
+    assert db._version(conn, path) == len(db.MIGRATIONS)
+    conn.close()
+
+
+def test_where_several_make_a_new_database_at_once_each_can_use_it(tmp_path):
+    def use(path):
+        start.wait()
+        db.connect(path).close()
+
+    for turn in range(30):
+        start = threading.Barrier(4)
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            for future in [pool.submit(use, str(tmp_path / f"{turn}.db")) for _ in range(4)]:
+                future.result()
+
+
+def test_rows_go_into_few_kinds_of_statements():
+    rows = list(range(2_500))
+    groups = [list(db.in_statements(rows[:count], parameters=3, besides=3)) for count in range(2_500)]
+    assert all(sum(map(list, group), []) == rows[:count] for count, group in enumerate(groups))
+    assert {len(some) for group in groups for some in group} == {1, 2, 4, 8, 16, 32, 64, 128, 256}
 
 
 def test_a_missing_folder_is_named(tmp_path):
