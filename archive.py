@@ -182,7 +182,7 @@ def parse_key(prefix: str, key: str) -> Stored | None:
     """None for a key that this project does not make."""
     for item_type, folder in folders(prefix).items():
         match = _KEY.match(key[len(folder) :]) if key.startswith(folder) else None
-        if match:
+        if match and (match["repo"] is None or is_repo_name(match["repo"])):
             return Stored(item_type, match["repo"])
     return None
 

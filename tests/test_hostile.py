@@ -99,6 +99,12 @@ def test_any_key_in_a_bucket_is_ours_or_passed_over(key):
     assert archive.parse_key("raw/", "raw/issues/" + key) is None or "/" in key
 
 
+@pytest.mark.parametrize("repo, ours", [("a/b", True), ("\udcff/b", False), ("a/..", False), ("a b/c", False)])
+def test_a_folder_that_cannot_be_a_repository_is_passed_over(repo, ours):
+    key = f"raw/issues/dt=2026-01-01/{repo}/1-20260101T000000Z-0123456789ab.json"
+    assert (archive.parse_key("raw/", key) is not None) is ours
+
+
 @FEW
 @given(st.binary(), st.sampled_from(["k.json", "batch.jsonl.gz"]))
 def test_any_object_is_read_or_refused(body, key):
