@@ -203,6 +203,8 @@ class GitHub:
             raise _Fault("the answer was cut short", heavy=True) from error
         except requests.exceptions.RequestException as error:
             raise _Fault(_connection_reason(error), heavy=False) from error
+        except OSError as error:  # requests' own check, before it connects
+            raise ConfigurationError(f"GitHub: {error}; check REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE") from error
 
     def _read(self, response: requests.Response) -> bytes:
         deadline = self._clock.monotonic() + WHOLE_ANSWER_SECONDS
@@ -230,15 +232,14 @@ class GitHub:
                     "X-GitHub-Api-Version": API_VERSION,
                 }
             )
-            # Set as `auth`, even without a token: otherwise requests would take a password from ~/.netrc.
-            session.auth = self._authorise
+            if self._token:
+                session.headers["Authorization"] = f"Bearer {self._token}"
+            # Proxy and certificates of the environment, once: requests would go through all variables for each request.
+            # Nor does it look into ~/.netrc from here on, for a password that is not meant for this.
+            found = session.merge_environment_settings(self.base_url, {}, stream=True, verify=None, cert=None)
+            session.trust_env, session.proxies, session.verify = False, found["proxies"], found["verify"]
             self._sessions.session = session
         return session
-
-    def _authorise(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        if self._token:
-            request.headers["Authorization"] = f"Bearer {self._token}"
-        return request
 
     def _next_url(self, url: str, response: requests.Response) -> str | None:
         link = response.links.get("next", {}).get("url")

@@ -15,7 +15,8 @@ from queue_manager import Item
 from settings import is_repo_name
 from transform import is_integer
 
-_GAP = re.compile(r"[ \t\n\r]*")
+_OPENING = re.compile(r"[ \t\n\r]*\[[ \t\n\r]*(\]?)[ \t\n\r]*")  # the `]` of an empty array
+_BETWEEN = re.compile(r"[ \t\n\r]*([,\]])[ \t\n\r]*")
 # The canonical full name of the repository, as payloads of each kind and age spell it.
 _REPO_IN_URL = re.compile(r"/repos/([^/]+/[^/]+)(?:/|\Z)")
 
@@ -51,32 +52,15 @@ def cut(text: str) -> list[Element]:
 
 
 def _cut(text: str, decoder: json.JSONDecoder) -> list[Element]:
-    position = _skip(text, 0, "[")
     elements: list[Element] = []
-    while text[position : position + 1] != "]" or elements:
-        value, end = decoder.raw_decode(text, position)
-        elements.append(_element(value, text[position:end].encode("utf-8")))
-        end = _gap_end(text, end)
-        if text[end : end + 1] == "]":
-            position = end
-            break
-        position = _skip(text, end, ",")
-    if _gap_end(text, position + 1) != len(text):
-        raise ValueError("characters after the array")
+    found = _OPENING.match(text)
+    while found is not None and found[1] != "]":
+        value, end = decoder.raw_decode(text, found.end())
+        elements.append(_element(value, text[found.end() : end].encode("utf-8")))
+        found = _BETWEEN.match(text, end)
+    if found is None or found.end() != len(text):
+        raise ValueError("it does not begin with '[', or go on with ',', or end with ']'")
     return elements
-
-
-def _gap_end(text: str, position: int) -> int:
-    match = _GAP.match(text, position)
-    return match.end() if match else position
-
-
-def _skip(text: str, position: int, expected: str) -> int:
-    """The position after white space, `expected` and more white space."""
-    position = _gap_end(text, position)
-    if text[position : position + 1] != expected:
-        raise ValueError(f"{expected!r} expected at character {position}")
-    return _gap_end(text, position + 1)
 
 
 def _refuse_constant(name: str) -> None:

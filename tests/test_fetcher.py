@@ -9,7 +9,7 @@ import ingest
 import queue_manager
 import timestamps
 from clock import Clock
-from errors import EXIT_CONFIGURATION, EXIT_FAILED, EXIT_OK, EXIT_OUTAGE, Outage
+from errors import EXIT_CONFIGURATION, EXIT_FAILED, EXIT_OK, EXIT_OUTAGE, ConfigurationError, Outage
 from fetcher import ALL_HISTORY
 from github_api import GitHub
 from rate_limit import RateLimits
@@ -425,11 +425,27 @@ def test_a_process_killed_at_each_page_in_turn_loses_nothing(tmp_path):
         assert page > 8, "the run ended before it could be killed often enough"
 
 
-def test_a_dead_host_is_an_outage(time):
+def api_at(base_url, time):
     limits = RateLimits(now=time.clock.now, monotonic=time.clock.monotonic, max_wait_seconds=1)
-    api = GitHub(
-        base_url="http://127.0.0.1:9", token=None, user_agent="t", limits=limits, clock=time.clock, rng=random.Random(1)
-    )
+    return GitHub(base_url=base_url, token=None, user_agent="t", limits=limits, clock=time.clock, rng=random.Random(1))
+
+
+def test_a_dead_host_is_an_outage(time):
     with pytest.raises(Outage, match="refused"):
-        api.get("/x", parse=str, on_request=print)
+        api_at("http://127.0.0.1:9", time).get("/x", parse=str, on_request=print)
     assert len(time.slept) == 4
+
+
+def test_requests_go_through_the_proxy_of_the_environment(github, time, monkeypatch):
+    monkeypatch.delenv("NO_PROXY")
+    monkeypatch.setenv("HTTP_PROXY", github.url)
+    github.add_repo("acme/widgets")
+    api = api_at("http://github.invalid", time)
+    for _ in range(2):
+        assert '"acme/widgets"' in api.get("/repos/acme/widgets", parse=str, on_request=print).body
+
+
+def test_certificates_that_are_not_there_are_a_configuration_error(time, monkeypatch):
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem")
+    with pytest.raises(ConfigurationError, match="/nowhere/ca.pem.*REQUESTS_CA_BUNDLE"):
+        api_at("https://127.0.0.1:9", time).get("/x", parse=str, on_request=print)
