@@ -42,15 +42,17 @@ def open_archive(
         from local_archive import DirectoryArchive
 
         return DirectoryArchive(location.directory)
-    return open_bucket(location.bucket or "", threads=threads, environ=environ, user_agent=user_agent, options=options)
+    return open_bucket(location, threads=threads, environ=environ, user_agent=user_agent, options=options)
 
 
 def open_bucket(
-    bucket: str, *, threads: int, environ: Mapping[str, str], user_agent: str, options: ObjectOptions = PLAIN
+    location: Location, *, threads: int, environ: Mapping[str, str], user_agent: str, options: ObjectOptions = PLAIN
 ) -> S3Archive:
     """Raises ConfigurationError where no client can be made. Imports boto3, which nothing else needs."""
     try:
         from s3_writer import S3Archive
     except ImportError as error:
         raise ConfigurationError(f"S3 needs boto3: {error}; install it: pip install -r requirements.txt") from error
-    return S3Archive(bucket=bucket, threads=threads, environ=environ, user_agent=user_agent, options=options)
+    return S3Archive(
+        bucket=location.bucket or "", threads=threads, environ=environ, user_agent=user_agent, options=options
+    )

@@ -14,7 +14,7 @@ from errors import ConfigurationError, Outage
 
 # How long a statement waits for another process's write lock. Ours are held for milliseconds; a backup may take longer.
 BUSY_TIMEOUT_SECONDS = 30
-SWITCH_ATTEMPTS = 10
+WAL_ATTEMPTS = 10  # to switch to it
 PAGE_BYTES = 16384
 PARAMETERS_A_STATEMENT = 999  # SQLite before 3.32 takes no more (https://www.sqlite.org/limits.html)
 T = TypeVar("T")
@@ -340,7 +340,7 @@ def _prepare(conn: sqlite3.Connection, path: str) -> None:
 
 def _switch_to_wal(conn: sqlite3.Connection) -> None:
     """While another process does the same, SQLite may refuse this at once, without waiting: then wait for the other."""
-    for _ in range(SWITCH_ATTEMPTS - 1):
+    for _ in range(WAL_ATTEMPTS - 1):
         try:
             conn.execute("PRAGMA journal_mode = WAL")
             return
@@ -353,19 +353,18 @@ def _switch_to_wal(conn: sqlite3.Connection) -> None:
 def _version(conn: sqlite3.Connection, path: str) -> int:
     """How many migrations the database has had. Raises ConfigurationError for one that is newer or not ours."""
     # One statement, or another process could make the database between the two looks at it.
-    row = conn.execute(
+    version, has_tables, has_ours = conn.execute(
         """
-        SELECT user_version, (SELECT group_concat(name, '/') FROM sqlite_master WHERE type = 'table')
+        SELECT user_version, EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table'),
+            EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'queue_items')
         FROM pragma_user_version
         """
     ).fetchone()
-    version, names = int(row[0]), row[1]
     if version > len(MIGRATIONS):
         raise ConfigurationError(
             f"database {path!r} has schema version {version}, this program knows {len(MIGRATIONS)}: "
             "it was written by a newer version; upgrade this one"
         )
-    tables = names.split("/") if names else []
-    if tables and (version == 0 or "queue_items" not in tables):
+    if has_tables and (version == 0 or not has_ours):
         raise ConfigurationError(f"{path!r} is an SQLite database of another program; check --db and PIPELINE_DB")
-    return version
+    return int(version)

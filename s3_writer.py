@@ -115,7 +115,7 @@ class S3Archive:
         answer = self._call("get_object", Key=key)
         try:
             return Fetched(bytes(answer["Body"].read()), str(answer["Metadata"].get("fetched-at", "")))
-        except (botocore.exceptions.BotoCoreError, botocore.exceptions.HTTPClientError, OSError) as error:
+        except (botocore.exceptions.BotoCoreError, OSError) as error:
             raise Outage(f"S3 can't be reached: {_said(error)}; run again later") from error
 
     def put_damaged(self, key: str) -> None:

@@ -70,7 +70,7 @@ def _archive(
     if location.directory is not None:
         yield from checks.directory(location.directory)
         return
-    store = archive_choice.open_bucket(location.bucket or "", threads=1, environ=environ, user_agent=options.USER_AGENT)
+    store = archive_choice.open_bucket(location, threads=1, environ=environ, user_agent=options.USER_AGENT)
     yield from checks.bucket(store, str(location), prefix, clock=clock)
 
 

@@ -214,6 +214,18 @@ def test_a_password_in_netrc_goes_nowhere(github, run_main, tmp_path):
     assert not [request for request in github.journal if "authorization" in request.headers]
 
 
+@pytest.mark.parametrize("command", ["worker", "check", "rebuild"])
+def test_without_boto3_s3_is_a_persons_work_and_costs_no_row(github, run_main, tmp_path, command):
+    github.add_repo("acme/widgets").make(5)
+    env = {"GITHUB_API_URL": github.url, "PYTHONPATH": str(tmp_path)}
+    assert run_main("ingest", "--repo", "acme/widgets", env=env)[0] == 0
+    (tmp_path / "boto3.py").write_text("raise ImportError('not installed')")
+    code, out, err = run_main(command, "--bucket", "lake", env=env)
+    assert code == 2
+    assert "S3 needs boto3: not installed; install it: pip install -r requirements.txt" in out + err
+    assert json.loads(run_main("status", "--json", env=env)[1])["queue"]["pending"] == 5
+
+
 def test_quiet_prints_only_what_needs_a_person(github, run_main):
     github.add_repo("acme/widgets").make(5)
     assert run_main("ingest", "-q", "--repo", "acme/widgets", env={"GITHUB_API_URL": github.url}) == (0, "", "")
