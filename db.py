@@ -162,6 +162,18 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         # Orders two versions that GitHub shows with one `updated_at`.
         "ALTER TABLE issues ADD COLUMN fetched_order TEXT NOT NULL DEFAULT ''",
     ),
+    (
+        # A repository is its numeric id; `repo` is the name that it has at present.
+        "ALTER TABLE ingest_state ADD COLUMN repo_id INTEGER",
+        # Items that GitHub could not give (JSON): where they lie, to be asked for again.
+        "ALTER TABLE ingest_state ADD COLUMN gaps TEXT",
+        # Orders the fetches of one second. NULL: the row's id; bytes that came back after others get a new one.
+        "ALTER TABLE queue_items ADD COLUMN fetch_number INTEGER",
+        # Where items were archived, and how many still lie only there.
+        "CREATE TABLE archives (place TEXT NOT NULL PRIMARY KEY, items INTEGER NOT NULL)",
+        # What only one run may do at a time, and which run (owners.py) does it.
+        "CREATE TABLE locks (name TEXT NOT NULL PRIMARY KEY, owner TEXT NOT NULL, since TEXT NOT NULL)",
+    ),
 )
 
 _ISSUES_COLUMNS = (
