@@ -165,6 +165,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         # A repository is its numeric id; `repo` is the name that it has at present.
         "ALTER TABLE ingest_state ADD COLUMN repo_id INTEGER",
+        # The newest item when the last scan ended: where it is seen again, the list is the same repository's.
+        "ALTER TABLE ingest_state ADD COLUMN newest_item_id INTEGER",
         # Items that GitHub could not give (JSON): where they lie, to be asked for again.
         "ALTER TABLE ingest_state ADD COLUMN gaps TEXT",
         # Orders the fetches of one second. NULL: the row's id; bytes that came back after others get a new one.

@@ -51,6 +51,7 @@ class Answer(NamedTuple):
     body: Any
     etag: str | None
     next_url: str | None
+    last_url: str | None
     url: str
     redirected: bool
     date: str | None
@@ -96,7 +97,13 @@ class GitHub:
         self._down = False  # the last request of all outlasted its retries: others then try only once
 
     def get(
-        self, url: str, *, parse: Callable[[str], Any], etag: str | None = None, on_request: Callable[[int], None]
+        self,
+        url: str,
+        *,
+        parse: Callable[[str], Any],
+        etag: str | None = None,
+        attempts: int = MAX_ATTEMPTS,
+        on_request: Callable[[int], None],
     ) -> Answer:
         """GET `url` (absolute, or a path below the API's base) and parse its body.
 
@@ -111,7 +118,7 @@ class GitHub:
             try:
                 answer = self._follow(url, parse=parse, etag=etag, on_request=on_request)
             except _Fault as fault:
-                self._back_off(url, fault, attempt)
+                self._back_off(url, fault, attempt, attempts)
                 continue
             if answer is not None:
                 self._down = False
@@ -141,9 +148,9 @@ class GitHub:
             self._on_wait(seconds, "GitHub's rate limit")
             self._clock.sleep(seconds)
 
-    def _back_off(self, url: str, fault: _Fault, attempt: int) -> None:
+    def _back_off(self, url: str, fault: _Fault, attempt: int, attempts: int) -> None:
         """Sleep before the next attempt, or raise when there have been enough."""
-        if attempt >= MAX_ATTEMPTS or self._down:
+        if attempt >= attempts or self._down:
             self._down = not fault.heavy
             message = f"GitHub: {fault} ({attempt} attempts) on {_shown(url)}; run again later, it goes on from here"
             raise HeavyAnswer(message) if fault.heavy else Outage(message)
@@ -174,7 +181,8 @@ class GitHub:
             return Answer(
                 body=None if response.status_code == 304 else self._parsed(body, parse),
                 etag=response.headers.get("etag"),
-                next_url=self._next_url(target, response),
+                next_url=self._link(target, response, "next"),
+                last_url=self._link(target, response, "last"),
                 url=target,
                 redirected=target != url,
                 date=response.headers.get("date"),
@@ -241,8 +249,8 @@ class GitHub:
             self._sessions.session = session
         return session
 
-    def _next_url(self, url: str, response: requests.Response) -> str | None:
-        link = response.links.get("next", {}).get("url")
+    def _link(self, url: str, response: requests.Response, rel: str) -> str | None:
+        link = response.links.get(rel, {}).get("url")
         if not link:
             return None
         absolute = _absolute(url, link)

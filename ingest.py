@@ -8,7 +8,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import sqlite3
-from typing import Callable, Iterator, NamedTuple, Sequence
+import threading
+from types import MappingProxyType
+from typing import Callable, Iterator, Mapping, NamedTuple, Sequence
 
 import db
 import queue_manager
@@ -16,6 +18,7 @@ from clock import Clock
 from errors import EXIT_CONFIGURATION, EXIT_FAILED, EXIT_OK, EXIT_OUTAGE, ConfigurationError, PipelineError
 from fetcher import Page, StreamScan
 from github_api import GitHub, NotReadable
+from queue_manager import Gap, StreamState
 from rate_limit import RateLimitReached
 from read_ahead import Ended, ReadAhead
 
@@ -46,7 +49,8 @@ class Ingest:
     """One run over some streams.
 
     `since` None: go on from each stream's cursor, and look back to `default_since` where there is none yet.
-    `on_progress(result)` is told of each stream's figures after each page.
+    `repo_ids`: GitHub's numeric ids by name (lower case), where they are known. `on_progress(result)` is told of each
+    stream's figures after each page.
     """
 
     def __init__(
@@ -57,6 +61,7 @@ class Ingest:
         clock: Clock,
         since: str | None,
         default_since: str,
+        repo_ids: Mapping[str, int] = MappingProxyType({}),
         on_progress: Callable[[StreamResult], None] = lambda result: None,
     ) -> None:
         self._api = api
@@ -64,8 +69,12 @@ class Ingest:
         self._clock = clock
         self._since = since
         self._default_since = default_since
+        self._repo_ids = repo_ids
         self._on_progress = on_progress
         self._stop_reason: PipelineError | None = None
+        self._known: dict[str, dict[int, StreamState]] = {}
+        self._taken: set[tuple[str, int]] = set()
+        self._taking = threading.Lock()
 
     def run(self, targets: Sequence[tuple[str, str]], *, jobs: int) -> list[StreamResult]:
         """Scan each (repo, stream), `jobs` at a time; one that fails does not end the others.
@@ -91,35 +100,52 @@ class Ingest:
         return [stream.result for stream in streams]
 
     def _start(self, conn: sqlite3.Connection, repo: str, stream: str) -> _Stream:
-        name, state = queue_manager.load_stream(conn, repo=repo, stream=stream)
-        started = _Stream(StreamResult(name, stream, cursor=state.cursor))
+        repo_id = self._repo_ids.get(repo.lower())
+        known_as, state = queue_manager.load_stream(conn, repo=repo, stream=stream, repo_id=repo_id)
+        started = _Stream(StreamResult(known_as, stream, cursor=state.cursor), asked_for=repo)
         if self._stop_reason is not None:
             started.pages = _fail(self._stop_reason)
-        else:
-            started.pages = StreamScan(
-                api=self._api,
-                repo=name,
-                stream=stream,
-                state=state,
-                since=self._look_from(state),
-                on_request=started.requests.append,
-            ).pages()
+            return started
+        if stream not in self._known:
+            self._known[stream] = queue_manager.load_known(conn, stream=stream)
+        started.pages = StreamScan(
+            api=self._api,
+            repo=repo,
+            known_as=known_as,
+            stream=stream,
+            state=state,
+            look_from=self._look_from,
+            recall=lambda repo_id: self._recall(stream, repo_id),
+            on_request=started.requests.append,
+        ).pages()
         return started
 
-    def _look_from(self, state: queue_manager.StreamState) -> str:
+    def _look_from(self, state: StreamState) -> str:
         covered = state.scan["covered_since"] if state.scan else state.covered_since
         return self._since or covered or self._default_since
 
+    def _recall(self, stream: str, repo_id: int) -> StreamState | None:
+        """What is known of a repository, for the first who finds that a name means it. Called by the scans' threads."""
+        with self._taking:
+            if (stream, repo_id) in self._taken:
+                raise _ReadAlready
+            self._taken.add((stream, repo_id))
+        return self._known[stream].get(repo_id)
+
     def _commit(self, conn: sqlite3.Connection, stream: _Stream, page: Page) -> None:
         """Items and cursor in one transaction: what the cursor says was fetched is in the queue, and nothing less."""
-        result = stream.result
+        result, identity = stream.result, (page.repo, page.state.repo_id)
         with db.transaction(conn):
-            if page.repo != result.repo:
-                queue_manager.rename_repo(conn, old=result.repo, new=page.repo)
+            if identity != stream.identity:
+                queue_manager.settle_name(
+                    conn, repo=page.repo, repo_id=page.state.repo_id, was=page.was, asked_for=stream.asked_for
+                )
             enqueued = queue_manager.enqueue(conn, repo=page.repo, items=page.items, now=self._clock.utc())
             queue_manager.save_stream(conn, repo=page.repo, stream=result.stream, state=page.state)
-        if page.repo.lower() != result.repo.lower():
-            log.warning("%s is now %s on GitHub; its cursor goes on under that name", result.repo, page.repo)
+        if page.repo.lower() != stream.asked_for.lower() and identity != stream.identity:
+            log.warning("%s is now %s on GitHub; its cursor goes on under that name", stream.asked_for, page.repo)
+        stream.identity = identity
+        stream.gaps = page.state.gaps
         stream.result = result._replace(
             repo=page.repo,
             enqueued=result.enqueued + enqueued,
@@ -130,15 +156,23 @@ class Ingest:
 
     def _conclude(self, conn: sqlite3.Connection, stream: _Stream, error: BaseException | None) -> None:
         """Record how the stream ended; decide whether the whole run ends with it."""
-        if error is not None and not isinstance(error, PipelineError):
+        if error is not None and not isinstance(error, (PipelineError, _ReadAlready)):
             raise error
         requests = stream.requests
         result = stream.result._replace(requests=len(requests), not_modified=requests.count(304))
+        if isinstance(error, _ReadAlready):
+            log.info(
+                "%s %s: it is a repository that this run reads under another name", stream.asked_for, result.stream
+            )
+            stream.result = result
+            return
         if isinstance(error, NotReadable) and error.status == ISSUES_DISABLED and result.stream == "issues":
             log.info("%s: issues are disabled there; its pull requests are read all the same", result.repo)
             error = None
         if isinstance(error, (ConfigurationError, RateLimitReached)):
             self._stop_reason = error
+        if error is None and stream.gaps:
+            error = PipelineError(_not_had(result, stream.gaps))
         if error is not None:
             log.warning("%s %s: %s", result.repo, result.stream, error)
             result = result._replace(error=str(error), exit_code=error.exit_code)
@@ -149,13 +183,28 @@ class Ingest:
         stream.result = result
 
 
+class _ReadAlready(Exception):
+    """Another name of this run means the same repository."""
+
+
 class _Stream:
     """One stream of this run: its scan's pages, the status of each answer so far, and what came of it."""
 
-    def __init__(self, result: StreamResult) -> None:
+    def __init__(self, result: StreamResult, *, asked_for: str) -> None:
         self.result = result
+        self.asked_for = asked_for
+        self.identity: tuple[str, int | None] | None = None  # the name and id that were settled
+        self.gaps: tuple[Gap, ...] = ()
         self.requests: list[int] = []
         self.pages: Iterator[Page] = iter(())
+
+
+def _not_had(result: StreamResult, gaps: Sequence[Gap]) -> str:
+    places = "; ".join(f"updated from {gap.after or 'the beginning'} to {gap.before or 'now'}" for gap in gaps[:3])
+    return (
+        f"GitHub does not give {sum(gap.items for gap in gaps)} items of {result.repo} {result.stream}, not even alone "
+        f"({places}); all others were read, and each run asks for these again"
+    )
 
 
 def _fail(error: PipelineError) -> Iterator[Page]:

@@ -37,6 +37,7 @@ class Element(NamedTuple):
     updated_at: str | None  # UTC text; None where none can be read
     is_pull_request: bool  # in the issues list (https://docs.github.com/rest/issues/issues)
     repo_name: str | None
+    repo_id: int | None  # pull requests carry it, issues don't
 
 
 def cut(text: str) -> list[Element]:
@@ -85,6 +86,7 @@ def _element(value: Any, payload: bytes) -> Element:
         updated_at=timestamps.normalise(fields.get("updated_at")),
         is_pull_request="pull_request" in fields,
         repo_name=repo_name(fields),
+        repo_id=_repo_id(fields),
     )
 
 
@@ -111,6 +113,18 @@ def repo_name(payload: Mapping[str, Any]) -> str | None:
         if match and is_repo_name(match[1]):
             return match[1]
     return None
+
+
+def repository_id(text: str) -> int | None:
+    """The numeric id in GitHub's description of one repository."""
+    found = json.loads(text)
+    return _positive(found.get("id")) or None if isinstance(found, dict) else None
+
+
+def _repo_id(payload: Mapping[str, Any]) -> int | None:
+    base = payload.get("base")
+    repo = base.get("repo") if isinstance(base, dict) else None
+    return _positive(repo.get("id")) or None if isinstance(repo, dict) else None
 
 
 def _positive(value: Any) -> int:

@@ -81,11 +81,22 @@ class Lease(NamedTuple):
         return timestamps.shift(self.now, seconds=self.seconds)
 
 
+class Gap(NamedTuple):
+    """Items that GitHub does not give, not even alone: their place, and between which times they were updated last."""
+
+    since: str | None
+    offset: int
+    items: int
+    after: str | None
+    before: str | None
+
+
 class StreamState(NamedTuple):
     """One row of `ingest_state`: what is known of a repository's stream.
 
-    Everything updated from `covered_since` to `cursor` is in the queue. `scan` says where an unfinished scan goes on
-    (its shape is the scan's own business); None when the last one ended.
+    Everything updated from `covered_since` to `cursor` is in the queue, but for the `gaps`. `scan` says where an
+    unfinished scan goes on (its shape is the scan's own business); None when the last one ended. `repo_id` is GitHub's
+    numeric id, None while it has not been seen; `newest_item_id` that of the newest item when the last scan ended.
     """
 
     cursor: str | None = None
@@ -93,6 +104,9 @@ class StreamState(NamedTuple):
     etag: str | None = None
     etag_url: str | None = None
     scan: dict[str, Any] | None = None
+    repo_id: int | None = None
+    newest_item_id: int | None = None
+    gaps: tuple[Gap, ...] = ()
 
 
 class Counts(NamedTuple):
@@ -117,36 +131,90 @@ def enqueue(conn: sqlite3.Connection, *, repo: str, items: Iterable[Item], now: 
     return conn.total_changes - before
 
 
-def load_stream(conn: sqlite3.Connection, *, repo: str, stream: str) -> tuple[str, StreamState]:
+_STATE_COLUMNS = ", ".join(("repo", *StreamState._fields))
+
+
+def load_stream(
+    conn: sqlite3.Connection, *, repo: str, stream: str, repo_id: int | None = None
+) -> tuple[str, StreamState]:
     """The name under which the repository is kept, and its stream's state (an empty one for a new stream).
 
-    Names are compared without regard to case, as GitHub does; an earlier name of a renamed repository finds it too.
+    By the id, where it is known. Names are compared without regard to case, as GitHub does; one that a repository had
+    before it was renamed finds it too, which is but a hint: the name may be another repository's by now.
     """
-    alias = conn.execute("SELECT repo FROM repo_aliases WHERE alias = lower(?)", (repo,)).fetchone()
-    name = alias["repo"] if alias else repo
-    row = conn.execute(
-        """
-        SELECT repo, cursor, covered_since, etag, etag_url, scan FROM ingest_state
-        WHERE lower(repo) = lower(?) AND stream = ?
-        """,
-        (name, stream),
-    ).fetchone()
+    if repo_id is not None:
+        row = _state_row(conn, "repo_id = ?", (repo_id, stream))
+        row = row or _state_row(conn, "lower(repo) = lower(?) AND repo_id IS NULL", (repo, stream))
+        return (repo, _state(row)._replace(repo_id=repo_id)) if row else (repo, StreamState(repo_id=repo_id))
+    row = _state_row(conn, "lower(repo) = lower(?)", (repo, stream))
     if row is None:
-        return name, StreamState()
-    scan = json.loads(row["scan"]) if row["scan"] else None
-    return row["repo"], StreamState(row["cursor"], row["covered_since"], row["etag"], row["etag_url"], scan)
+        alias = conn.execute("SELECT repo FROM repo_aliases WHERE alias = lower(?)", (repo,)).fetchone()
+        if alias is None:
+            return repo, StreamState()
+        repo = alias["repo"]
+        row = _state_row(conn, "lower(repo) = lower(?)", (repo, stream))
+    return (row["repo"], _state(row)) if row else (repo, StreamState())
+
+
+def load_known(conn: sqlite3.Connection, *, stream: str) -> dict[int, StreamState]:
+    """The states of the stream of all repositories whose id is known, by that."""
+    rows = conn.execute(
+        f"SELECT {_STATE_COLUMNS} FROM ingest_state WHERE repo_id IS NOT NULL AND stream = ?", (stream,)
+    )
+    return {row["repo_id"]: _state(row) for row in rows}
+
+
+def _state_row(conn: sqlite3.Connection, which: str, parameters: Sequence[Any]) -> Any:
+    statement = f"SELECT {_STATE_COLUMNS} FROM ingest_state WHERE {which} AND stream = ?"
+    return conn.execute(statement, parameters).fetchone()
+
+
+def _state(row: Any) -> StreamState:
+    fields = {name: row[name] for name in StreamState._fields}
+    gaps = tuple(Gap(*gap) for gap in json.loads(row["gaps"] or "[]"))
+    return StreamState(**{**fields, "scan": json.loads(row["scan"]) if row["scan"] else None, "gaps": gaps})
 
 
 def save_stream(conn: sqlite3.Connection, *, repo: str, stream: str, state: StreamState) -> None:
+    names = StreamState._fields
+    values = state._replace(
+        scan=json.dumps(state.scan) if state.scan else None,  # type: ignore[arg-type]
+        gaps=json.dumps(state.gaps) if state.gaps else None,  # type: ignore[arg-type]
+    )
+    conn.execute(
+        f"""
+        INSERT INTO ingest_state (repo, stream, {", ".join(names)}) VALUES {db.places(len(names) + 2)}
+        ON CONFLICT (repo, stream) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in names)}
+        """,
+        (repo, stream, *values),
+    )
+
+
+def settle_name(conn: sqlite3.Connection, *, repo: str, repo_id: int | None, was: str, asked_for: str) -> None:
+    """A repository goes by the name `repo`, as GitHub spells it; its state was kept as `was`.
+
+    What another one has under that name goes on under its id (as GitHub's own path `repositories/ID`), until it is met
+    under a new name. Items that are in the queue or in `issues` keep the name that they were fetched under.
+    """
+    names = {"repo": repo, "id": repo_id, "was": was}
     conn.execute(
         """
-        INSERT INTO ingest_state (repo, stream, cursor, covered_since, etag, etag_url, scan)
-        VALUES (?, ?, ?, ?, ?, ?, ?)
-        ON CONFLICT (repo, stream) DO UPDATE SET cursor = excluded.cursor, covered_since = excluded.covered_since,
-            etag = excluded.etag, etag_url = excluded.etag_url, scan = excluded.scan
+        UPDATE OR REPLACE ingest_state SET repo = 'repositories/' || repo_id
+        WHERE lower(repo) = lower(:repo) AND repo_id <> :id
         """,
-        (repo, stream, *state[:4], json.dumps(state.scan) if state.scan else None),
+        names,
     )
+    conn.execute(
+        """
+        UPDATE OR REPLACE ingest_state SET repo = :repo
+        WHERE repo <> :repo AND (repo_id = :id OR (lower(repo) = lower(:was) AND repo_id IS NULL))
+        """,
+        names,
+    )
+    conn.execute("DELETE FROM repo_aliases WHERE alias = lower(?)", (repo,))
+    for old in {asked_for.lower(), was.lower()} - {repo.lower()}:
+        conn.execute("UPDATE repo_aliases SET repo = ? WHERE lower(repo) = ?", (repo, old))
+        conn.execute("INSERT OR REPLACE INTO repo_aliases (alias, repo) VALUES (?, ?)", (old, repo))
 
 
 def record_stream_run(conn: sqlite3.Connection, *, repo: str, stream: str, now: str, error: str | None) -> None:
@@ -160,24 +228,6 @@ def record_stream_run(conn: sqlite3.Connection, *, repo: str, stream: str, now: 
             last_error = excluded.last_error
         """,
         {"repo": repo, "stream": stream, "now": now, "success": None if error else now, "error": error},
-    )
-
-
-def rename_repo(conn: sqlite3.Connection, *, old: str, new: str) -> None:
-    """Keep the state under GitHub's present name; the old one stays known as an alias.
-
-    Items that are in the queue or in `issues` keep the name that they were fetched under until they change.
-    """
-    if old.lower() != new.lower():
-        conn.execute("UPDATE repo_aliases SET repo = ? WHERE lower(repo) = lower(?)", (new, old))
-        conn.execute("INSERT OR REPLACE INTO repo_aliases (alias, repo) VALUES (lower(?), ?)", (old, new))
-        conn.execute("DELETE FROM repo_aliases WHERE alias = lower(?)", (new,))
-    conn.execute(
-        """
-        UPDATE ingest_state SET repo = :new WHERE lower(repo) = lower(:old) AND repo <> :new
-        AND NOT EXISTS (SELECT 1 FROM ingest_state other WHERE other.repo = :new AND other.stream = ingest_state.stream)
-        """,
-        {"old": old, "new": new},
     )
 
 

@@ -5,6 +5,8 @@ Asks GitHub only for organisations; reads no stream.
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import logging
 from pathlib import Path
@@ -15,6 +17,8 @@ from errors import ConfigurationError, PipelineError
 from github_api import GitHub, NotReadable
 from pages import PageError
 from rate_limit import RateLimitReached
+from spots import PAGE_SIZE
+from transform import is_integer
 
 log = logging.getLogger("pipeline.repositories")
 
@@ -35,8 +39,8 @@ def from_file(path: str) -> list[str]:
     return names
 
 
-def of_organisation(api: GitHub, org: str, *, include_archived: bool, include_forks: bool) -> list[str]:
-    """The full names of an organisation's (or, failing that, a user's) repositories that the token can see.
+def of_organisation(api: GitHub, org: str, *, include_archived: bool, include_forks: bool) -> dict[str, int]:
+    """The repositories of an organisation (or, failing that, a user) that the token can see: full names and ids.
 
     https://docs.github.com/rest/repos/repos - one point for each hundred. Raises what GitHub.get raises.
     """
@@ -45,32 +49,41 @@ def of_organisation(api: GitHub, org: str, *, include_archived: bool, include_fo
     except NotReadable as error:
         if error.status != 404:
             raise
-        found = _all_pages(api, f"/users/{org}/repos?type=owner&per_page=100")
-    return [
-        entry["full_name"]
+        found = _all_pages(api, _of_user(api, org))
+    return {
+        entry["full_name"]: entry["id"]
         for entry in found
         if (include_archived or not entry.get("archived")) and (include_forks or not entry.get("fork"))
-    ]
+    }
+
+
+def _of_user(api: GitHub, login: str) -> str:
+    """`/users/x/repos` shows public ones only, whoever asks; a token's own owner has a list of all."""
+    with contextlib.suppress(NotReadable):  # an app's token is of no user
+        user = api.get("/user", parse=json.loads, on_request=_ignore).body if api.has_token else None
+        if isinstance(user, dict) and str(user.get("login")).lower() == login.lower():
+            return "/user/repos?affiliation=owner&per_page=100"
+    return f"/users/{login}/repos?type=owner&per_page=100"
 
 
 def of_organisations(
     api: GitHub, orgs: Iterable[str], *, include_archived: bool, include_forks: bool
-) -> tuple[list[str], list[PipelineError]]:
-    """The full names in all of them, and why others could not be read: one does not end the others.
+) -> tuple[dict[str, int], list[PipelineError]]:
+    """The repositories of all of them, and why others could not be read: one does not end the others.
 
     Raises ConfigurationError and RateLimitReached, which would meet the next one too.
     """
-    names: list[str] = []
+    found: dict[str, int] = {}
     failures: list[PipelineError] = []
     for org in orgs:
         try:
-            names += of_organisation(api, org, include_archived=include_archived, include_forks=include_forks)
+            found.update(of_organisation(api, org, include_archived=include_archived, include_forks=include_forks))
         except (ConfigurationError, RateLimitReached):
             raise
         except PipelineError as error:
             log.warning("organisation %s: %s", org, error)
             failures.append(error)
-    return names, failures
+    return found, failures
 
 
 def unique(names: Iterable[str]) -> list[str]:
@@ -82,18 +95,34 @@ def unique(names: Iterable[str]) -> list[str]:
 
 
 def _all_pages(api: GitHub, url: str) -> list[dict[str, Any]]:
+    """All entries of a list. Neither an empty answer nor a full page without `next` says alone that it ends there."""
     found: list[dict[str, Any]] = []
-    following: str | None = url
-    while following is not None:
-        answer = api.get(following, parse=_repo_list, on_request=lambda status: None)
-        found.extend(answer.body)
-        following = answer.next_url
+    for number in itertools.count(1):
+        page = url if number == 1 else f"{url}&page={number}"
+        answer = api.get(page, parse=_entries, on_request=_ignore)
+        if not answer.body:
+            answer = api.get(page, parse=_entries, on_request=_ignore)
+        found.extend(filter(_is_usable, answer.body))
+        if answer.next_url is None and len(answer.body) < PAGE_SIZE:
+            break
     return found
 
 
-def _repo_list(text: str) -> list[dict[str, Any]]:
-    """Entries whose name can be used; what GitHub sends is checked like what a user types."""
+def _ignore(status: int) -> None:
+    pass
+
+
+def _entries(text: str) -> list[Any]:
     parsed = json.loads(text)
     if not isinstance(parsed, list):
         raise PageError("no list of repositories")
-    return [e for e in parsed if isinstance(e, dict) and settings.is_repo_name(str(e.get("full_name")))]
+    return parsed
+
+
+def _is_usable(entry: Any) -> bool:
+    """What GitHub sends is checked like what a user types; nothing is left out silently."""
+    if isinstance(entry, dict) and settings.is_repo_name(str(entry.get("full_name"))) and is_integer(entry.get("id")):
+        return True
+    name = entry.get("full_name") if isinstance(entry, dict) else entry
+    log.warning("a repository that GitHub lists is left out: %.100r with this id is none that can be asked for", name)
+    return False

@@ -22,7 +22,7 @@ MAX_DAYS = 36500
 SECRET_VARIABLES = ("GITHUB_TOKEN", "GH_TOKEN", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
 # GitHub: letters, digits and hyphens for an owner (underscores for managed users), those and dots for a repository.
-_REPO_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}/(?!\.{1,2}\Z)[A-Za-z0-9_.-]{1,100}\Z", re.ASCII)
+_REPO_NAME = re.compile(r"[A-Za-z0-9-][A-Za-z0-9_-]{0,99}/(?!\.{1,2}\Z)[A-Za-z0-9_.-]{1,100}\Z", re.ASCII)
 _DATE = re.compile(r"\d{4}-\d\d-\d\d\Z", re.ASCII)
 
 

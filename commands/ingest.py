@@ -58,14 +58,6 @@ def run(
         raise ConfigurationError("no repository: give --repo OWNER/NAME, --repos-file FILE or --org ORG")
     conn = db.connect(db_path)  # one that can't be used is found before GitHub is asked for anything
     bar = progress.start(unit=" items", total=None, quiet=quiet, no_progress=no_progress, monotonic=clock.monotonic)
-    scans = ingest.Ingest(
-        api=api,
-        db_path=db_path,
-        clock=clock,
-        since=since,
-        default_since=timestamps.from_epoch(clock.now() - options.DEFAULT_DAYS * settings.DAY_SECONDS),
-        on_progress=_shown_on(bar, api),
-    )
     what = f"{', '.join([*names, *(f'all of {org}' for org in orgs)])}, looking back to {since or 'the cursors'}"
     with SignalsRaise(), contextlib.ExitStack() as held, runs.recorded(
         conn, db_path=db_path, command="ingest", what=what, clock=clock, environ=environ
@@ -76,6 +68,15 @@ def run(
         streams = [only] if only else ["issues", "pulls"]
         targets = [(repo, stream) for repo in repositories.unique([*names, *listed]) for stream in streams]
         _lock(held, conn, db_path, targets, clock)
+        scans = ingest.Ingest(
+            api=api,
+            db_path=db_path,
+            clock=clock,
+            since=since,
+            default_since=timestamps.from_epoch(clock.now() - options.DEFAULT_DAYS * settings.DAY_SECONDS),
+            repo_ids={name.lower(): repo_id for name, repo_id in listed.items()},
+            on_progress=_shown_on(bar, api),
+        )
         results = scans.run(targets, jobs=jobs)
         code = ingest.exit_code(results, failures)
         record.ended(code, next((r.error for r in results if r.exit_code == code), None))

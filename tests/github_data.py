@@ -59,18 +59,26 @@ class Stream:
         chosen = chosen[::-1] if newest_first else chosen
         return [self.order[at][1] for at in chosen[first : first + count]], len(chosen)
 
-    def after(self, key, count):
-        """Oldest first, from behind `key` on: ids, and whether there are more."""
-        start = bisect.bisect_right(self.order, key) if key else 0
+    def after(self, key, count, newest_first=False):
+        """From behind `key` on: ids, and whether there are more."""
+        if newest_first:
+            end = bisect.bisect_left(self.order, key)
+            return [item_id for _, item_id in self.order[max(0, end - count) : end]][::-1], end > count
+        start = bisect.bisect_right(self.order, key)
         return [item_id for _, item_id in self.order[start : start + count]], start + count < len(self.order)
 
 
 class Repo:
     """One repository. `touch` changes an item now, by the server's clock."""
 
-    def __init__(self, full_name, repo_id, clock, *, issues_enabled=True, archived=False, fork=False, cursors=False):
+    def __init__(
+        self, full_name, repo_id, clock, *, issues_enabled=True, pulls_enabled=True, archived=False, fork=False,
+        private=False, cursors=True,
+    ):  # fmt: skip
         self.full_name, self.id, self._clock = full_name, repo_id, clock
-        self.issues_enabled, self.archived, self.fork, self.cursors = issues_enabled, archived, fork, cursors
+        self.issues_enabled, self.pulls_enabled = issues_enabled, pulls_enabled
+        self.archived, self.fork, self.private, self.cursors = archived, fork, private, cursors
+        self.broken = set()  # (stream, number) of items that make each page that holds them a 502
         self.streams = {name: Stream() for name in STREAMS}
         self.lock = threading.RLock()
         self._fields = {}  # (stream, number) -> the fields given, for `touch`
@@ -79,8 +87,9 @@ class Repo:
     def payload(self):
         return {
             "id": self.id, "full_name": self.full_name, "name": self.full_name.split("/")[1],
-            "owner": {"login": self.full_name.split("/")[0], "id": 1}, "private": False, "archived": self.archived,
-            "fork": self.fork, "has_issues": self.issues_enabled, "url": f"{API}/repos/{self.full_name}",
+            "owner": {"login": self.full_name.split("/")[0], "id": 1}, "private": self.private,
+            "archived": self.archived, "fork": self.fork, "has_issues": self.issues_enabled,
+            "has_pull_requests": self.pulls_enabled, "url": f"{API}/repos/{self.full_name}",
             "license": None,
         }  # fmt: skip
 

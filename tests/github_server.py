@@ -66,7 +66,9 @@ class GitHubServer(ThreadingHTTPServer):
         self.points_used = 0
         self.hanging = 0  # how many requests have been left without an answer
         self.repos = {}
+        self._repos_made = 0
         self.users = set()  # owners that are no organisations
+        self.login = "ada"  # whose token it is
         self._moved = {}
         self._faults = []
         self._random = (0.0, [], random.Random(0))
@@ -93,7 +95,8 @@ class GitHubServer(ThreadingHTTPServer):
         pass  # a client that went away is no news
 
     def add_repo(self, full_name, **options):
-        repo = Repo(full_name, 1000 + len(self.repos), self.clock, **options)
+        self._repos_made += 1
+        repo = Repo(full_name, 999 + self._repos_made, self.clock, **options)
         self.repos[full_name.lower()] = repo
         return repo
 
@@ -163,9 +166,11 @@ class GitHubServer(ThreadingHTTPServer):
             core = {"limit": self.rate_limit, "remaining": left, "reset": reset}
             return Answer(200, compact_json({"resources": {"core": core}}).encode())
         if parts == ["user"] and token:
-            return Answer(200, compact_json({"login": "ada", "id": 1}).encode())
+            return Answer(200, compact_json({"login": self.login, "id": 1}).encode())
+        if parts == ["user", "repos"] and token:
+            return self._owned("user/repos", self.login.lower(), query, private=True)
         if parts[0] in ("orgs", "users") and parts[2:] == ["repos"]:
-            return self._owned(parts[0], parts[1].lower(), query)
+            return self._owned("/".join(parts), parts[1].lower(), query, private=parts[0] == "orgs")
         if parts[0] == "repos" and 3 <= len(parts) <= 6:
             name = "/".join(parts[1:3]).lower()
             if name in self._moved and name not in self.repos:
@@ -175,14 +180,14 @@ class GitHubServer(ThreadingHTTPServer):
             return self._repo(self._by_id(parts[1]), parts[2:], query)
         return _error(404, "Not Found")
 
-    def _owned(self, kind, owner, query):
-        if kind == "orgs" and owner in self.users:
+    def _owned(self, path, owner, query, *, private):
+        """`/users/x/repos` never shows private ones, whosever token asks."""
+        of_owner = [repo for name, repo in self.repos.items() if name.startswith(owner + "/")]
+        if (path.startswith("orgs") and owner in self.users) or not of_owner:
             return _error(404, "Not Found")
-        found = [repo.payload() for name, repo in self.repos.items() if name.startswith(owner + "/")]
-        if not found:
-            return _error(404, "Not Found")
+        found = [repo.payload() for repo in of_owner if private or not repo.private]
         size, page = int(query["per_page"]), int(query.get("page", 1))
-        link = '<%s/%s/%s/repos?%s>; rel="next"' % (self.url, kind, owner, urlencode({**query, "page": page + 1}))
+        link = '<%s/%s?%s>; rel="next"' % (self.url, path, urlencode({**query, "page": page + 1}))
         headers = {"Link": link} if page * size < len(found) else {}
         return Answer(200, compact_json(found[(page - 1) * size : page * size]).encode(), headers)
 
@@ -202,6 +207,8 @@ class GitHubServer(ThreadingHTTPServer):
             return Answer(200, compact_json(repo.payload()).encode())
         if rest == ["issues"] and not repo.issues_enabled:
             return _error(410, "Issues are disabled for this repo")
+        if rest[0] == "pulls" and not repo.pulls_enabled:
+            return _error(404, "Not Found")
         if rest[0] == "pulls" and len(rest) > 1:
             return self._pull(repo, *rest[1:])
         if rest[0] not in repo.streams or len(rest) > 1:
@@ -217,37 +224,46 @@ class GitHubServer(ThreadingHTTPServer):
     def _list(self, repo, stream, query):
         size = min(int(query.get("per_page", 30)), 100)
         page = int(query.get("page", 1))
-        if stream == "issues" and page > self.max_page:
+        if stream == "issues" and page > self.max_page and "after" not in query:
             return _error(422, TOO_DEEP)
         since = query.get("since") if stream == "issues" else None
+        newest_first = query.get("direction") != "asc"
         with repo.lock:
             items = repo.streams[stream]
             if "after" in query:
-                ids, more = items.after(_from_cursor(query["after"]), size)
-            elif since and since < "1971":
+                ids, more = items.after(_from_cursor(query["after"]), size, newest_first)
+            elif since and since < "2007-10":
                 ids, more = [], False
             else:
                 ids, total = items.select(
-                    state=query.get("state", "open"), since=since, newest_first=query.get("direction") != "asc",
+                    state=query.get("state", "open"), since=since, newest_first=newest_first,
                     first=(page - 1) * size, count=size,
                 )  # fmt: skip
                 more = page * size < total
+            if repo.broken & {(stream, items.items[item_id][1]) for item_id in ids}:
+                return Answer(502, BAD_GATEWAY, {"Content-Type": "text/html"})
             texts = [items.items[item_id][3]() for item_id in ids]
             served = [repo.served(stream, item_id, text) for item_id, text in zip(ids, texts) if self.keeps_served]
             last = (items.items[ids[-1]][0], ids[-1]) if ids else None
         with self._lock:
             self.served.update(served)
-        headers = {"Link": self._link(repo, stream, query, page, last)} if more else {}
+            total = len(items.order)
+        headers = {"Link": self._link(repo, stream, query, page, last, total)} if more else {}
         if self.after_page:
             self.after_page(repo, stream, served)
         return Answer(200, ("[" + ",".join(texts) + "]").encode(), headers)
 
-    def _link(self, repo, stream, query, page, last):
-        if repo.cursors and stream == "issues" and query.get("direction") == "asc":
-            query = {**query, "after": base64.urlsafe_b64encode(json.dumps(last).encode()).decode()}
-        else:
-            query = {**query, "page": str(page + 1)}
-        return '<%s/repositories/%d/%s?%s>; rel="next"' % (self.url, repo.id, stream, urlencode(query))
+    def _link(self, repo, stream, query, page, last, total):
+        """Issues: a cursor, beside a page number that means nothing, and no last page. Pull requests: numbers."""
+        address = "%s/repositories/%d/%s?" % (self.url, repo.id, stream)
+        query = {**query, "page": str(page + 1)}
+        if repo.cursors and stream == "issues":
+            query["after"] = base64.urlsafe_b64encode(json.dumps(last).encode()).decode()
+            return '<%s>; rel="next"' % (address + urlencode(query))
+        last_page = -(-total // min(int(query.get("per_page", 30)), 100))
+        return '<%s>; rel="next", <%s>; rel="last"' % (
+            address + urlencode(query), address + urlencode({**query, "page": str(last_page)}),
+        )  # fmt: skip
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -315,6 +331,12 @@ class _Handler(BaseHTTPRequestHandler):
         whole = self.server.answer(path, query, headers)
         if kind == "truncate":
             return whole
+        if kind == "empty":
+            return whole._replace(body=b"[]", headers={})
+        if kind == "no_link":
+            return whole._replace(headers={})
+        if kind == "unasked_304":
+            return Answer(304)
         if kind == "link":
             return whole._replace(headers={**whole.headers, "Link": '<{}>; rel="next"'.format(details["url"])})
         return _fault_answer(kind, details, whole)

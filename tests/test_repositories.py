@@ -46,7 +46,7 @@ def test_archived_and_forked_repositories_are_a_choice(github, api):
     github.add_repo("acme/fork", fork=True)
 
     def names(**choice):
-        return repositories.of_organisation(api, "acme", **choice)
+        return list(repositories.of_organisation(api, "acme", **choice))
 
     assert names(include_archived=True, include_forks=False) == ["acme/plain", "acme/old"]
     assert names(include_archived=False, include_forks=True) == ["acme/plain", "acme/fork"]
@@ -55,7 +55,34 @@ def test_archived_and_forked_repositories_are_a_choice(github, api):
 def test_a_user_can_stand_for_an_organisation(github, api):
     github.add_repo("ada/plain")
     github.users.add("ada")
-    assert repositories.of_organisation(api, "ada", include_archived=True, include_forks=True) == ["ada/plain"]
+    assert list(repositories.of_organisation(api, "ada", include_archived=True, include_forks=True)) == ["ada/plain"]
+
+
+def test_the_tokens_owner_gets_the_private_repositories_too(github, api):
+    github.add_repo("ada/plain")
+    github.add_repo("ada/secret", private=True)
+    github.add_repo("bo/secret", private=True)
+    github.users |= {"ada", "bo"}
+    choice = {"include_archived": True, "include_forks": True}
+    assert list(repositories.of_organisation(api, "Ada", **choice)) == ["ada/plain", "ada/secret"]
+    assert list(repositories.of_organisation(api, "bo", **choice)) == []
+
+
+@pytest.mark.parametrize("fault", ["empty", "no_link"])
+@pytest.mark.parametrize("page", [1, 2])
+def test_one_odd_answer_hides_no_repository(github, api, fault, page):
+    for number in range(250):
+        github.add_repo(f"acme/r{number}")
+    github.fail_next(fault, match="repos?type=all&per_page=100" + ("&page=2" if page == 2 else ""))
+    assert len(repositories.of_organisation(api, "acme", include_archived=True, include_forks=False)) == 250
+
+
+def test_an_owner_whose_name_begins_with_a_hyphen_is_not_dropped(github, api, caplog):
+    github.add_repo("-acme/plain")
+    github.add_repo("-acme/..")
+    found = repositories.of_organisation(api, "-acme", include_archived=True, include_forks=False)
+    assert list(found) == ["-acme/plain"]
+    assert "'-acme/..'" in caplog.text
 
 
 @pytest.mark.parametrize("fault, code", [(404, 1), (502, 3)])
@@ -64,7 +91,7 @@ def test_an_organisation_that_cannot_be_read_does_not_end_the_others(github, api
     github.fail_next(fault, match="/broken/", times=99)
     choice = {"include_archived": True, "include_forks": True}
     names, failures = repositories.of_organisations(api, ["broken", "acme"], **choice)
-    assert (names, [failure.exit_code for failure in failures]) == (["acme/plain"], [code])
+    assert (list(names), [failure.exit_code for failure in failures]) == (["acme/plain"], [code])
 
 
 def test_an_organisations_failure_is_in_the_exit_code(github, run_main):

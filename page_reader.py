@@ -1,0 +1,168 @@
+"""Reads one list of GitHub's: in smaller pages where large ones fail, and past an item that can't be had at all.
+
+Decides how a place is asked for; what the answers mean for a scan is fetcher.py's business.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Callable, NamedTuple
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import pages
+from github_api import MAX_ATTEMPTS, Answer, GitHub, HeavyAnswer
+from pages import Element
+from queue_manager import Gap
+from spots import PAGE_SIZE, Cut, Spot, page_at
+
+# GitHub gives up on a page after ten seconds (a 502), and often gives a smaller one.
+SMALLER_SIZES = (50, 25, 5)
+ATTEMPTS_AT_SMALLER = 2
+# So many places in a row that can't be had, and it is no single item's fault.
+PLACES_TRIED = 3
+# Pages overlap by an item; once a list was seen to shift, by more.
+OVERLAP = 1
+SHIFTING_OVERLAP = 25
+_REPOSITORY_IN_URL = re.compile(r"/repositories/(\d{1,18})/")
+
+
+class Read(NamedTuple):
+    """A page. `start` and `end`: its place in the list. `gap`: what stands right before it could not be had."""
+
+    answer: Answer
+    start: int
+    end: int
+    gap: Gap | None = None
+
+    @property
+    def elements(self) -> list[Element]:
+        return self.answer.body or []
+
+    @property
+    def times(self) -> list[str]:
+        return [element.updated_at for element in self.elements if element.updated_at is not None]
+
+    @property
+    def is_last(self) -> bool:
+        """Does it say that nothing comes behind it? A full page without `next` does not: its Link may be lost."""
+        return self.answer.next_url is None and len(self.elements) < self.end - self.start
+
+    @property
+    def is_whole_head(self) -> bool:
+        return self.start == 0 and self.end == PAGE_SIZE
+
+    @property
+    def opaque_next(self) -> str | None:
+        """The next link, where GitHub counts by a cursor (`after`), at which nothing can shift."""
+        url = self.answer.next_url
+        return url if url is not None and "after" in dict(parse_qsl(urlsplit(url).query)) else None
+
+    @property
+    def expected(self) -> int:
+        """How many items the list has at least, by its link to the last page; 0 where it has none."""
+        query = dict(parse_qsl(urlsplit(self.answer.last_url or "").query))
+        number = query.get("page", "")
+        return (int(number) - 1) * (self.end - self.start) if number.isdecimal() and len(number) < 9 else 0
+
+    @property
+    def repo_id(self) -> int | None:
+        """Whose list it is, by GitHub's numeric id: it stands in links, and in pull requests."""
+        for url in (self.answer.next_url, self.answer.url):
+            match = _REPOSITORY_IN_URL.search(url or "")
+            if match:
+                return int(match[1])
+        return next((element.repo_id for element in self.elements if element.repo_id), None)
+
+    def reaches(self, floor: str) -> bool:
+        """Does a newest-first page hold an item from before the floor?"""
+        return any(time < floor for time in self.times)
+
+
+class PageReader:
+    """Reads one list. `url(newest_first=..., since=..., size=..., number=...)` gives a page's address."""
+
+    def __init__(
+        self, *, api: GitHub, url: Callable[..., str], on_request: Callable[[int], None] = lambda status: None
+    ) -> None:
+        self._api = api
+        self._url = url
+        self._on_request = on_request
+        self._most = PAGE_SIZE
+        self.overlap = OVERLAP
+
+    def head(self, *, etag: str | None) -> Read:
+        """The newest page, whole where it can be had."""
+        self._most = PAGE_SIZE
+        return self.read(Spot(), newest_first=True, etag=etag)
+
+    def read(self, spot: Spot, *, newest_first: bool, etag: str | None = None) -> Read:
+        """The page that goes on from `spot`. Raises what GitHub.get raises."""
+        try:
+            if spot.link is not None:
+                return self._linked(spot.link, spot)
+            attempts = MAX_ATTEMPTS if self._most == PAGE_SIZE else ATTEMPTS_AT_SMALLER
+            read = self._cut(spot, self._cut_at(spot, self._most), newest_first, attempts=attempts, etag=etag)
+        except HeavyAnswer as heavy:
+            return self._lighter(spot._replace(link=None), newest_first, heavy)
+        self._most = min(2 * self._most, PAGE_SIZE)
+        return read
+
+    def can_be_had(self, spot: Spot, *, newest_first: bool) -> bool:
+        """Is there an answer for the one item at `spot`?"""
+        return self._first_answer(spot, newest_first, places=1) is not None
+
+    def _cut_at(self, spot: Spot, most: int) -> Cut:
+        return page_at(spot.offset, most=most, overlap=self.overlap, not_before=spot.not_before)
+
+    def _lighter(self, spot: Spot, newest_first: bool, heavy: HeavyAnswer) -> Read:
+        """A page failed for good. A probe tells an outage from a page that is too heavy, or holds a broken item."""
+        probe = self._first_answer(spot, newest_first, places=PLACES_TRIED)
+        if probe is None:
+            raise heavy
+        for size in SMALLER_SIZES if probe.start == spot.offset else ():
+            try:
+                read = self._cut(spot, self._cut_at(spot, size), newest_first, attempts=ATTEMPTS_AT_SMALLER)
+            except HeavyAnswer:
+                continue
+            self._most = size
+            return read
+        self._most = SMALLER_SIZES[-1]
+        if probe.start == spot.offset:
+            return probe
+        there = probe.times[0] if probe.times else None
+        after, before = (there, spot.last_time) if newest_first else (spot.last_time or spot.since, there)
+        return probe._replace(gap=Gap(spot.since, spot.offset, probe.start - spot.offset, after, before))
+
+    def _first_answer(self, spot: Spot, newest_first: bool, *, places: int) -> Read | None:
+        """The first of the items from `spot` on that can be had alone."""
+        for offset in range(spot.offset, spot.offset + places):
+            try:
+                return self._cut(spot, Cut(1, offset + 1), newest_first, attempts=1)
+            except HeavyAnswer:
+                continue
+        return None
+
+    def _cut(self, spot: Spot, cut: Cut, newest_first: bool, *, attempts: int, etag: str | None = None) -> Read:
+        url = self._url(newest_first=newest_first, since=spot.since, size=cut.size, number=cut.number)
+        return Read(self._get(url, attempts=attempts, etag=etag), cut.start, cut.end)
+
+    def _linked(self, link: str, spot: Spot) -> Read:
+        """By a link of GitHub's own, with fewer items a page where it is too heavy."""
+        for size in (PAGE_SIZE, *SMALLER_SIZES):
+            attempts = MAX_ATTEMPTS if size == PAGE_SIZE else ATTEMPTS_AT_SMALLER
+            try:
+                answer = self._get(_resized(link, size), attempts=attempts)
+            except HeavyAnswer as error:
+                heavy = error
+            else:
+                return Read(answer, spot.offset, spot.offset + size)
+        raise heavy
+
+    def _get(self, url: str, *, attempts: int, etag: str | None = None) -> Answer:
+        return self._api.get(url, parse=pages.cut, etag=etag, attempts=attempts, on_request=self._on_request)
+
+
+def _resized(link: str, size: int) -> str:
+    parts = urlsplit(link)
+    query = {**dict(parse_qsl(parts.query, keep_blank_values=True)), "per_page": str(size)}
+    return urlunsplit(parts._replace(query=urlencode(query, safe=":")))

@@ -1,0 +1,101 @@
+"""What tests of whole ingests share: a clock that the GitHub server follows, one run, and what it left behind."""
+
+import random
+
+import pytest
+
+import db
+import ingest
+import timestamps
+from clock import Clock
+from github_api import GitHub
+from rate_limit import RateLimits
+from tests.github_server import GitHubServer
+
+START = timestamps.to_epoch("2026-11-23T03:00:00Z")
+
+
+class Time:
+    """A clock that moves only when someone sleeps or asks it to; the server shares it."""
+
+    def __init__(self):
+        self.seconds = START
+        self.slept = []
+
+    def sleep(self, seconds):
+        self.slept.append(seconds)
+        self.seconds += seconds
+
+    @property
+    def clock(self):
+        return Clock(now=lambda: self.seconds, monotonic=lambda: self.seconds, sleep=self.sleep)
+
+
+@pytest.fixture
+def time():
+    return Time()
+
+
+@pytest.fixture
+def github(time):
+    with GitHubServer(clock=lambda: time.seconds) as server:
+        yield server
+
+
+@pytest.fixture
+def run(github, time, tmp_path):
+    """One ingest over both streams (or `only` one) of acme/widgets; returns its results."""
+
+    def ingest_once(*, since=None, only=None, repo="acme/widgets", jobs=1, token="t", max_wait_seconds=900, pages=None):
+        limits = RateLimits(now=time.clock.now, monotonic=time.clock.monotonic, max_wait_seconds=max_wait_seconds)
+        api = GitHub(
+            base_url=github.url, token=token, user_agent="test/1", limits=limits, clock=time.clock, rng=random.Random(1)
+        )
+        seen = []
+
+        def on_progress(result):
+            seen.append(result)
+            if pages is not None and len(seen) >= pages:
+                raise Killed
+
+        job = ingest.Ingest(
+            api=api,
+            db_path=str(tmp_path / "p.db"),
+            clock=time.clock,
+            since=since,
+            default_since=timestamps.from_epoch(time.seconds - 7 * 86400),
+            on_progress=on_progress,
+        )
+        streams = [only] if only else ["issues", "pulls"]
+        return job.run([(repo, stream) for stream in streams], jobs=jobs)
+
+    return ingest_once
+
+
+class Killed(BaseException):
+    """Ends the run after a page was committed, as a kill there would: nothing of it is caught or concluded."""
+
+
+def queued(tmp_path):
+    conn = db.connect(str(tmp_path / "p.db"))
+    found = {(r["item_type"], r["number"], r["payload_sha256"]) for r in conn.execute("SELECT * FROM queue_items")}
+    conn.close()
+    return found
+
+
+def missing(tmp_path, repo, before):
+    """Items of which neither the version that existed `before` the scan nor a newer one is in the queue."""
+    conn = db.connect(str(tmp_path / "p.db"))
+    newest = {}
+    for row in conn.execute("SELECT item_type, number, updated_at FROM queue_items ORDER BY updated_at"):
+        newest[row["item_type"], row["number"]] = row["updated_at"]
+    conn.close()
+    return [item for item, updated_at in before.items() if newest.get(item, "") < updated_at]
+
+
+def versions(repo, only=None):
+    """What the repository holds now: (item_type, number) -> updated_at."""
+    pulls = {number: updated for updated, number, _, _ in repo.streams["pulls"].items.values()}
+    issues = {number: updated for updated, number, _, _ in repo.streams["issues"].items.values() if number not in pulls}
+    found = {("pull_request", number): updated for number, updated in pulls.items()}
+    return {**found, **{("issue", number): updated for number, updated in issues.items()}}
