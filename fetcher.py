@@ -13,7 +13,7 @@ import pages
 import timestamps
 from errors import Outage, PipelineError
 from github_api import Answer, GitHub, HeavyAnswer, NotReadable
-from page_reader import SHIFTING_OVERLAP, PageReader, Read
+from page_reader import MOST_OVERLAP, PageReader, Read
 from queue_manager import Gap, Item, StreamState
 from spots import PAGE_SIZE, Spot
 
@@ -87,6 +87,7 @@ class StreamScan:
         self._on_request = on_request
         self._reader = PageReader(api=api, url=self._url, on_request=on_request)
         self._since = self._wanted()
+        self._identified_as: int | None = None  # what `recall` was asked about
         self._restarts_left = 1
         self._odd_answers = 0
         self._furthest: tuple[str, int] = ("", 0)
@@ -164,8 +165,8 @@ class StreamScan:
             "etag": read.answer.etag if speaks_for_all else None,
             "etag_url": self._head_url(),
         }
-        is_all = read.reaches(floor) or read.is_last or newest_at <= self._walked_to
-        if is_all and read.gap is None:
+        is_all = (read.reaches(floor) or read.is_last) and read.gap is None
+        if is_all or newest_at <= self._walked_to:
             return self._finished(scan)
         # The rest is still to be walked: by time from the floor upwards, or from here downwards.
         spot = Spot(since=floor) if self._by_time else _behind(Spot(), read, by_time=False)
@@ -197,7 +198,8 @@ class StreamScan:
             if known is None:
                 return min(self._floor(), self._state.covered_since or ALL_HISTORY)
             found = self._ask_for_id()
-        if found is not None:
+        if found is not None and found != self._identified_as:
+            self._identified_as = found
             recalled = self._recall(found)
             if known is None and recalled is None:
                 self._state = self._state._replace(repo_id=found)
@@ -258,7 +260,7 @@ class StreamScan:
         read = self._read(spot)
         if not spot.is_continued_by(read.elements, start=read.start, newest_first=not self._by_time):
             # Something left the list, and the rest moved up over where this stands; or the answer is an odd one.
-            self._reader.overlap = SHIFTING_OVERLAP
+            self._reader.overlap = min(2 * self._reader.overlap, MOST_OVERLAP)
             return self._odd(scan, spot.stepped_back(), read)
         if self._is_end(scan, spot, read):
             self._walked_to = scan["target"]
@@ -356,7 +358,9 @@ def _behind(spot: Spot, read: Read, *, by_time: bool) -> Spot:
         since = min(read.times[-2:])
         if since > (spot.since or ""):
             return Spot(since=since, last_time=read.times[-1])
-    following = spot.read_up_to(read.elements, offset=read.end)._replace(link=read.opaque_next)
+    # GitHub's own link leads on with as many items a page: not where large pages fail.
+    link = read.opaque_next if read.end - read.start == PAGE_SIZE else None
+    following = spot.read_up_to(read.elements, offset=read.end)._replace(link=link)
     return following if read.gap is None else following._replace(not_before=read.start)
 
 

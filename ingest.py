@@ -102,7 +102,7 @@ class Ingest:
     def _start(self, conn: sqlite3.Connection, repo: str, stream: str) -> _Stream:
         repo_id = self._repo_ids.get(repo.lower())
         known_as, state = queue_manager.load_stream(conn, repo=repo, stream=stream, repo_id=repo_id)
-        started = _Stream(StreamResult(known_as, stream, cursor=state.cursor), asked_for=repo)
+        started = _Stream(StreamResult(known_as, stream, cursor=state.cursor), asked_for=repo, gaps=state.gaps)
         if self._stop_reason is not None:
             started.pages = _fail(self._stop_reason)
             return started
@@ -190,11 +190,11 @@ class _ReadAlready(Exception):
 class _Stream:
     """One stream of this run: its scan's pages, the status of each answer so far, and what came of it."""
 
-    def __init__(self, result: StreamResult, *, asked_for: str) -> None:
+    def __init__(self, result: StreamResult, *, asked_for: str, gaps: tuple[Gap, ...]) -> None:
         self.result = result
         self.asked_for = asked_for
         self.identity: tuple[str, int | None] | None = None  # the name and id that were settled
-        self.gaps: tuple[Gap, ...] = ()
+        self.gaps = gaps
         self.requests: list[int] = []
         self.pages: Iterator[Page] = iter(())
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from typing import Callable, NamedTuple
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import pages
 from github_api import MAX_ATTEMPTS, Answer, GitHub, HeavyAnswer
@@ -17,12 +17,12 @@ from spots import PAGE_SIZE, Cut, Spot, page_at
 
 # GitHub gives up on a page after ten seconds (a 502), and often gives a smaller one.
 SMALLER_SIZES = (50, 25, 5)
-ATTEMPTS_AT_SMALLER = 2
+ATTEMPTS_AT_SMALLER = 2  # of what failed at a larger size, or is about to be given up
 # So many places in a row that can't be had, and it is no single item's fault.
 PLACES_TRIED = 3
-# Pages overlap by an item; once a list was seen to shift, by more.
+# Pages overlap by an item; each time that a list is seen to shift by more, by twice as many.
 OVERLAP = 1
-SHIFTING_OVERLAP = 25
+MOST_OVERLAP = 64
 _REPOSITORY_IN_URL = re.compile(r"/repositories/(\d{1,18})/")
 
 
@@ -99,7 +99,7 @@ class PageReader:
         """The page that goes on from `spot`. Raises what GitHub.get raises."""
         try:
             if spot.link is not None:
-                return self._linked(spot.link, spot)
+                return Read(self._get(spot.link, attempts=MAX_ATTEMPTS), spot.offset, spot.offset + PAGE_SIZE)
             attempts = MAX_ATTEMPTS if self._most == PAGE_SIZE else ATTEMPTS_AT_SMALLER
             read = self._cut(spot, self._cut_at(spot, self._most), newest_first, attempts=attempts, etag=etag)
         except HeavyAnswer as heavy:
@@ -119,9 +119,9 @@ class PageReader:
         probe = self._first_answer(spot, newest_first, places=PLACES_TRIED)
         if probe is None:
             raise heavy
-        for size in SMALLER_SIZES if probe.start == spot.offset else ():
+        for size in (size for size in SMALLER_SIZES if size < self._most and probe.start == spot.offset):
             try:
-                read = self._cut(spot, self._cut_at(spot, size), newest_first, attempts=ATTEMPTS_AT_SMALLER)
+                read = self._cut(spot, self._cut_at(spot, size), newest_first, attempts=1)
             except HeavyAnswer:
                 continue
             self._most = size
@@ -137,7 +137,8 @@ class PageReader:
         """The first of the items from `spot` on that can be had alone."""
         for offset in range(spot.offset, spot.offset + places):
             try:
-                return self._cut(spot, Cut(1, offset + 1), newest_first, attempts=1)
+                attempts = ATTEMPTS_AT_SMALLER if offset == spot.offset else 1
+                return self._cut(spot, Cut(1, offset + 1), newest_first, attempts=attempts)
             except HeavyAnswer:
                 continue
         return None
@@ -146,23 +147,5 @@ class PageReader:
         url = self._url(newest_first=newest_first, since=spot.since, size=cut.size, number=cut.number)
         return Read(self._get(url, attempts=attempts, etag=etag), cut.start, cut.end)
 
-    def _linked(self, link: str, spot: Spot) -> Read:
-        """By a link of GitHub's own, with fewer items a page where it is too heavy."""
-        for size in (PAGE_SIZE, *SMALLER_SIZES):
-            attempts = MAX_ATTEMPTS if size == PAGE_SIZE else ATTEMPTS_AT_SMALLER
-            try:
-                answer = self._get(_resized(link, size), attempts=attempts)
-            except HeavyAnswer as error:
-                heavy = error
-            else:
-                return Read(answer, spot.offset, spot.offset + size)
-        raise heavy
-
     def _get(self, url: str, *, attempts: int, etag: str | None = None) -> Answer:
         return self._api.get(url, parse=pages.cut, etag=etag, attempts=attempts, on_request=self._on_request)
-
-
-def _resized(link: str, size: int) -> str:
-    parts = urlsplit(link)
-    query = {**dict(parse_qsl(parts.query, keep_blank_values=True)), "per_page": str(size)}
-    return urlunsplit(parts._replace(query=urlencode(query, safe=":")))

@@ -67,7 +67,8 @@ def run(github, time, tmp_path):
             on_progress=on_progress,
         )
         streams = [only] if only else ["issues", "pulls"]
-        return job.run([(repo, stream) for stream in streams], jobs=jobs)
+        repos = [repo] if isinstance(repo, str) else repo
+        return job.run([(name, stream) for name in repos for stream in streams], jobs=jobs)
 
     return ingest_once
 

@@ -168,22 +168,48 @@ def test_counts_and_the_oldest_pending_row(conn):
     assert queue_manager.oldest_pending(conn) == LATER
 
 
+def rename(conn, old, new, repo_id=None):
+    queue_manager.settle_name(conn, repo=new, repo_id=repo_id, was=old, asked_for=old)
+
+
 def test_a_stream_is_found_in_any_case_and_under_an_earlier_name(conn):
     state = StreamState("2026-01-01T00:00:00Z", "2025-01-01T00:00:00Z", "e", "u", {"since": "x"})
     queue_manager.save_stream(conn, repo="acme/Widgets", stream="issues", state=state)
     assert queue_manager.load_stream(conn, repo="ACME/widgets", stream="issues") == ("acme/Widgets", state)
     assert queue_manager.load_stream(conn, repo="acme/widgets", stream="pulls") == ("acme/widgets", StreamState())
-    queue_manager.rename_repo(conn, old="acme/Widgets", new="acme/gadgets")
-    queue_manager.rename_repo(conn, old="acme/gadgets", new="new/gadgets")
+    rename(conn, old="acme/Widgets", new="acme/gadgets")
+    rename(conn, old="acme/gadgets", new="new/gadgets")
     for name in ("acme/widgets", "Acme/Gadgets", "new/gadgets"):
         assert queue_manager.load_stream(conn, repo=name, stream="issues") == ("new/gadgets", state)
 
 
 def test_a_name_that_comes_back_is_no_alias_of_itself(conn):
-    queue_manager.rename_repo(conn, old="a/one", new="a/two")
-    queue_manager.rename_repo(conn, old="a/two", new="a/one")
+    rename(conn, old="a/one", new="a/two")
+    rename(conn, old="a/two", new="a/one")
     assert queue_manager.load_stream(conn, repo="a/one", stream="issues")[0] == "a/one"
     assert queue_manager.load_stream(conn, repo="a/two", stream="issues")[0] == "a/one"
+
+
+def test_a_name_that_another_repository_takes_displaces_the_first_with_all_its_streams(conn):
+    first, second = StreamState("2026-01-01T00:00:00Z", repo_id=1), StreamState("2026-02-01T00:00:00Z", repo_id=2)
+    for stream in ("issues", "pulls"):
+        queue_manager.save_stream(conn, repo="a/one", stream=stream, state=first)
+        queue_manager.save_stream(conn, repo="a/two", stream=stream, state=second)
+    rename(conn, old="a/two", new="A/one", repo_id=2)
+    for stream in ("issues", "pulls"):
+        assert queue_manager.load_stream(conn, repo="a/one", stream=stream) == ("A/one", second)
+        assert queue_manager.load_stream(conn, repo="a/two", stream=stream) == ("A/one", second)
+        assert queue_manager.load_stream(conn, repo="repositories/1", stream=stream)[1] == first
+        assert queue_manager.load_stream(conn, repo="a/three", stream=stream, repo_id=1) == ("a/three", first)
+        assert queue_manager.load_known(conn, stream=stream) == {1: first, 2: second}
+    rename(conn, old="repositories/1", new="a/three", repo_id=1)
+    assert {row["repo"] for row in queue_manager.streams(conn)} == {"A/one", "a/three"}
+
+
+def test_a_state_without_id_is_not_given_to_another_repository(conn):
+    queue_manager.save_stream(conn, repo="a/one", stream="issues", state=StreamState("2026-01-01T00:00:00Z", repo_id=7))
+    found = queue_manager.load_stream(conn, repo="a/one", stream="issues", repo_id=8)
+    assert found == ("a/one", StreamState(repo_id=8))
 
 
 def test_a_stream_remembers_its_last_success_through_a_failure(conn):

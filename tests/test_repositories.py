@@ -100,6 +100,21 @@ def test_an_organisations_failure_is_in_the_exit_code(github, run_main):
     assert (code, "acme/plain" in out) == (1, True), err
 
 
+def test_an_organisation_in_which_a_name_was_used_again_is_read_whole(github, run_main, tmp_path):
+    env = {"GITHUB_API_URL": github.url, "GITHUB_TOKEN": "t"}
+    old = github.add_repo("acme/app").make(7, pulls=0)
+    assert run_main("ingest", "--org", "acme", "--all", env=env)[0] == 0
+    github.rename("acme/app", "acme/app-legacy")
+    github.add_repo("acme/app").make(6, pulls=0, step_seconds=3600, seed=2)
+    old.touch("issues", 1)
+    code, out, err = run_main("ingest", "--org", "acme", "--json", env=env)
+    # The new six, the changed one, and of the old ones what lies in the overlap, with new URLs.
+    assert (code, json.loads(out)["enqueued"] in range(7, 10)) == (0, True), err
+    cursors = {(row["repo"], row["stream"]): row["cursor"] for row in json.loads(out)["repos"]}
+    assert len(cursors) == 4
+    assert json.loads(run_main("ingest", "--org", "acme", "--json", env=env)[1])["requests"] == 4
+
+
 def test_names_that_differ_in_case_are_one_repository():
     assert repositories.unique(["Acme/b", "x/y", "acme/B"]) == ["Acme/b", "x/y"]
 

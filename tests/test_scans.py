@@ -1,0 +1,320 @@
+"""GitHub as others have met it: names used again, odd answers, broken items, lists that shift while they are read."""
+
+import random
+
+import pytest
+
+import db
+import fetcher
+import ingest
+import timestamps
+from errors import EXIT_FAILED, EXIT_OK, EXIT_OUTAGE
+from fetcher import ALL_HISTORY
+from spots import Cut, Spot, page_at
+from tests.ingesting import START, Killed, github, missing, queued, run, time, versions  # noqa: F401 - fixtures
+
+
+def codes(results):
+    return ingest.exit_code(results)
+
+
+def requests(results):
+    return [result.requests for result in results]
+
+
+# A repository is its numeric id.
+
+
+@pytest.mark.parametrize("items", [7, 250])
+@pytest.mark.parametrize("alias_is_known", [True, False])
+def test_a_name_that_another_repository_took_is_read_as_that_one(run, github, time, tmp_path, items, alias_is_known):
+    old = github.add_repo("acme/app").make(items)
+    run(repo="acme/app", since=ALL_HISTORY)
+    github.rename("acme/app", "acme/app-legacy")
+    if alias_is_known:
+        old.touch(old.stream_of(1), 1)
+        assert {result.repo for result in run(repo="acme/app")} == {"acme/app-legacy"}
+    new = github.add_repo("acme/app").make(items, step_seconds=3600, seed=2)  # most of it older than the cursor
+    for _ in range(2):
+        assert codes(run(repo="acme/app", since=ALL_HISTORY)) == EXIT_OK
+    assert missing(tmp_path, new, versions(new)) == []
+    old.touch(old.stream_of(2), 2)
+    run(repo="acme/app-legacy")
+    conn = db.connect(str(tmp_path / "p.db"))
+    assert conn.execute("SELECT count(DISTINCT item_id) FROM queue_items").fetchone()[0] == 2 * items
+    conn.close()
+
+
+def test_a_repository_that_takes_a_name_unseen_does_not_inherit_its_cursor(run, github, tmp_path):
+    github.add_repo("acme/app").make(150)
+    run(repo="acme/app")
+    del github.repos["acme/app"]
+    new = github.add_repo("acme/app").make(150, step_seconds=3600, seed=2)
+    first = run(repo="acme/app")
+    days = timestamps.from_epoch(START - 7 * 86400)
+    recent = {item: updated for item, updated in versions(new).items() if updated >= days}
+    assert len(recent) > 100
+    assert missing(tmp_path, new, recent) == []
+    assert requests(run(repo="acme/app")) == [1, 1]
+    assert [result.error for result in first] == [None, None]
+
+
+def test_issues_on_one_page_of_a_repository_that_took_the_name_are_not_skipped(run, github, tmp_path):
+    github.add_repo("acme/app").make(5, pulls=0)
+    run(repo="acme/app", only="issues")
+    del github.repos["acme/app"]
+    new = github.add_repo("acme/app").make(7, pulls=0, step_seconds=3600, seed=2)
+    run(repo="acme/app", only="issues")
+    assert missing(tmp_path, new, versions(new)) == []
+
+
+def test_the_cursor_of_a_repository_whose_name_was_taken_goes_on_under_its_new_name(run, github, time, tmp_path):
+    old = github.add_repo("acme/app").make(250)
+    cursors = [result.cursor for result in run(repo="acme/app", since=ALL_HISTORY)]
+    github.rename("acme/app", "acme/app-legacy")
+    github.add_repo("acme/app").make(120, seed=2)
+    run(repo="acme/app")
+    time.seconds += 30 * 86400
+    for number in range(1, 51):
+        old.touch(old.stream_of(number), number)
+    time.seconds += 20 * 86400  # longer ago than a first run looks back
+    results = run(repo="acme/app-legacy")
+    assert sum(result.enqueued for result in results) >= 50
+    assert [result.cursor > cursor for result, cursor in zip(results, cursors)] == [True, True]
+    assert missing(tmp_path, old, versions(old)) == []
+
+
+def test_two_names_of_one_repository_in_a_run_are_read_once(run, github, tmp_path):
+    github.add_repo("acme/app").make(150, pulls=1.0)
+    github.rename("acme/app", "acme/new")
+    results = run(repo=["acme/app", "acme/new"], only="pulls", since=ALL_HISTORY)
+    assert codes(results) == EXIT_OK
+    assert sum(result.fetched for result in results) == 150 + 1  # the two pages overlap by one
+
+
+def test_a_run_without_change_costs_one_request_a_stream_and_one_more_for_a_former_name(run, github):
+    repo = github.add_repo("acme/app").make(150)
+    run(repo="acme/app", since=ALL_HISTORY)
+    github.rename("acme/app", "acme/new")
+    repo.touch("issues", next(n for kind, n in versions(repo) if kind == "issue"))
+    run(repo="acme/app")
+    points = github.points_used
+    assert requests(run(repo="acme/app")) == [2, 2]
+    assert requests(run(repo="acme/new")) == [1, 1]
+    assert github.points_used - points == 2  # the redirects
+
+
+# Where to look from.
+
+
+@pytest.mark.parametrize("since", ["1970-01-01T00:00:00Z", "2007-09-30T00:00:00Z"])
+def test_a_date_before_github_existed_means_everything(run, github, tmp_path, since):
+    github.add_repo("acme/widgets").make(350)
+    assert codes(run(since=since)) == EXIT_OK
+    assert len(queued(tmp_path)) == 350
+    assert requests(run(since=since)) == [1, 1]
+
+
+# A walk has ended when it has reached what it set out for.
+
+
+@pytest.mark.parametrize("fault", ["empty", "no_link", "unasked_304"])
+@pytest.mark.parametrize("at", range(8))
+@pytest.mark.parametrize("only", ["issues", "pulls"])
+def test_one_odd_answer_ends_no_walk(run, github, tmp_path, fault, at, only):
+    repo = github.add_repo("acme/widgets").make(350, pulls=0 if only == "issues" else 1)
+    wanted = versions(repo)
+
+    def one_later(repo, stream, served):
+        if len(github.journal) == at - 1:
+            github.fail_next(fault)
+
+    github.after_page = one_later
+    if at == 0:
+        github.fail_next(fault)
+    for _ in range(3):
+        if codes(run(only=only, since=ALL_HISTORY)) == EXIT_OK:
+            break
+    assert missing(tmp_path, repo, wanted) == []
+
+
+@pytest.mark.parametrize("only", ["issues", "pulls"])
+@pytest.mark.parametrize("fault", ["empty", "no_link"])
+def test_an_answer_that_stays_odd_leaves_the_cursor_and_is_an_outage(run, github, tmp_path, only, fault):
+    repo = github.add_repo("acme/widgets", cursors=False).make(350, pulls=0 if only == "issues" else 1)
+    cursor = run(only=only, since="2026-11-23T02:55:00Z")[0].cursor
+    github.fail_next("empty", match="since=" if only == "issues" else "page=2", times=10**6)
+    results = run(only=only, since=ALL_HISTORY)
+    assert codes(results) == EXIT_OUTAGE
+    assert "contradicts itself" in results[0].error
+    assert results[0].cursor == cursor
+    github._faults.clear()
+    assert codes(run(only=only, since=ALL_HISTORY)) == EXIT_OK
+    assert missing(tmp_path, repo, versions(repo)) == []
+
+
+@pytest.mark.parametrize("items", [100, 200])
+@pytest.mark.parametrize("only", ["issues", "pulls"])
+def test_a_list_that_ends_with_a_full_page_is_complete(run, github, tmp_path, items, only):
+    github.add_repo("acme/widgets").make(items, pulls=0 if only == "issues" else 1)
+    assert codes(run(only=only, since=ALL_HISTORY)) == EXIT_OK
+    assert len(queued(tmp_path)) == items
+
+
+@pytest.mark.parametrize("only", ["issues", "pulls"])
+def test_the_newest_item_going_away_during_the_walk_is_no_contradiction(run, github, tmp_path, only):
+    repo = github.add_repo("acme/widgets").make(350, pulls=0 if only == "issues" else 1)
+    stream = repo.streams[only]
+    removed = []
+
+    def remove_newest(repo, kind, served):
+        if len(github.journal) == 1:
+            removed.append(stream.items[stream.order[-1][1]][1])
+            stream.remove(stream.order[-1][1])
+
+    github.after_page = remove_newest
+    assert codes(run(only=only, since=ALL_HISTORY)) == EXIT_OK
+    wanted = versions(repo)
+    wanted.pop(("issue", removed[0]), None)  # a pull request that is gone from its own list only
+    assert missing(tmp_path, repo, wanted) == []
+
+
+# Lists that shift.
+
+
+@pytest.mark.parametrize("gone_at_once", [1, 3, 40])
+@pytest.mark.parametrize("step_seconds", [60.0, 0.0])
+def test_pull_requests_that_go_away_while_the_pages_are_walked_hide_no_other(
+    run, github, tmp_path, gone_at_once, step_seconds
+):
+    repo = github.add_repo("acme/widgets").make(1000, pulls=1.0, step_seconds=step_seconds)
+    stream, rng = repo.streams["pulls"], random.Random(5)
+
+    def hide_some(repo, kind, served):
+        if served and len(github.journal) < 40:
+            for _ in range(gone_at_once):
+                stream.remove(rng.choice(stream.order[-100:])[1])  # among the newest, which were read before
+
+    github.after_page = hide_some
+    assert codes(run(only="pulls", since=ALL_HISTORY)) == EXIT_OK
+    assert len(stream.order) < 1000
+    kept = {("pull_request", number): updated for updated, number, _, _ in stream.items.values()}
+    assert missing(tmp_path, repo, kept) == []
+
+
+def test_an_item_whose_time_jumps_ahead_does_not_drag_the_walk_with_it(run, github, time, tmp_path):
+    repo = github.add_repo("acme/widgets").make(1000, pulls=0)
+    stream = repo.streams["issues"]
+    oldest = {("issue", stream.items[item_id][1]): updated for updated, item_id in stream.order}
+
+    # GitHub chooses the page, then the item changes, then the answer is written.
+    last_of_first_page = stream.order[99][1]
+    updated, number, state, render = stream.items[last_of_first_page]
+    now = timestamps.from_epoch(START)
+    stream.items[last_of_first_page] = (updated, number, state, lambda: render().replace(updated, now))
+    assert codes(run(only="issues", since=ALL_HISTORY)) == EXIT_OK
+    assert missing(tmp_path, repo, oldest) == []
+
+
+def test_an_update_among_many_items_of_the_newest_second_is_seen(run, github, tmp_path):
+    repo = github.add_repo("acme/widgets").make(150, pulls=0, same_second=True)
+    run(only="issues", since=ALL_HISTORY)
+    newest = repo.streams["issues"].order[-1][0]
+    for number in (1, 75, 150):
+        repo.touch("issues", number, updated_at=newest)
+    run(only="issues")
+    assert len(queued(tmp_path)) == 153
+
+
+def test_a_server_whose_clock_was_set_back_does_not_make_the_walk_loop(run, github, time, tmp_path):
+    repo = github.add_repo("acme/widgets").make(500, pulls=0)
+    github.clock = lambda: time.seconds - 86400
+    results = run(only="issues", since=ALL_HISTORY)
+    assert (codes(results), requests(results)[0] < 12) == (EXIT_OK, True)
+    assert missing(tmp_path, repo, versions(repo)) == []
+    assert results[0].cursor <= timestamps.from_epoch(START - 86400)
+
+
+# Items that can't be had.
+
+
+@pytest.mark.parametrize("only", ["issues", "pulls"])
+@pytest.mark.parametrize("broken", [{1}, {170}, {350}, {170, 171}, {1, 350}])
+def test_an_item_that_breaks_its_page_is_stepped_over_and_named(run, github, time, tmp_path, only, broken):
+    repo = github.add_repo("acme/widgets").make(350, pulls=0 if only == "issues" else 1)
+    repo.broken = {(only, number) for number in broken}
+    (result,) = run(only=only, since=ALL_HISTORY)
+    assert result.exit_code == EXIT_FAILED
+    assert f"{len(broken)} items of acme/widgets {only}" in result.error
+    kind = "issue" if only == "issues" else "pull_request"
+    wanted = {(kind, number) for number in set(range(1, 351)) - broken}
+    assert {(kind, number) for kind, number, _ in queued(tmp_path)} == wanted
+    before = len(github.journal)
+    assert run(only=only)[0].exit_code == EXIT_FAILED  # still, but for next to nothing
+    assert len(github.journal) - before <= 40
+    repo.broken = set()
+    assert run(only=only)[0].error is None
+    assert missing(tmp_path, repo, versions(repo)) == []
+    assert requests(run(only=only)) == [1]
+
+
+@pytest.mark.parametrize("only", ["issues", "pulls"])
+def test_what_stands_in_the_way_of_a_walk_does_not_hide_what_is_new(run, github, time, tmp_path, only):
+    repo = github.add_repo("acme/widgets").make(350, pulls=0 if only == "issues" else 1)
+    repo.broken = {(only, number) for number in range(100, 120)}
+    assert codes(run(only=only, since=ALL_HISTORY)) == EXIT_OUTAGE
+    time.seconds += 3600
+    repo.touch(only, 7)
+    assert codes(run(only=only)) == EXIT_OUTAGE
+    assert any(item[1] == 7 and item in queued(tmp_path) for item in queued(tmp_path))
+    repo.broken = set()
+    assert codes(run(only=only)) == EXIT_OK
+    assert missing(tmp_path, repo, versions(repo)) == []
+
+
+def test_pages_grow_again_after_a_bad_minute(run, github, time):
+    github.add_repo("acme/widgets").make(3000, pulls=1.0)
+    github.fail_next(502, times=8, match="per_page=9")  # the second page, until a small one passes
+    results = run(only="pulls", since=ALL_HISTORY)
+    assert codes(results) == EXIT_OK
+    assert requests(results)[0] < 3000 / 100 * 1.2 + 20
+
+
+# Places in a list.
+
+
+@pytest.mark.parametrize("most", [1, 5, 25, 50, 100])
+def test_pages_cover_a_list_without_a_hole_and_overlap_where_they_can(most):
+    offset = 0
+    while offset < 2000:
+        cut = page_at(offset, most=most, overlap=1)
+        assert cut.start <= offset < cut.end
+        assert cut.size <= most
+        assert cut.start < offset or most < 50 or offset == 0
+        offset = cut.end
+
+
+def test_no_page_begins_before_what_can_not_be_had():
+    for not_before in range(1, 300):
+        cut = page_at(not_before + 7, most=100, overlap=1, not_before=not_before)
+        assert not_before <= cut.start <= not_before + 7 < cut.end
+    assert page_at(197, most=100, overlap=1, not_before=197) == Cut(1, 198)
+
+
+def test_a_saved_place_of_another_version_is_none():
+    assert Spot.saved({"since": None}) is None
+    assert Spot.saved(None) is None
+    assert Spot.saved(Spot(since="x", last_ids=(1,))._asdict()) == Spot(since="x", last_ids=(1,))
+
+
+def test_a_scan_that_an_older_version_saved_starts_over(run, github, tmp_path):
+    github.add_repo("acme/widgets").make(350, pulls=1.0)
+    with pytest.raises(Killed):
+        run(only="pulls", since=ALL_HISTORY, pages=2)
+    conn = db.connect(str(tmp_path / "p.db"))
+    with db.transaction(conn):
+        conn.execute("UPDATE ingest_state SET scan = json_remove(scan, '$.spot')")
+    conn.close()
+    assert codes(run(only="pulls")) == EXIT_OK
+    assert len(queued(tmp_path)) == 350
+    assert fetcher.ODD_ANSWERS > 1
