@@ -310,15 +310,18 @@ class StreamScan:
         spot = Spot(since=gap.since, offset=gap.offset)
         if not self._reader.can_be_had(spot, newest_first=newest_first):
             return
-        self._state = self._state._replace(gaps=tuple(other for other in self._state.gaps if other != gap))
         # What has left the list before it may have pulled it forward.
         spot = Spot(since=gap.since, offset=max(0, gap.offset - PAGE_SIZE) if newest_first else 0)
-        while True:
+        is_there, is_passed = False, False
+        while not is_passed:
             read = self._reader.read(spot, newest_first=newest_first)
-            yield self._page(read, self._state, floor=ALL_HISTORY)
-            passed = [t for t in read.times if (t < (gap.after or "") if newest_first else t > (gap.before or "9"))]
-            if passed or read.is_last:
-                return
+            is_there = is_there or read.gap == gap
+            beyond = [t for t in read.times if (t < (gap.after or "") if newest_first else t > (gap.before or "9"))]
+            is_passed = bool(beyond) or read.is_last
+            state = self._state
+            if is_passed and not is_there:
+                state = state._replace(gaps=tuple(other for other in state.gaps if other != gap))
+            yield self._page(read, state, floor=ALL_HISTORY)
             spot = _behind(spot, read, by_time=False)
 
     # Requests and what comes of them.

@@ -259,6 +259,23 @@ def test_an_item_that_breaks_its_page_is_stepped_over_and_named(run, github, tim
 
 
 @pytest.mark.parametrize("only", ["issues", "pulls"])
+@pytest.mark.parametrize("same_second", [False, True])
+def test_an_item_that_can_not_be_had_is_not_forgotten_when_others_move(run, github, time, tmp_path, only, same_second):
+    repo = github.add_repo("acme/widgets").make(350, pulls=0 if only == "issues" else 1, same_second=same_second)
+    repo.broken = {(only, 170)}
+    run(only=only, since=ALL_HISTORY)
+    for number in (3, 160, 168, 169, 171, 172, 300):
+        time.seconds += 60
+        repo.touch(only, number)
+        assert run(only=only)[0].exit_code == EXIT_FAILED
+    time.seconds += 60
+    repo.broken = set()
+    repo.touch(only, 1)
+    assert run(only=only)[0].error is None
+    assert missing(tmp_path, repo, versions(repo)) == []
+
+
+@pytest.mark.parametrize("only", ["issues", "pulls"])
 def test_what_stands_in_the_way_of_a_walk_does_not_hide_what_is_new(run, github, time, tmp_path, only):
     repo = github.add_repo("acme/widgets").make(350, pulls=0 if only == "issues" else 1)
     repo.broken = {(only, number) for number in range(100, 120)}
