@@ -5,11 +5,9 @@ import datetime
 import importlib
 import os
 import platform
-import subprocess
-import sys
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.environments import enter
+
 GROUPS = ("ingest", "worker", "queues", "startup", "year", "steps")
 
 
@@ -21,7 +19,7 @@ def main():
     unknown = sorted(set(options.groups) - set(GROUPS))
     if unknown:
         parser.error(f"no such group: {', '.join(unknown)}")
-    _enter_environment()
+    enter("bench", "benchmarks/requirements.txt", "benchmarks")
     from benchmarks.measure import HEAD
 
     machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
@@ -32,23 +30,6 @@ def main():
     print("\n| goal | figure | |\n|---|---|---|")
     for goal in goals:
         print(f"| {goal.text} | {goal.figure:.3g} | {'reached' if goal.reached else 'NOT reached'} |")
-
-
-def _enter_environment():
-    """Go on in a virtual environment of the benchmarks' own, made where it is missing or out of date."""
-    venv = ROOT / ".venv-bench-{}.{}".format(*sys.version_info)
-    wanted = (ROOT / "requirements.txt").read_text() + Path(__file__).with_name("requirements.txt").read_text()
-    stamp = venv / "stamp"
-    if Path(sys.prefix) == venv:
-        return
-    python = str(venv / "bin" / "python")
-    if not stamp.exists() or stamp.read_text() != wanted:
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(venv)], check=True)
-        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"]
-        subprocess.run([*pip, "benchmarks/requirements.txt"], cwd=ROOT, check=True)
-        stamp.write_text(wanted)
-    os.chdir(ROOT)
-    os.execv(python, [python, "-m", "benchmarks", *sys.argv[1:]])
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.github_server import GitHubServer
-from tests.s3_server import ADMIN_ACCESS_KEY, ADMIN_SECRET_KEY, S3Server
+from tests.s3_server import ADMIN_ACCESS_KEY, ADMIN_SECRET_KEY, SHARED, S3Server, SharedServer
 
 ROOT = Path(__file__).resolve().parent.parent
 OUTSIDE = ("AWS_", "PIPELINE_", "GITHUB_", "GH_TOKEN", "BUCKET_NAME")
@@ -56,7 +56,7 @@ def github():
 
 @pytest.fixture(scope="session")
 def s3():
-    server = S3Server()
+    server = SharedServer(os.environ[SHARED]) if SHARED in os.environ else S3Server()
     yield server
     server.close()
 

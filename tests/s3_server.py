@@ -20,6 +20,7 @@ ADMIN_ACCESS_KEY, ADMIN_SECRET_KEY = "admin-access-key", "admin-secret-key"
 ACCESS_KEY, SECRET_KEY = "test-access-key", "test-secret-key"
 READER_ACCESS_KEY, READER_SECRET_KEY = "reader-access-key", "reader-secret-key"
 START_TRIES = 300
+SHARED = "TESTS_S3_ENDPOINT"
 
 
 def identity(name, access_key, secret_key, actions):
@@ -58,6 +59,11 @@ class S3Server:
         self._wait()
 
     @property
+    def shared_env(self):
+        """Variables that let a run of the tests use this server instead of one of its own."""
+        return {SHARED: self.endpoint}
+
+    @property
     def env(self):
         return {
             "AWS_ENDPOINT_URL_S3": self.endpoint,
@@ -86,6 +92,16 @@ class S3Server:
         self._process.wait()
         self._log.close()
         shutil.rmtree(self._directory, ignore_errors=True)
+
+
+class SharedServer(S3Server):
+    """A server that someone else has started."""
+
+    def __init__(self, endpoint):
+        self.endpoint = endpoint
+
+    def close(self):
+        pass
 
 
 def _weed():

@@ -1,0 +1,85 @@
+"""Breaks a module in many small ways, one after the other; its tests should notice each.
+
+`python -m tests.mutants [MODULE ...]` changes a copy of the project with mutmut, in an environment of its own (Python
+3.10 or newer), runs the module's tests against each change, and prints the changes that none of them noticed.
+docs/RELIABILITY.md says which of those are left, and why. Takes minutes for a small module, an hour for all.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.environments import ROOT, enter
+
+# The modules whose errors would lose data, and the tests that are theirs.
+TESTS = {
+    "queue_manager": ["test_queue_manager", "test_queue_model"],
+    "worker": ["test_worker"],
+    "fetcher": ["test_scans", "test_fetcher"],
+    "page_reader": ["test_scans"],
+    "spots": ["test_scans"],
+    "github_api": ["test_github_api", "test_fetcher"],
+    "github_answers": ["test_github_api", "test_fetcher"],
+    "rate_limit": ["test_rate_limit"],
+    "s3_writer": ["test_s3_writer", "test_s3_faults"],
+    "rebuild": ["test_rebuild"],
+    "owners": ["test_owners", "test_worker"],
+    "transform": ["test_transform"],
+}
+LEFT_OUT = (".git", ".venv", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis", "mutants")
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
+    parser.add_argument("modules", nargs="*", metavar="MODULE", help=f"some of: {', '.join(TESTS)} (default: all)")
+    parser.add_argument("--jobs", type=int, default=2, metavar="N", help="changes tried at a time (default 2)")
+    options = parser.parse_args()
+    unknown = sorted(set(options.modules) - set(TESTS))
+    if unknown:
+        parser.error(f"no such module: {', '.join(unknown)}")
+    enter("mutants", "tests/requirements-mutants.txt", "tests.mutants")
+    from tests.s3_server import S3Server
+
+    server = S3Server()  # one for all: a change that hangs must not leave one behind
+    try:
+        for module in options.modules or TESTS:
+            print(f"\n{module}", flush=True)
+            tried(module, TESTS[module], {**os.environ, **server.shared_env}, options.jobs)
+    finally:
+        server.close()
+
+
+def tried(module, tests, env, jobs):
+    """Change one module, run its tests, print what they did not notice."""
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+        copy = Path(folder) / "project"
+        shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(*LEFT_OUT, ".venv-*", "*.db"))
+        names = sorted(path.name for path in copy.iterdir() if path.name != f"{module}.py")
+        lines = ["[mutmut]", f"source_paths={module}.py", "also_copy=", *(f"    {name}" for name in names)]
+        lines += ["pytest_add_cli_args_test_selection=", *(f"    tests/{test}.py" for test in tests)]
+        (copy / "setup.cfg").write_text("\n".join(lines) + "\n")
+        mutmut = [sys.executable, "-m", "mutmut"]
+        with (Path(folder) / "log").open("w+") as log:
+            ended = subprocess.run(
+                [*mutmut, "run", "--max-children", str(jobs)], cwd=copy, env=env, stdout=log, stderr=log
+            )
+            log.seek(0)
+            last = log.read().replace("\r", "\n").strip().splitlines()
+        if ended.returncode:
+            print("\n".join(last[-30:]))
+            return
+        results = subprocess.run([*mutmut, "results"], cwd=copy, env=env, stdout=subprocess.PIPE, text=True)
+        left = [line.split(":")[0].strip() for line in results.stdout.splitlines() if ":" in line]
+        for name in left:
+            shown = [*mutmut, "show", name]
+            print(subprocess.run(shown, cwd=copy, env=env, stdout=subprocess.PIPE, text=True).stdout)
+        counts = [line for line in last if "/" in line and "🎉" in line]
+        print(f"{module}: {len(left)} not noticed; {counts[-1] if counts else 'no change was tried'}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
