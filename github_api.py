@@ -176,6 +176,8 @@ class GitHub:
                 self.limits.refused(response.headers)
                 return None
             self.limits.observe(response.headers)
+            if response.status_code == 304 and etag is None:
+                raise _Fault("status 304 to a request that did not ask for it", heavy=False)
             if kind is not Kind.ANSWER:
                 raise self._refusal(kind, target, response.status_code, body)
             return Answer(
