@@ -86,10 +86,8 @@ def page_at(offset: int, *, most: int, overlap: int, not_before: int = 0) -> Cut
     A page begins at a multiple of its size, so that of 100 items 12 overlap on average. None begins before
     `not_before`. Where no such page reaches beyond `offset`, the best of those that begin there.
     """
-    sizes = range(1 if not_before else max(1, most // 2), most + 1)
-    for latest in (max(0, offset - overlap), offset):
-        cuts = (Cut(size, latest // size + 1) for size in sizes)
-        found = max((cut for cut in cuts if cut.start >= not_before), key=lambda cut: (cut.end, cut.size), default=None)
-        if found is not None and found.end > offset:
-            return found
-    return Cut(1, offset + 1)
+    first = max(0, offset - overlap)
+    cuts = [Cut(size, latest // size + 1) for size in range(1, most + 1) for latest in (first, offset)]
+    leading_on = [cut for cut in cuts if not_before <= cut.start and offset < cut.end]
+    overlapping = [cut for cut in leading_on if cut.start <= first]
+    return max(overlapping or leading_on, key=lambda cut: (cut.end, cut.size))

@@ -7,6 +7,7 @@ import pytest
 import db
 import fetcher
 import ingest
+import pages
 import timestamps
 from errors import EXIT_FAILED, EXIT_OK, EXIT_OUTAGE
 from fetcher import ALL_HISTORY
@@ -316,6 +317,48 @@ def test_no_page_begins_before_what_can_not_be_had():
         cut = page_at(not_before + 7, most=100, overlap=1, not_before=not_before)
         assert not_before <= cut.start <= not_before + 7 < cut.end
     assert page_at(197, most=100, overlap=1, not_before=197) == Cut(1, 198)
+
+
+def element(item_id, updated_at):
+    text = '{"id": %d, "updated_at": "%s"}' % (item_id, updated_at)
+    return pages.cut(f"[{text}]")[0]
+
+
+def test_a_place_knows_what_was_read_last_and_all_of_its_second():
+    early, late = "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"
+    spot = Spot(since="x", link="l").read_up_to([element(1, late), element(2, early), element(3, early)], offset=100)
+    assert spot == Spot(since="x", offset=100, last_time=early, last_ids=(2, 3))
+    again = spot._replace(link="l").read_up_to([element(4, early)], offset=199)
+    assert again == Spot(since="x", offset=199, last_time=early, last_ids=(2, 3, 4))
+    assert again._replace(link="l").read_up_to([], offset=250) == again._replace(offset=250)
+    assert again.read_up_to([element(5, late)], offset=250).last_ids == (5,)
+
+
+def test_a_step_back_is_a_page_and_ends_at_the_head():
+    assert Spot(offset=150, link="l", last_time="t").stepped_back() == Spot(offset=50, last_time="t")
+    assert Spot(offset=99).stepped_back().offset == 0
+
+
+@pytest.mark.parametrize(
+    "newest_first, first, start, continues",
+    [
+        (True, (9, "2026-01-03T00:00:00Z"), 90, True),  # read before
+        (True, (9, "2026-01-01T00:00:00Z"), 90, False),
+        (True, (7, "2026-01-02T00:00:00Z"), 90, True),  # of the last second, and read
+        (True, (9, "2026-01-02T00:00:00Z"), 90, False),
+        (False, (9, "2026-01-01T00:00:00Z"), 90, True),
+        (False, (9, "2026-01-03T00:00:00Z"), 90, False),
+        (False, (9, "2026-01-02T00:00:00Z"), 90, False),
+        (True, (9, "2026-01-01T00:00:00Z"), 0, True),  # the whole list from its head
+        (True, (9, "2026-01-01T00:00:00Z"), 100, True),  # it does not overlap, and can't tell
+        (True, None, 90, False),
+        (True, None, 1, False),
+    ],
+)
+def test_a_page_goes_on_only_from_what_was_read(newest_first, first, start, continues):
+    spot = Spot(offset=100, last_time="2026-01-02T00:00:00Z", last_ids=(6, 7))
+    page = [element(*first)] if first else []
+    assert spot.is_continued_by(page, start=start, newest_first=newest_first) is continues
 
 
 def test_a_saved_place_of_another_version_is_none():
