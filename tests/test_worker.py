@@ -3,6 +3,8 @@ import gzip
 import random
 import signal
 import sqlite3
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -17,7 +19,7 @@ from errors import ConfigurationError, Outage
 from local_archive import DirectoryArchive
 from queue_manager import Item, Lease
 from tests import payloads
-from tests.conftest import REAL_SLEEP, started_main
+from tests.conftest import REAL_SLEEP, ROOT, started_main
 
 NOW = 1_800_000_000
 
@@ -105,6 +107,13 @@ def work(make):
 
 def counts(conn):
     return tuple(queue_manager.counts(conn))
+
+
+def dead_token(path):
+    """The token of a process that was killed."""
+    code = f"import owners, os; made = owners.fresh_token({path!r}); print(made.__enter__(), flush=True); os._exit(0)"
+    made = subprocess.run([sys.executable, "-c", code], cwd=str(ROOT), check=True, stdout=subprocess.PIPE)
+    return made.stdout.decode().strip()
 
 
 def claim(conn, token, limit):
@@ -234,7 +243,7 @@ def test_stop_finishes_what_is_under_way_and_hands_back_the_rest(conn, make):
 
 def test_rows_of_a_process_that_died_are_free_at_the_next_start(conn, path, work):
     enqueue(conn, 5)
-    claim(conn, "dead", 5)
+    claim(conn, dead_token(path), 5)
     assert work(Archive())[1].done == 5
 
 
@@ -311,7 +320,7 @@ def test_a_killed_process_leaves_nothing_that_the_next_run_does_not_bring_home(c
 def test_suspects_are_worked_on_with_no_other_row_in_hand(conn, path, work):
     """Whatever a process dies over is found: no upload begins while a suspect's is under way."""
     enqueue(conn, 30)
-    claim(conn, "dead", 10)
+    claim(conn, dead_token(path), 10)
     under_way, together, lock = set(), [], threading.Lock()
 
     class Watching(Archive):
@@ -541,9 +550,10 @@ def test_a_batch_that_is_refused_is_parted_until_the_one_at_fault_is_alone(conn,
 
 def test_a_batch_whose_process_died_is_uploaded_first_and_extracted_row_by_row(conn, path, work):
     enqueue(conn, 20)
+    token = dead_token(path)
     with db.transaction(conn):
         begun = queue_manager.claim_batch(
-            conn, Lease("dead", "2026-11-23T00:00:00Z", 10**8), limit=20, max_bytes=10**6, fetched_before=None,
+            conn, Lease(token, "2026-11-23T00:00:00Z", 10**8), limit=20, max_bytes=10**6, fetched_before=None,
             key_of=lambda items: "raw/issues/dt=2026-01-02/batch-x.jsonl.gz",
         )  # fmt: skip
     archive = Archive()
