@@ -137,7 +137,7 @@ class Worker:
         while True:
             done_before = self.result.done
             self._session()
-            if self._stop_requested or not self._settings.follow or self._room() == 0:
+            if self._stop_requested or not self._settings.follow or (self._room() == 0 and not self.in_hand):
                 break
             outages = 0 if self.result.done > done_before else outages
             if self.outage is None:

@@ -216,6 +216,58 @@ def test_a_surprise_in_one_item_is_that_items_fault(conn, work):
     assert "RuntimeError" in queue_manager.failed_items(conn, limit=5)[0]["last_error"]
 
 
+@pytest.mark.parametrize("batches", [False, True], ids=["object", "batch"])
+def test_a_surprise_in_every_item_is_nobodys_fault_and_ends_the_run(conn, work, batches):
+    """As a build of Python that refuses md5() is."""
+    enqueue(conn, 3000)
+
+    def fault(key):
+        raise ValueError("md5 is disabled for FIPS")
+
+    for _ in range(3):
+        job, result = work(Archive(fault), max_attempts=1, batches=batches)
+        assert (job.outage.exit_code, "md5 is disabled" in str(job.outage)) == (2, True)
+        assert (result.failed, result.retrying, result.stopped_by, counts(conn)) == (0, 0, "outage", (3000, 0, 0, 0))
+    assert conn.execute("SELECT max(attempts) FROM queue_items").fetchone()[0] == 0
+    assert work(Archive(), batches=batches)[1].done == 3000
+
+
+def test_items_that_all_surprise_are_blamed_each_when_others_go_well_in_between(conn, work):
+    """However many come first: what they would block is tried before they are judged."""
+    enqueue(conn, 30)
+
+    def fault(key):
+        if int(key.split("/")[-1].split("-")[0]) <= 5:
+            raise RuntimeError("surprise")
+
+    job, result = work(Archive(fault), max_attempts=1)
+    assert (job.outage, result.failed, result.done) == (None, 5, 25)
+
+
+def test_surprises_after_a_success_end_the_run_as_well(conn, work):
+    enqueue(conn, 100)
+    archive = Archive()
+
+    def breaks_down(key):
+        if len(archive.puts) >= 40:
+            raise ImportError("the program was replaced while it ran")
+
+    archive.fault = breaks_down
+    job, result = work(archive, threads=1, max_attempts=1)
+    assert (result.done, result.failed, job.outage.exit_code) == (40, 0, 2)
+
+
+def test_a_surprise_that_is_not_judged_yet_is_handed_back_by_a_stop(conn, make):
+    enqueue(conn, 20)
+
+    def fault(key):
+        made.stop()
+        raise RuntimeError("surprise")
+
+    made = make(Archive(fault), threads=1, max_attempts=1)
+    assert (made.run().stopped_by, counts(conn)) == ("signal", (20, 0, 0, 0))
+
+
 def test_a_payload_that_cannot_be_extracted_is_archived_and_then_failed(conn, work):
     enqueue(conn, 1, created_at=None)
     archive = Archive()
@@ -588,3 +640,34 @@ def test_follow_lets_a_batch_grow_before_it_is_uploaded(conn, make):
     assert len(lines(archive)) == 10
     assert len(archive.puts) == 1
     assert worker.BATCH_LINGER_SECONDS <= time.seconds - NOW <= worker.BATCH_LINGER_SECONDS + 5
+
+
+def test_a_batch_of_rows_that_a_clock_far_ahead_has_fetched_does_not_wait_for_that_time(conn, make):
+    time, archive = Time(), Archive()
+    enqueue(conn, 5)
+    conn.execute("UPDATE queue_items SET fetched_at = '2999-01-01T00:00:00Z'")
+    made = make(archive, batches=True, follow=True, time=time, idle=lambda seconds: made.stop())
+    assert (made.run().done, len(archive.puts)) == (5, 1)
+
+
+def test_follow_hands_back_after_an_outage_of_the_database_what_was_in_hand_before(conn, path, make):
+    """All that the limit allows was claimed, and could not be written down: the limit is not reached for that."""
+    conn.execute("PRAGMA busy_timeout = 10")
+    enqueue(conn, 5)
+    time = Time()
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+
+    def lock_at_first(key):
+        if not time.waits:
+            other.execute("BEGIN IMMEDIATE")
+            raise Outage("down")
+
+    def idle(seconds):
+        time.wait(seconds)
+        if other.in_transaction:
+            other.execute("ROLLBACK")
+
+    made = make(Archive(lock_at_first), time=time, idle=idle, threads=1, follow=True, limit=5)
+    result = made.run()
+    assert (result.done, result.stopped_by, made.in_hand) == (5, "limit", False)
+    other.close()
