@@ -6,6 +6,7 @@ Knows nothing of the queue's rules (queue_manager.py). A connection belongs to o
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 from pathlib import Path
 from typing import Any, Iterable, Iterator, Mapping, Sequence, TypeVar
@@ -204,8 +205,11 @@ def connect(path: str, *, synchronous: str = "FULL") -> sqlite3.Connection:
     `synchronous` as in https://www.sqlite.org/pragma.html#pragma_synchronous: FULL keeps every commit through a power
     cut. Raises ConfigurationError for a path or file that can't be a database of this version.
     """
-    if not Path(path).resolve().parent.is_dir():
-        raise ConfigurationError(f"database {path!r}: the folder {str(Path(path).parent)!r} does not exist; create it")
+    _check_place(path)
+    # Payloads of private repositories lie there. SQLite gives the files that it makes beside it the same rights. Only
+    # where there is none: to open and close a file drops all locks that this process has on it (fcntl(2)).
+    with contextlib.suppress(OSError):
+        os.close(os.open(os.path.realpath(path), os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     try:
         conn = sqlite3.connect(path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None)
         try:
@@ -266,7 +270,8 @@ def damage(conn: sqlite3.Connection) -> str | None:
 
 
 def size_bytes(path: str) -> int:
-    """What the database takes on disk, its write-ahead log included."""
+    """What the database takes on disk, with its write-ahead log, which lies beside the file that a link leads to."""
+    path = os.path.realpath(path)
     return sum(Path(file).stat().st_size for file in (path, path + "-wal") if Path(file).exists())
 
 
@@ -332,6 +337,15 @@ def explain(error: sqlite3.Error | UnicodeDecodeError, path: str) -> Configurati
     if "malformed" in text or "decode" in text:
         return ConfigurationError(f"database {path!r} is damaged ({text}); restore a backup, or begin anew and rebuild")
     return ConfigurationError(f"database {path!r} can't be used: {text}; check the path and its permissions")
+
+
+def _check_place(path: str) -> None:
+    """ConfigurationError where no database can be made at `path`, and what is there is no file."""
+    real = Path(os.path.realpath(path))
+    if not real.parent.is_dir():
+        raise ConfigurationError(f"database {path!r}: the folder {str(Path(path).parent)!r} does not exist; create it")
+    if path.endswith(os.sep) or (real.exists() and not real.is_file()):
+        raise ConfigurationError(f"database {path!r} can't be used: it is no file; give one, such as pipeline.db")
 
 
 def _prepare(conn: sqlite3.Connection, path: str) -> None:

@@ -5,6 +5,8 @@ A message says what failed, on what, and what to do next, in one line. Nothing h
 
 from __future__ import annotations
 
+import errno
+
 EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_CONFIGURATION = 2
@@ -37,11 +39,34 @@ class AnotherRun(PipelineError):
 
 
 class Interrupted(KeyboardInterrupt):
-    """SIGINT or SIGTERM arrived; the exit code is 128 + the signal's number, as shells have it.
+    """A signal asked for the end (signals.py); the exit code is 128 + the signal's number, as shells have it.
 
     No Exception, so that no library on the way takes it for a failure of its own.
     """
 
-    def __init__(self, signum: int) -> None:
-        super().__init__("interrupted: what was claimed is handed back, the next run goes on from here")
+    def __init__(self, signum: int, message: str = "interrupted; the next run goes on from here") -> None:
+        super().__init__(message)
         self.exit_code = 128 + signum
+
+
+# What passes, or can be mended beside the program, and what to do about it.
+_PASSING = {
+    errno.ENOSPC: "make room on the disk",
+    errno.EDQUOT: "make room, the quota is used up",
+    errno.EIO: "mend the disk",
+    errno.EMFILE: "raise `ulimit -n`, or ask for fewer threads",
+    errno.ENFILE: "let other programs end",
+    errno.ENOMEM: "free memory",
+}
+
+
+def is_passing(error: OSError) -> bool:
+    return error.errno in _PASSING
+
+
+def of_system(error: OSError, what: str) -> ConfigurationError | Outage:
+    """What an error of the operating system on `what` means for the person who runs the command."""
+    said = f"{what}: {error.strerror or error}"
+    if is_passing(error):
+        return Outage(f"{said}; {_PASSING[error.errno or 0]}, then run again")
+    return ConfigurationError(f"{said}; check its owner and permissions")

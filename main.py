@@ -15,11 +15,13 @@ import sys
 from typing import Mapping, Sequence
 
 import db
+import errors
 import logs
 import options
+import output
 import settings
 from clock import SYSTEM_CLOCK, Clock
-from errors import EXIT_FAILED, EXIT_OK, Interrupted, PipelineError
+from errors import EXIT_FAILED, Interrupted, PipelineError
 
 log = logging.getLogger("pipeline")
 
@@ -43,11 +45,11 @@ def main(
         return _report(str(explained), explained.exit_code, environ)
     except KeyboardInterrupt:
         return _report("interrupted", 128 + signal.SIGINT, environ)
-    except BrokenPipeError:  # the reader of our output went away, as `| head` does
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - stays open: the interpreter flushes stdout at its end
-        return EXIT_OK
     except Exception as error:
         log.debug("where it happened", exc_info=True)
+        if isinstance(error, OSError) and errors.is_passing(error):
+            explained = errors.of_system(error, str(error.filename or command))
+            return _report(str(explained), explained.exit_code, environ)
         return _report(f"unexpected {type(error).__name__}: {error}; please report it", EXIT_FAILED, environ)
 
 
@@ -60,6 +62,7 @@ def _report(message: str, code: int, environ: Mapping[str, str]) -> int:
 
 
 if __name__ == "__main__":
+    output.make_safe()
     code = main()
     if code > 128:
         # Interrupted: a thread may still wait for an answer. Its commits are whole; nothing is lost by not waiting.

@@ -52,6 +52,7 @@ def _common_options(environ: Mapping[str, str]) -> argparse.ArgumentParser:
         "--db",
         dest="db_path",
         metavar="PATH",
+        type=_checked(settings.database),
         default=environ.get("PIPELINE_DB") or settings.DEFAULT_DATABASE,
         help="the database (default: $PIPELINE_DB, else pipeline.db)",
     )

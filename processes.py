@@ -1,16 +1,27 @@
-"""Several processes that do the same work: starts them, passes signals on, gathers what they report.
+"""Several processes that do the same work: starts them, passes the end on, gathers what they report.
 
 The way up where one process is at the interpreter's limit. Knows nothing of what the work is.
 """
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import multiprocessing
-import multiprocessing.connection
 import os
 import signal
-import threading
+import time
+from multiprocessing import connection, resource_tracker
 from typing import Any, Callable, NamedTuple, Sequence, cast
+
+from signals import STOP_SIGNALS
+
+log = logging.getLogger("pipeline.worker")
+
+FIRST_RESTART_SECONDS = 1.0
+LONGEST_RESTART_SECONDS = 60.0
+# While a restart is due: how often to look whether the end has been asked for.
+LOOK_SECONDS = 0.2
 
 
 class Ended(NamedTuple):
@@ -21,69 +32,138 @@ class Ended(NamedTuple):
 
 
 class Died(Exception):
-    """A process ended without a report: it was killed, or ran out of memory."""
+    """A process ended without its last report: it was killed, or ran out of memory."""
+
+
+class _Member(NamedTuple):
+    number: int
+    started_at: float
+    process: Any
+    reports: connection.Connection
+    control: connection.Connection
+
+    def tell(self, signum: int) -> None:
+        with contextlib.suppress(OSError):  # it has ended already
+            self.control.send(signum)
+
+
+Work = Callable[[Callable[[Any], None], connection.Connection, Any], Any]
 
 
 class Processes:
-    """`work(report, argument)` once for each argument, each in a process of its own.
+    """`work(report, control, argument)` once for each argument, each in a process of its own.
 
-    Both must be picklable, and so must what `report` is called with. `stop()` may be called from a signal handler.
+    All of these must be picklable, and so must what `report` is called with. No signal reaches the processes: through
+    `control` (signals.ParentCalls) they hear that they are to end, or that their parent did.
+
+    `on_report(number, report)` is called for each report. `again(number)` is asked for the argument of a process that
+    is to take the place of one that died; None: none is.
     """
 
-    def __init__(self, work: Callable[[Callable[[Any], None], Any], Any], arguments: Sequence[Any]) -> None:
+    def __init__(
+        self,
+        work: Work,
+        arguments: Sequence[Any],
+        *,
+        on_report: Callable[[int, Any], None],
+        again: Callable[[int], Any] = lambda number: None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._work = work
+        self._on_report = on_report
+        self._again = again
+        self._monotonic = monotonic
+        # What is to be started: when, with what.
+        self._due: dict[int, tuple[float, Any]] = {number: (0.0, argument) for number, argument in enumerate(arguments)}
+        self._deaths = [0] * len(arguments)  # in turn, without a long life in between
+        self._ends = [Ended()] * len(arguments)
+        self._members: dict[connection.Connection, _Member] = {}
+        self._stopped: int | None = None
+
+    def stop(self, signum: int = signal.SIGTERM) -> None:
+        """Ask all to end, as if by this signal. Fit for a signal handler."""
+        self._stopped = signum
+        for member in list(self._members.values()):
+            member.tell(signum)
+
+    def run(self) -> list[Ended]:
+        """Start all and wait for all. An error that ends one ends them all."""
+        try:
+            while self._members or (self._due and self._stopped is None):
+                self._start_due()
+                timeout = LOOK_SECONDS if self._due else None
+                for ready in connection.wait(list(self._members), timeout):
+                    self._hear(self._members[cast("connection.Connection", ready)])
+        finally:
+            self.stop()
+        return self._ends
+
+    def _start_due(self) -> None:
+        now = self._monotonic()
+        for number in [number for number, (at, _) in self._due.items() if at <= now]:
+            if self._stopped is None:
+                self._start(number, self._due.pop(number)[1])
+
+    def _start(self, number: int, argument: Any) -> None:
         # Not forked: a fork copies locks that other threads hold.
         context = multiprocessing.get_context("spawn")
-        self._members = []
-        for argument in arguments:
-            receiver, sender = context.Pipe(duplex=False)
-            process = context.Process(target=_run, args=(sender, work, argument))
+        reports, sender = context.Pipe(duplex=False)
+        listener, control = context.Pipe(duplex=False)
+        process = context.Process(target=_run, args=(sender, listener, self._work, argument))
+        resource_tracker.ensure_running()  # or `start` does it, and unblocks signals by the way (before Python 3.13)
+        # What is blocked here is blocked there, from the first moment on; here it arrives a little later.
+        usual = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+        try:
             process.start()
-            sender.close()
-            self._members.append((process, receiver))
+            self._members[reports] = _Member(number, self._monotonic(), process, reports, control)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, usual)
+        self._ends[number] = Ended(error=Died())  # for as long as there is no report
+        sender.close()
+        listener.close()
+        if self._stopped is not None:
+            self._members[reports].tell(self._stopped)
 
-    def stop(self) -> None:
-        for process, _ in self._members:
-            if process.is_alive():
-                os.kill(process.pid or 0, signal.SIGTERM)
+    def _hear(self, member: _Member) -> None:
+        try:
+            report = member.reports.recv()
+        except EOFError:
+            self._bury(member)
+            return
+        if not isinstance(report, Ended):
+            self._on_report(member.number, report)
+            return
+        self._ends[member.number] = report
+        if report.error is not None:
+            self.stop()
 
-    def reports(self, on_report: Callable[[int, Any], None]) -> list[Ended]:
-        """Wait for all; `on_report(index, report)` is called for each report on the way."""
-        ends: list[Ended] = [Ended(error=Died())] * len(self._members)
-        open_ends = {receiver: index for index, (_, receiver) in enumerate(self._members)}
-        while open_ends:
-            for ready in multiprocessing.connection.wait(list(open_ends)):
-                receiver = cast("multiprocessing.connection.Connection", ready)
-                index = open_ends[receiver]
-                try:
-                    report = receiver.recv()
-                except EOFError:
-                    del open_ends[receiver]
-                    continue
-                if isinstance(report, Ended):
-                    ends[index] = report
-                else:
-                    on_report(index, report)
-        for process, _ in self._members:
-            process.join()
-        return ends
+    def _bury(self, member: _Member) -> None:
+        """The process has ended; where it died without a word, another may take its place."""
+        del self._members[member.reports]
+        member.process.join()
+        member.reports.close()
+        member.control.close()
+        died = isinstance(self._ends[member.number].error, Died)
+        argument = self._again(member.number) if died and self._stopped is None else None
+        if argument is not None:
+            seconds = self._pause_after(member)
+            self._due[member.number] = (self._monotonic() + seconds, argument)
+            log.warning("a worker process was killed, perhaps for want of memory; another begins in %.0f s", seconds)
+
+    def _pause_after(self, member: _Member) -> float:
+        """Longer after each death, unless it had lived for long."""
+        if self._monotonic() - member.started_at > LONGEST_RESTART_SECONDS:
+            self._deaths[member.number] = 0
+        self._deaths[member.number] += 1
+        return min(FIRST_RESTART_SECONDS * 2.0 ** min(self._deaths[member.number] - 1, 20), LONGEST_RESTART_SECONDS)
 
 
-def _run(sender: Any, work: Callable[[Callable[[Any], None], Any], Any], argument: Any) -> None:
-    """In the new process. Ctrl-C reaches the whole group at a terminal: only the parent passes it on."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_follow_parent, daemon=True).start()
+def _run(sender: Any, control: connection.Connection, work: Work, argument: Any) -> None:
+    """In the new process."""
     try:
-        end = Ended(value=work(sender.send, argument))
+        end = Ended(value=work(sender.send, control, argument))
     except BaseException as error:
         end = Ended(error=error)
     sender.send(end)
     sender.close()
     os._exit(0)  # a thread that still waits for an answer must not keep it
-
-
-def _follow_parent() -> None:
-    """A parent that is killed can't pass on any signal: its processes hand back what they hold and end."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        multiprocessing.connection.wait([parent.sentinel])
-        os.kill(os.getpid(), signal.SIGTERM)

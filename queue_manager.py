@@ -287,8 +287,8 @@ def claim_batch(
     """Begin a batch: rows of one item type and one day, those of the oldest row, with their common key.
 
     At most `limit` rows and, from the second on, `max_bytes` of payload. A batch that is not full is begun only when
-    its oldest row was fetched at or before `fetched_before` (None: at once). The caller must commit durably before
-    it uploads: a repeat then writes the same key with the same rows.
+    its oldest row was fetched at or before `fetched_before` (None: at once), or by a clock that was ahead. The caller
+    must commit durably before it uploads: a repeat then writes the same key with the same rows.
     """
     first = conn.execute(
         f"""
@@ -310,7 +310,7 @@ def claim_batch(
     )
     items, is_full = _fill(map(ClaimedItem._make, rows), limit=limit, max_bytes=max_bytes)
     rows.close()  # what was read is enough; no statement may stay open over the commit
-    if not is_full and fetched_before is not None and first["fetched_at"] > fetched_before:
+    if not is_full and fetched_before is not None and fetched_before < first["fetched_at"] <= lease.now:
         return Claim([])
     items = _alike(items)
     key = key_of(items)
@@ -647,3 +647,17 @@ def runs(conn: sqlite3.Connection) -> list[dict[str, Any]]:
         """
     )
     return [dict(row) for row in rows]
+
+
+def lock_owner(conn: sqlite3.Connection, name: str) -> tuple[str, str] | None:
+    """The token of the run that does what is called `name`, dead or alive, and since when; None: nobody does."""
+    row = conn.execute("SELECT owner, since FROM locks WHERE name = ?", (name,)).fetchone()
+    return None if row is None else (row["owner"], row["since"])
+
+
+def take_lock(conn: sqlite3.Connection, name: str, *, owner: str, now: str) -> None:
+    conn.execute("INSERT OR REPLACE INTO locks (name, owner, since) VALUES (?, ?, ?)", (name, owner, now))
+
+
+def drop_locks(conn: sqlite3.Connection, *, owner: str) -> None:
+    conn.execute("DELETE FROM locks WHERE owner = ?", (owner,))

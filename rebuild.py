@@ -75,9 +75,12 @@ class Rebuild:
     def run(self) -> Result:
         """Raises what Archive.keys and Archive.get raise; what was read until then is committed, and not read again."""
         folders = archive.folders(self._prefix).values()
-        with concurrent.futures.ThreadPoolExecutor(self._threads) as pool:
+        pool = concurrent.futures.ThreadPoolExecutor(self._threads)
+        try:
             for folder in folders:
                 self._run_folder(pool, folder)
+        finally:
+            pool.shutdown(wait=False)  # whatever ends it must not wait for a download that hangs
         with db.transaction(self._conn):
             for folder in folders:
                 queue_manager.save_rebuild_position(self._conn, self._scope(folder), None)
@@ -161,9 +164,13 @@ def _in_order(
 ) -> Iterator[_Read]:
     """The results in the order of the keys, with never more than `ahead` under way or waiting: memory stays bounded."""
     under_way: collections.deque[concurrent.futures.Future[_Read]] = collections.deque()
-    for key in keys:
-        under_way.append(pool.submit(read, key))
-        if len(under_way) >= ahead:
+    try:
+        for key in keys:
+            under_way.append(pool.submit(read, key))
+            if len(under_way) >= ahead:
+                yield under_way.popleft().result()
+        while under_way:
             yield under_way.popleft().result()
-    while under_way:
-        yield under_way.popleft().result()
+    finally:
+        for future in under_way:
+            future.cancel()

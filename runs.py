@@ -1,18 +1,18 @@
-"""The record of a run: what runs since when, what it waits for, how it ended; `status` shows it."""
+"""The record of a run: what runs since when, what it alone may do, what it waits for, how it ended."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import sqlite3
-from typing import Iterator, Mapping
+from typing import Iterable, Iterator, Mapping
 
 import db
 import owners
 import queue_manager
 import settings
 from clock import Clock
-from errors import EXIT_FAILED, EXIT_OK, Interrupted, PipelineError
+from errors import EXIT_FAILED, EXIT_OK, AnotherRun, Interrupted, PipelineError
 
 log = logging.getLogger("pipeline")
 
@@ -20,13 +20,38 @@ log = logging.getLogger("pipeline")
 class Run:
     """A run under way; `token` is its own."""
 
-    def __init__(self, conn: sqlite3.Connection, run_id: int, token: str, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        conn: sqlite3.Connection,
+        run_id: int,
+        token: str,
+        *,
+        db_path: str,
+        clock: Clock,
+        environ: Mapping[str, str],
+    ) -> None:
         self._conn = conn
         self._id = run_id
+        self._db_path = db_path
+        self._clock = clock
         self._environ = environ
         self.token = token
         self.exit_code = EXIT_OK
         self.note: str | None = None
+
+    def hold(self, names: Iterable[str]) -> None:
+        """Be the only run that does what is called so, until this one ends: all of it, or AnotherRun.
+
+        A lock is a row that names its owner. It counts for as long as that one lives (owners.py), so that nothing has
+        to be cleaned up after a death, and a thousand locks need no more open files than one.
+        """
+        with db.transaction(self._conn):
+            for name in names:
+                owner, since = queue_manager.lock_owner(self._conn, name) or (self.token, "")
+                if owner != self.token and owners.is_alive(self._db_path, owner):
+                    who = f"{owners.process(self._db_path, owner)} since {since}"
+                    raise AnotherRun(f"{name} runs already on {self._db_path!r}: {who}; let it end, or run this later")
+                queue_manager.take_lock(self._conn, name, owner=self.token, now=self._clock.utc())
 
     def ended(self, exit_code: int, note: str | None) -> None:
         """What the command is going to return and, where that is no success, why."""
@@ -48,13 +73,13 @@ def recorded(
 
     A run that is killed has no end; its token tells that it is dead.
     """
-    owners.tidy(db_path)
+    owners.tidy(db_path, in_use=lambda: queue_manager.claim_tokens(conn))
     started = clock.monotonic()
     log.info("%s begins: %s", command, what)
     with owners.fresh_token(db_path) as token:
         with db.transaction(conn):
             run_id = queue_manager.start_run(conn, command=command, owner=token, now=clock.utc())
-        run = Run(conn, run_id, token, environ)
+        run = Run(conn, run_id, token, db_path=db_path, clock=clock, environ=environ)
         try:
             yield run
         except BaseException as error:
@@ -63,4 +88,5 @@ def recorded(
         finally:
             log.info("%s ended with %d after %.1f s", command, run.exit_code, clock.monotonic() - started)
             with contextlib.suppress(sqlite3.Error), db.transaction(conn):  # the error that ends it says more
+                queue_manager.drop_locks(conn, owner=token)
                 queue_manager.end_run(conn, run_id=run_id, now=clock.utc(), exit_code=run.exit_code, note=run.note)

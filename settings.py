@@ -60,6 +60,13 @@ def date(text: str) -> str:
     return moment
 
 
+def database(text: str) -> str:
+    """A path. SQLite takes other texts for a database that is gone at the end: https://sqlite.org/inmemorydb.html"""
+    if not text.strip() or text.startswith((":", "file:")):
+        raise ValueError(f"{text!r} is no path of a database; write one such as {DEFAULT_DATABASE}")
+    return text
+
+
 def count(text: str) -> int:
     """A whole number from 1 to 9999, for threads, jobs, attempts."""
     if not re.match(r"[1-9]\d{0,3}\Z", text, re.ASCII):

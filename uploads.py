@@ -1,6 +1,6 @@
 """What an upload thread does: rows -> one object -> how each row came out. Touches no database.
 
-A broad `except` stands here: a surprise in one item must not end the run.
+A broad `except` stands here: whether a surprise is the item's fault or ours is for the worker to judge.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ class Ending(enum.Enum):
     UNREADABLE = enum.auto()  # archived, but its fields can't be extracted
     REFUSED = enum.auto()  # the item's own fault; another attempt may help
     PARTED = enum.auto()  # its batch was refused, whoever's fault that is
+    SURPRISED = enum.auto()  # by an exception that nobody thought of: the item's own fault, or ours
     STOPPED = enum.auto()  # not the item's fault: an outage, or the run ended before its turn
 
 
@@ -81,9 +82,8 @@ class Uploader:
             return JobResult([Outcome(item, Ending.STOPPED) for item in job.items], outage=error)
         except Exception as error:  # the reason is kept with the row
             log.debug("rows %s", [item.id for item in job.items], exc_info=True)
-            ending = Ending.REFUSED if len(job.items) == 1 else Ending.PARTED
             said = f"{type(error).__name__}: {error!a}"
-            return JobResult([Outcome(item, ending, error=said) for item in job.items])
+            return JobResult([Outcome(item, Ending.SURPRISED, error=said) for item in job.items])
 
     def _run(self, job: Job) -> JobResult:
         first = job.items[0]

@@ -20,7 +20,7 @@ import queue_manager
 import timestamps
 from archive import Archive
 from clock import Clock
-from errors import PipelineError
+from errors import ConfigurationError, PipelineError
 from queue_manager import Claim, ClaimedItem, Lease
 from upload_limit import UploadLimit
 from uploads import Ending, Job, JobResult, Outcome, Uploader
@@ -45,6 +45,8 @@ POLL_SECONDS = 2.0
 BATCH_LINGER_SECONDS = 60
 FIRST_OUTAGE_SECONDS = 5.0
 LONGEST_OUTAGE_SECONDS = 300.0
+# So many surprises in turn, with nothing in between that went well, are not the items' fault.
+SURPRISES_IN_TURN = 3
 # After a signal uploads under way get so long; container runtimes kill after ten seconds.
 STOP_SECONDS = 8.0
 
@@ -71,6 +73,11 @@ class Result(NamedTuple):
     bytes: int = 0
     stopped_by: str | None = None
 
+    @property
+    def ended(self) -> int:
+        """Rows that count against a limit."""
+        return self.done + self.failed + self.retrying
+
 
 class Worker:
     """Drains the queue into one archive, as the owner of `token` (owners.py).
@@ -78,6 +85,7 @@ class Worker:
     `stop()` may be called from a signal handler: uploads under way are finished and committed, the rest handed back.
     `idle(seconds)` waits between looks at the queue, and returns early when there is a reason to.
     `on_wait(reason)` is told what the run waits for, and None when it goes on.
+    `in_hand`: rows may be left in hand, because the database could not be written.
     """
 
     def __init__(
@@ -109,12 +117,16 @@ class Worker:
         self._claimed = 0
         self._isolated = False  # a suspect is in hand: nothing is claimed beside it
         self._finished: list[Outcome] = []
+        self._surprises: list[JobResult] = []  # not judged yet
         self._committed_at = self._extended_at = clock.monotonic()
+        self._leaving = False
         self.result = Result()
         self.outage: PipelineError | None = None
+        self.in_hand = False
 
     def stop(self) -> None:
         self._out_of_time_at = self._clock.monotonic() + STOP_SECONDS
+        owners.told_to_stop(self._db_path, self._token)
 
     def run(self) -> Result:
         """Work until nothing is left, the limit is reached, `stop` is called or an outage ends it (see `outage`).
@@ -125,7 +137,7 @@ class Worker:
         while True:
             done_before = self.result.done
             self._session()
-            if self._stop_requested or not self._settings.follow or self._room() == 0:
+            if self._stop_requested or not self._settings.follow or (self._room() == 0 and not self.in_hand):
                 break
             outages = 0 if self.result.done > done_before else outages
             if self.outage is None:
@@ -142,8 +154,9 @@ class Worker:
     def _session(self) -> None:
         """Drain the queue once; afterwards no row is ours, unless the database itself is out of order."""
         try:
-            if self._finished:  # an outage of the database left it
+            if self.in_hand:  # an outage of the database left it
                 self._settle()
+            self.in_hand = True
             try:
                 self._drain()
             except PipelineError as error:  # the archive can't even be opened
@@ -158,10 +171,11 @@ class Worker:
         pool = concurrent.futures.ThreadPoolExecutor(self._threads)
         ended: queue.SimpleQueue[concurrent.futures.Future[JobResult]] = queue.SimpleQueue()
         in_flight = 0
+        self._leaving = False
         try:
             self._free_the_dead()
             while True:
-                while not self._stopping and not self._isolated and in_flight <= self._threads:
+                while self._may_claim and in_flight <= self._threads:
                     jobs = self._claim(alone=not in_flight)
                     if not jobs:
                         break
@@ -170,26 +184,34 @@ class Worker:
                         pool.submit(uploader.run, job).add_done_callback(ended.put)
                     in_flight += len(jobs)
                 if not in_flight:
-                    if self._stopping or not self._free_the_dead():
+                    if self._stopping or not (self._judge() or self._free_the_dead()):
                         break
                     continue
-                for future in _all_of(ended, seconds=COMMIT_SECONDS):
-                    in_flight -= 1
-                    self._take(future.result())
+                in_flight -= self._take_all(ended)
                 self._commit_if_due(last=not in_flight)
                 self._extend_if_due()
                 if self._is_out_of_time():
                     break
         finally:
+            self._leaving = True
+            while in_flight and not self._is_out_of_time():
+                in_flight -= self._take_all(ended)
             # An upload that does not end in time may still reach the archive: the same bytes under the same key.
-            pool.shutdown(wait=not self._is_out_of_time())
+            pool.shutdown(wait=False)
+
+    def _take_all(self, ended: queue.SimpleQueue[concurrent.futures.Future[JobResult]]) -> int:
+        """Take what has ended, or does within a moment; returns how many jobs that were."""
+        futures = _all_of(ended, seconds=COMMIT_SECONDS)
+        for future in futures:
+            self._take(future.result())
+        return len(futures)
 
     def _new_uploader(self) -> Uploader:
         return Uploader(
             store=self._open_archive(),
             limit=self._limit,
             prefix=self._settings.prefix,
-            is_stopping=lambda: self._stopping,
+            is_stopping=lambda: self._stopping or self._leaving,
         )
 
     @property
@@ -204,14 +226,18 @@ class Worker:
     def _stopping(self) -> bool:
         return self._stop_requested or self.outage is not None
 
+    @property
+    def _may_claim(self) -> bool:
+        return not (self._stopping or self._isolated or len(self._surprises) >= SURPRISES_IN_TURN)
+
     def _is_out_of_time(self) -> bool:
         return self._out_of_time_at is not None and self._clock.monotonic() >= self._out_of_time_at
 
     def _stopped_by(self) -> str | None:
-        if self.outage is not None:
-            return "outage"
         if self._stop_requested:
             return "signal"
+        if self.outage is not None:
+            return "outage"
         return "limit" if self._room() == 0 else None
 
     def _room(self) -> int | None:
@@ -229,17 +255,22 @@ class Worker:
         self._on_wait(None)
 
     def _free_the_dead(self) -> int:
-        """Rows of processes that died on this machine need not wait for their lease to end. Returns how many."""
+        """Rows of processes that ended on this machine need not wait for their lease to end. Returns how many."""
         total = 0
         for token in queue_manager.claim_tokens(self._conn):
-            if not owners.is_alive(self._db_path, token):
-                with db.transaction(self._conn):
+            state = owners.state(self._db_path, token)
+            if state is owners.State.ALIVE:
+                continue
+            with db.transaction(self._conn):
+                if state is owners.State.ENDED:
+                    freed = queue_manager.release(self._conn, token=token)
+                else:
                     freed = queue_manager.bury(
                         self._conn, token=token, now=self._clock.utc(), max_attempts=self._settings.max_attempts,
                         jitter=self._rng.random(),
                     )  # fmt: skip
-                log.info("%d rows of a worker that died are free again", freed)
-                total += freed
+            log.info("%d rows of a worker that %s are free again", freed, state.name.lower())
+            total += freed
         return total
 
     def _claim(self, *, alone: bool) -> list[Job]:
@@ -280,12 +311,44 @@ class Worker:
         )
 
     def _take(self, result: JobResult) -> None:
-        self._finished += [outcome for outcome in result.outcomes if outcome.ending is not Ending.STOPPED]
+        endings = {outcome.ending for outcome in result.outcomes}
+        if Ending.SURPRISED in endings:
+            self._surprises.append(result)
+            return
+        if Ending.STOPPED not in endings:
+            self._blame_the_items()
+            self._finished += result.outcomes
         if result.stored_bytes is not None:
             self.result = self.result._replace(
                 objects=self.result.objects + 1, bytes=self.result.bytes + result.stored_bytes
             )
         self.outage = self.outage or result.outage
+
+    def _blame_the_items(self) -> None:
+        """For the surprises so far: others went well. A batch is parted, until the one at fault is alone."""
+        for result in self._surprises:
+            ending = Ending.REFUSED if len(result.outcomes) == 1 else Ending.PARTED
+            self._finished += [outcome._replace(ending=ending) for outcome in result.outcomes]
+        self._surprises = []
+
+    def _judge(self) -> bool:
+        """Nothing is under way, and some surprises wait for their judgement; False where there are none.
+
+        Many in turn would fail a whole queue for one fault of the program or of the machine: they end the run. They are
+        not blamed, and handed back with all that is in hand.
+        """
+        if not self._surprises:
+            return False
+        if len(self._surprises) >= SURPRISES_IN_TURN:
+            said = self._surprises[-1].outcomes[0].error
+            self.outage = ConfigurationError(
+                f"unexpected {said}, {len(self._surprises)} times in turn with no success in between: no item is "
+                "blamed; undo what changed on this machine, or report it"
+            )
+        else:
+            self._blame_the_items()
+            self._commit_if_due(last=True)
+        return True
 
     def _commit_if_due(self, *, last: bool) -> None:
         due = self._clock.monotonic() - self._committed_at >= COMMIT_SECONDS or len(self._finished) >= COMMIT_ROWS
@@ -302,8 +365,9 @@ class Worker:
             result = self._record_all()
             released = queue_manager.release(self._conn, token=self._token)
         self._committed(result._replace(released=result.released + released))
+        self._surprises = []
         self._claimed -= released
-        self._isolated = False
+        self._isolated = self.in_hand = False
 
     def _committed(self, result: Result) -> None:
         self.result = result

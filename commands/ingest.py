@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import random
 import sqlite3
-from typing import Callable, Mapping, Sequence
+from typing import Callable, Iterable, Mapping, Sequence
 
 import db
 import ingest
 import options
-import owners
 import progress
 import queue_manager
 import reports
@@ -59,7 +57,7 @@ def run(
     conn = db.connect(db_path)  # one that can't be used is found before GitHub is asked for anything
     bar = progress.start(unit=" items", total=None, quiet=quiet, no_progress=no_progress, monotonic=clock.monotonic)
     what = f"{', '.join([*names, *(f'all of {org}' for org in orgs)])}, looking back to {since or 'the cursors'}"
-    with SignalsRaise(), contextlib.ExitStack() as held, runs.recorded(
+    with SignalsRaise(), runs.recorded(
         conn, db_path=db_path, command="ingest", what=what, clock=clock, environ=environ
     ) as record:
         listed, failures = repositories.of_organisations(
@@ -67,7 +65,7 @@ def run(
         )
         streams = [only] if only else ["issues", "pulls"]
         targets = [(repo, stream) for repo in repositories.unique([*names, *listed]) for stream in streams]
-        _lock(held, conn, db_path, targets, clock)
+        record.hold(_locks(conn, targets))
         scans = ingest.Ingest(
             api=api,
             db_path=db_path,
@@ -89,15 +87,10 @@ def run(
     return code
 
 
-def _lock(
-    held: contextlib.ExitStack, conn: sqlite3.Connection, db_path: str, targets: Sequence[tuple[str, str]], clock: Clock
-) -> None:
-    """Hold each repository until `held` is closed. Raises AnotherRun where another ingest has one of them."""
-    # In one order, so that two runs over the same repositories don't each hold what the other wants.
-    for name in sorted(
-        {queue_manager.load_stream(conn, repo=repo, stream=stream)[0].lower() for repo, stream in targets}
-    ):
-        held.enter_context(owners.hold(db_path, f"ingest of {name}", now=clock.utc()))
+def _locks(conn: sqlite3.Connection, targets: Sequence[tuple[str, str]]) -> Iterable[str]:
+    """What no other ingest may do meanwhile: a lock for each repository, by the name under which it is kept."""
+    names = {queue_manager.load_stream(conn, repo=repo, stream=stream)[0].lower() for repo, stream in targets}
+    return [f"ingest of {name}" for name in sorted(names)]
 
 
 def _look_back(since: str | None, days: int | None, clock: Clock) -> str | None:

@@ -8,7 +8,6 @@ import sqlite3
 from typing import Iterator, Mapping
 
 import db
-import owners
 import queue_manager
 import reports
 import runs
@@ -42,9 +41,10 @@ def run(
     conn = db.connect(db_path, synchronous="NORMAL")  # a deletion that a power cut takes back is made again
     bytes_before = db.size_bytes(db_path)
     what = f"rows that were done before {before}"
-    with SignalsRaise(), owners.hold(db_path, "prune", now=clock.utc()), runs.recorded(
+    with SignalsRaise(), runs.recorded(
         conn, db_path=db_path, command="prune", what=what, clock=clock, environ=environ
-    ):
+    ) as record:
+        record.hold(["prune"])
         deleted = _delete(conn, clock, before)
         _give_space_back(conn, clock)
     conn.close()

@@ -7,7 +7,6 @@ from typing import Mapping, Sequence
 import archive_choice
 import db
 import options
-import owners
 import progress
 import queue_manager
 import rebuild
@@ -37,9 +36,10 @@ def run(
     conn = db.connect(db_path)
     bar = progress.start(unit=" objects", total=None, quiet=quiet, no_progress=no_progress, monotonic=clock.monotonic)
     what = f"the table `issues` from {location}, {', '.join(repos) or 'all repositories'}"
-    with SignalsRaise(), owners.hold(db_path, "rebuild", now=clock.utc()), runs.recorded(
+    with SignalsRaise(), runs.recorded(
         conn, db_path=db_path, command="rebuild", what=what, clock=clock, environ=environ
     ) as record:
+        record.hold(["rebuild"])
         job = rebuild.Rebuild(
             conn=conn,
             store=archive_choice.open_archive(

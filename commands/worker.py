@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 import sqlite3
+from multiprocessing.connection import Connection
 from typing import Callable, Mapping, NamedTuple, Sequence
 
 import archive_choice
 import db
 import logs
 import options
+import output
 import processes as parallel
 import progress
 import queue_manager
@@ -19,7 +21,7 @@ import worker
 from archive import ObjectOptions
 from clock import SYSTEM_CLOCK, Clock
 from errors import EXIT_CONFIGURATION, EXIT_FAILED, EXIT_OK, ConfigurationError, Interrupted, Outage, PipelineError
-from signals import SignalsCall
+from signals import ParentCalls, SignalsCall
 from worker import Result
 
 MAX_TAGS = 10  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-tagging.html
@@ -37,18 +39,19 @@ class Work(NamedTuple):
 
 
 class Worked(NamedTuple):
-    """How it ended. `signum`: the signal that stopped it."""
+    """How it ended. `signum`: the signal that stopped it. `in_hand`: rows may be left that it could not hand back."""
 
     result: Result
     outage: PipelineError | None = None
     signum: int | None = None
+    in_hand: bool = False
 
     @property
     def exit_code(self) -> int:
+        if self.signum is not None:  # whoever sent it looks for its code, whatever else was wrong at the time
+            return 128 + self.signum
         if self.outage is not None:
             return self.outage.exit_code
-        if self.signum is not None:
-            return 128 + self.signum
         return EXIT_FAILED if self.result.failed else EXIT_OK
 
 
@@ -96,11 +99,18 @@ def run(
     }
     conn.close()
     reports.show(summary, reports.worker_lines(summary), as_json=as_json, quiet=quiet)
+    if worked.signum is not None:
+        raise Interrupted(worked.signum, _farewell(worked))
     if worked.outage is not None:
         raise worked.outage
-    if worked.signum is not None:
-        raise Interrupted(worked.signum)
     return worked.exit_code
+
+
+def _farewell(worked: Worked) -> str:
+    if worked.in_hand:
+        return f"interrupted, but rows could not be handed back: {worked.outage}; the next worker takes them over"
+    said = "interrupted: what was claimed is handed back, the next run goes on from here"
+    return said if worked.outage is None else f"{said} (before that: {worked.outage})"
 
 
 def _object_options(
@@ -121,14 +131,20 @@ def _object_options(
     return objects
 
 
-def _work(report: Callable[[Result], None], work: Work, clock: Clock = SYSTEM_CLOCK) -> Worked:
+def _work(
+    report: Callable[[Result], None],
+    work: Work,
+    clock: Clock = SYSTEM_CLOCK,
+    signals_of: Callable[[Callable[[int], None]], SignalsCall | ParentCalls] = SignalsCall,
+) -> Worked:
     # NORMAL: a power cut may cost the last moments' `done`s, whose uploads are then repeated to the same keys. A batch
     # that is begun must survive it: its rows would go into another object else, and be in the archive twice.
     conn = db.connect(work.db_path, synchronous="FULL" if work.settings.batches else "NORMAL")
     try:
         with runs.recorded(
             conn, db_path=work.db_path, command="worker", what=_what(conn, work), clock=clock, environ=work.environ
-        ) as record, SignalsCall(lambda: job.stop()) as signals:
+        ) as record:
+            signals = signals_of(lambda signum: job.stop())
             job = worker.Worker(
                 conn=conn,
                 db_path=work.db_path,
@@ -147,8 +163,9 @@ def _work(report: Callable[[Result], None], work: Work, clock: Clock = SYSTEM_CL
                 on_progress=report,
                 on_wait=record.wait_for,
             )
-            result = job.run()
-            worked = Worked(result, job.outage, signals.received[0] if signals.received else None)
+            with signals:
+                result = job.run()
+            worked = Worked(result, job.outage, signals.received, job.in_hand)
             record.ended(worked.exit_code, None if job.outage is None else str(job.outage))
     finally:
         conn.close()
@@ -163,34 +180,47 @@ def _what(conn: sqlite3.Connection, work: Work) -> str:
 def _work_in_processes(report: Callable[[Result], None], work: Work, count: int) -> Worked:
     """The same in several processes side by side, each as a worker of its own; their figures summed."""
     limits = _shares(work.settings.limit, count)
-    parts = [work._replace(environ=dict(work.environ), settings=work.settings._replace(limit=n)) for n in limits]
+    before = [Result()] * count  # by processes that died
     latest = [Result()] * count
-    group = parallel.Processes(_work_as_child, parts)
+
+    def part(index: int) -> Work:
+        limit = limits[index]
+        left = None if limit is None else max(0, limit - before[index].ended)
+        return work._replace(environ=dict(work.environ), settings=work.settings._replace(limit=left))
+
+    def again(index: int) -> Work | None:
+        before[index] = latest[index]
+        return part(index) if work.settings.follow else None
 
     def on_report(index: int, result: Result) -> None:
-        latest[index] = result
+        latest[index] = _sum([before[index], result])
         report(_sum(latest))
 
+    parts = [part(index) for index in range(count)]
+    group = parallel.Processes(_work_as_child, parts, on_report=on_report, again=again)
     with SignalsCall(group.stop) as signals:
-        ends = group.reports(on_report)
-    received = signals.received[0] if signals.received else None
+        ends = group.run()
     outages: list[PipelineError] = []
+    in_hand = False
     for index, end in enumerate(ends):
         if isinstance(end.value, Worked):
-            latest[index] = end.value.result
+            latest[index] = _sum([before[index], end.value.result])
             outages += [end.value.outage] if end.value.outage else []
-        elif isinstance(end.error, parallel.Died) and received is None:
-            outages.append(Outage("a worker process was killed, perhaps for want of memory; run again"))
-        elif end.error is not None and received is None:
+            in_hand |= end.value.in_hand
+        elif isinstance(end.error, parallel.Died):
+            outages += [Outage("a worker process was killed, perhaps for want of memory; run again")]
+            in_hand = True
+        elif end.error is not None:
             raise end.error
     # What only a person can put right comes first.
     outages.sort(key=lambda outage: outage.exit_code != EXIT_CONFIGURATION)
-    return Worked(_sum(latest), outages[0] if outages else None, received)
+    return Worked(_sum(latest), outages[0] if outages else None, signals.received, in_hand)
 
 
-def _work_as_child(report: Callable[[Result], None], work: Work) -> Worked:
+def _work_as_child(report: Callable[[Result], None], control: Connection, work: Work) -> Worked:
+    output.make_safe()
     logs.set_up(work.logs, work.environ)
-    return _work(report, work)
+    return _work(report, work, signals_of=lambda stop: ParentCalls(control, stop))
 
 
 def _shares(limit: int | None, count: int) -> list[int | None]:
@@ -201,7 +231,7 @@ def _shares(limit: int | None, count: int) -> list[int | None]:
 
 def _sum(results: Sequence[Result]) -> Result:
     reasons = {result.stopped_by for result in results}
-    stopped_by = next((reason for reason in ("outage", "signal", "limit") if reason in reasons), None)
+    stopped_by = next((reason for reason in ("signal", "outage", "limit") if reason in reasons), None)
     figures = {
         name: sum(getattr(result, name) for result in results) for name in Result._fields if name != "stopped_by"
     }

@@ -8,9 +8,7 @@ import sys
 import pytest
 
 import db
-import owners
 import queue_manager
-from errors import AnotherRun
 from tests import payloads
 from tests.conftest import ROOT, started_main
 from tests.test_crashes import enqueue
@@ -276,26 +274,6 @@ def test_two_ingests_of_one_repository_are_refused_and_say_who_has_it(github, ru
         assert run_main("ingest", "--repo", "acme/gadgets", env=env)[0] == 0
         first.kill()
     assert run_main("ingest", "--repo", "acme/widgets", env=env)[0] == 0  # a dead process holds nothing
-
-
-def test_a_lock_is_free_again_after_its_block_and_after_a_death(path):
-    for _ in range(2):
-        with owners.hold(path, "x", now=NOW), owners.hold(path, "y", now=NOW), pytest.raises(AnotherRun, match=NOW):
-            owners.hold(path, "x", now=NOW).__enter__()
-    code = f"import owners, os; owners.hold({path!r}, 'x', now='t').__enter__(); os._exit(0)"
-    subprocess.run([sys.executable, "-c", code], cwd=str(ROOT), check=True)
-    with owners.hold(path, "x", now=NOW):
-        pass
-
-
-def test_the_files_of_dead_owners_are_tidied_away(path):
-    code = f"import owners, os; made = owners.fresh_token({path!r}); print(made.__enter__(), flush=True); os._exit(0)"
-    made = subprocess.run([sys.executable, "-c", code], cwd=str(ROOT), check=True, stdout=subprocess.PIPE)
-    folder = owners._path(path, "x").parent
-    assert (folder / made.stdout.decode().strip()).exists()
-    with owners.fresh_token(path) as living:
-        owners.tidy(path)
-        assert [file.name for file in folder.iterdir()] == [living]
 
 
 # logs and status

@@ -3,6 +3,8 @@ import gzip
 import random
 import signal
 import sqlite3
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -17,7 +19,7 @@ from errors import ConfigurationError, Outage
 from local_archive import DirectoryArchive
 from queue_manager import Item, Lease
 from tests import payloads
-from tests.conftest import REAL_SLEEP, started_main
+from tests.conftest import REAL_SLEEP, ROOT, started_main
 
 NOW = 1_800_000_000
 
@@ -105,6 +107,13 @@ def work(make):
 
 def counts(conn):
     return tuple(queue_manager.counts(conn))
+
+
+def dead_token(path):
+    """The token of a process that was killed."""
+    code = f"import owners, os; made = owners.fresh_token({path!r}); print(made.__enter__(), flush=True); os._exit(0)"
+    made = subprocess.run([sys.executable, "-c", code], cwd=str(ROOT), check=True, stdout=subprocess.PIPE)
+    return made.stdout.decode().strip()
 
 
 def claim(conn, token, limit):
@@ -207,6 +216,58 @@ def test_a_surprise_in_one_item_is_that_items_fault(conn, work):
     assert "RuntimeError" in queue_manager.failed_items(conn, limit=5)[0]["last_error"]
 
 
+@pytest.mark.parametrize("batches", [False, True], ids=["object", "batch"])
+def test_a_surprise_in_every_item_is_nobodys_fault_and_ends_the_run(conn, work, batches):
+    """As a build of Python that refuses md5() is."""
+    enqueue(conn, 3000)
+
+    def fault(key):
+        raise ValueError("md5 is disabled for FIPS")
+
+    for _ in range(3):
+        job, result = work(Archive(fault), max_attempts=1, batches=batches)
+        assert (job.outage.exit_code, "md5 is disabled" in str(job.outage)) == (2, True)
+        assert (result.failed, result.retrying, result.stopped_by, counts(conn)) == (0, 0, "outage", (3000, 0, 0, 0))
+    assert conn.execute("SELECT max(attempts) FROM queue_items").fetchone()[0] == 0
+    assert work(Archive(), batches=batches)[1].done == 3000
+
+
+def test_items_that_all_surprise_are_blamed_each_when_others_go_well_in_between(conn, work):
+    """However many come first: what they would block is tried before they are judged."""
+    enqueue(conn, 30)
+
+    def fault(key):
+        if int(key.split("/")[-1].split("-")[0]) <= 5:
+            raise RuntimeError("surprise")
+
+    job, result = work(Archive(fault), max_attempts=1)
+    assert (job.outage, result.failed, result.done) == (None, 5, 25)
+
+
+def test_surprises_after_a_success_end_the_run_as_well(conn, work):
+    enqueue(conn, 100)
+    archive = Archive()
+
+    def breaks_down(key):
+        if len(archive.puts) >= 40:
+            raise ImportError("the program was replaced while it ran")
+
+    archive.fault = breaks_down
+    job, result = work(archive, threads=1, max_attempts=1)
+    assert (result.done, result.failed, job.outage.exit_code) == (40, 0, 2)
+
+
+def test_a_surprise_that_is_not_judged_yet_is_handed_back_by_a_stop(conn, make):
+    enqueue(conn, 20)
+
+    def fault(key):
+        made.stop()
+        raise RuntimeError("surprise")
+
+    made = make(Archive(fault), threads=1, max_attempts=1)
+    assert (made.run().stopped_by, counts(conn)) == ("signal", (20, 0, 0, 0))
+
+
 def test_a_payload_that_cannot_be_extracted_is_archived_and_then_failed(conn, work):
     enqueue(conn, 1, created_at=None)
     archive = Archive()
@@ -234,7 +295,7 @@ def test_stop_finishes_what_is_under_way_and_hands_back_the_rest(conn, make):
 
 def test_rows_of_a_process_that_died_are_free_at_the_next_start(conn, path, work):
     enqueue(conn, 5)
-    claim(conn, "dead", 5)
+    claim(conn, dead_token(path), 5)
     assert work(Archive())[1].done == 5
 
 
@@ -311,7 +372,7 @@ def test_a_killed_process_leaves_nothing_that_the_next_run_does_not_bring_home(c
 def test_suspects_are_worked_on_with_no_other_row_in_hand(conn, path, work):
     """Whatever a process dies over is found: no upload begins while a suspect's is under way."""
     enqueue(conn, 30)
-    claim(conn, "dead", 10)
+    claim(conn, dead_token(path), 10)
     under_way, together, lock = set(), [], threading.Lock()
 
     class Watching(Archive):
@@ -541,9 +602,10 @@ def test_a_batch_that_is_refused_is_parted_until_the_one_at_fault_is_alone(conn,
 
 def test_a_batch_whose_process_died_is_uploaded_first_and_extracted_row_by_row(conn, path, work):
     enqueue(conn, 20)
+    token = dead_token(path)
     with db.transaction(conn):
         begun = queue_manager.claim_batch(
-            conn, Lease("dead", "2026-11-23T00:00:00Z", 10**8), limit=20, max_bytes=10**6, fetched_before=None,
+            conn, Lease(token, "2026-11-23T00:00:00Z", 10**8), limit=20, max_bytes=10**6, fetched_before=None,
             key_of=lambda items: "raw/issues/dt=2026-01-02/batch-x.jsonl.gz",
         )  # fmt: skip
     archive = Archive()
@@ -578,3 +640,34 @@ def test_follow_lets_a_batch_grow_before_it_is_uploaded(conn, make):
     assert len(lines(archive)) == 10
     assert len(archive.puts) == 1
     assert worker.BATCH_LINGER_SECONDS <= time.seconds - NOW <= worker.BATCH_LINGER_SECONDS + 5
+
+
+def test_a_batch_of_rows_that_a_clock_far_ahead_has_fetched_does_not_wait_for_that_time(conn, make):
+    time, archive = Time(), Archive()
+    enqueue(conn, 5)
+    conn.execute("UPDATE queue_items SET fetched_at = '2999-01-01T00:00:00Z'")
+    made = make(archive, batches=True, follow=True, time=time, idle=lambda seconds: made.stop())
+    assert (made.run().done, len(archive.puts)) == (5, 1)
+
+
+def test_follow_hands_back_after_an_outage_of_the_database_what_was_in_hand_before(conn, path, make):
+    """All that the limit allows was claimed, and could not be written down: the limit is not reached for that."""
+    conn.execute("PRAGMA busy_timeout = 10")
+    enqueue(conn, 5)
+    time = Time()
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+
+    def lock_at_first(key):
+        if not time.waits:
+            other.execute("BEGIN IMMEDIATE")
+            raise Outage("down")
+
+    def idle(seconds):
+        time.wait(seconds)
+        if other.in_transaction:
+            other.execute("ROLLBACK")
+
+    made = make(Archive(lock_at_first), time=time, idle=idle, threads=1, follow=True, limit=5)
+    result = made.run()
+    assert (result.done, result.stopped_by, made.in_hand) == (5, "limit", False)
+    other.close()
