@@ -20,7 +20,7 @@ TESTS = {
     "queue_manager": ["test_queue_manager", "test_queue_model"],
     "worker": ["test_worker"],
     "fetcher": ["test_scans", "test_fetcher"],
-    "page_reader": ["test_scans"],
+    "page_reader": ["test_page_reader", "test_scans"],
     "spots": ["test_scans"],
     "github_api": ["test_github_api", "test_fetcher"],
     "github_answers": ["test_github_api", "test_fetcher"],
@@ -60,7 +60,13 @@ def tried(module, tests, env, jobs):
         shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(*LEFT_OUT, ".venv-*", "*.db"))
         names = sorted(path.name for path in copy.iterdir() if path.name != f"{module}.py")
         lines = ["[mutmut]", f"source_paths={module}.py", "also_copy=", *(f"    {name}" for name in names)]
-        lines += ["pytest_add_cli_args_test_selection=", *(f"    tests/{test}.py" for test in tests)]
+        lines += [
+            "pytest_add_cli_args=",
+            "    -m",
+            "    not slow",
+            "pytest_add_cli_args_test_selection=",
+            *(f"    tests/{test}.py" for test in tests),
+        ]
         (copy / "setup.cfg").write_text("\n".join(lines) + "\n")
         mutmut = [sys.executable, "-m", "mutmut"]
         with (Path(folder) / "log").open("w+") as log:
