@@ -86,8 +86,14 @@ class Bucket:
         return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
 
     def objects(self, prefix=""):
-        keys = self.keys(prefix)
-        return {key: self.client.get_object(Bucket=self.name, Key=key)["Body"].read() for key in keys}
+        return {key: self.get(key) for key in self.keys(prefix)}
+
+    def get(self, key):
+        """None where it is not there."""
+        try:
+            return self.client.get_object(Bucket=self.name, Key=key)["Body"].read()
+        except self.client.exceptions.NoSuchKey:
+            return None
 
 
 @pytest.fixture

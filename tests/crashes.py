@@ -175,6 +175,8 @@ def _become_worker(arguments):
             arguments = arguments[1:]
         code = main.main(arguments, clock=clock)
     finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
         os._exit(code)
 
 

@@ -24,8 +24,11 @@ def read_directory(root):
     }
 
 
-def problems(db_path, objects):
-    """What is wrong, in words; an empty list after everything has been brought home."""
+def problems(db_path, objects, get=None):
+    """What is wrong, in words; an empty list after everything has been brought home.
+
+    `get(key)`, where given, asks the store for an object that its listing left out; None: it is not there.
+    """
     found = []
     conn = sqlite3.connect(db_path)
     conn.row_factory = sqlite3.Row
@@ -35,9 +38,8 @@ def problems(db_path, objects):
         archived = sorted((key, payload) for key, payloads in contents(objects).items() for payload in payloads)
         queued = sorted((row["s3_key"] or "", row["payload"]) for row in conn.execute("SELECT * FROM queue_items"))
         if archived != queued:
-            missing, extra = set(queued) - set(archived), set(archived) - set(queued)
             found.append(f"archive: {len(archived)} payloads for {len(queued)} rows")
-            found.append(f"missing {sorted(missing)[:2]}, extra {sorted(extra)[:2]}")
+            found += _differences({key for key, _ in queued}, objects, set(queued), set(archived), get)
         if len({payload for _, payload in archived}) != len(archived):
             found.append("a payload is in the archive twice")
         found += _issues(conn)
@@ -45,6 +47,19 @@ def problems(db_path, objects):
     finally:
         conn.close()
     return found
+
+
+def _differences(keys, objects, queued, archived, get):
+    """Which, by name: keys that are missing, whether only from the listing; keys that nobody knows; other contents."""
+    missing, unknown = sorted(keys - set(objects)), sorted(set(objects) - keys)
+    hidden = [key for key in missing if get is not None and get(key) is not None]
+    lists = {
+        "missing from the archive": [key for key in missing if key not in hidden],
+        "there, but left out of the store's listing": hidden,
+        "in the archive, but in no row": unknown,
+        "with another content than their row": sorted({key for key, _ in queued ^ archived if key in objects})[:20],
+    }
+    return [f"{len(found)} keys {what}: {found}" for what, found in lists.items() if found]
 
 
 def _issues(conn):

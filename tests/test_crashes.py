@@ -122,7 +122,7 @@ def test_after_200_kills_at_random_moments_everything_is_there_once(zygote, buck
         zygote.kill(pid)
         zygote.wait(pid)
     bring_home(zygote, conn, *arguments)
-    assert problems(path, bucket.objects()) == []
+    assert problems(path, bucket.objects(), bucket.get) == []
     assert sum(queue_manager.counts(conn)) >= ROWS
 
 
@@ -192,7 +192,7 @@ def test_a_signal_during_many_uploads_leaves_nothing_in_hand(conn, path, bucket,
     assert queue_manager.counts(conn).processing == 0
     with started_main("worker", "--db", path, env=bucket.env, cwd=tmp_path) as process:
         process.communicate(timeout=60)
-    assert problems(path, bucket.objects()) == []
+    assert problems(path, bucket.objects(), bucket.get) == []
 
 
 def test_a_killed_parent_takes_its_worker_processes_with_it(conn, path, tmp_path):

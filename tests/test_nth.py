@@ -209,5 +209,5 @@ def test_after_any_upload_failed_once_a_rerun_ends_with_every_payload_there_once
             archive = ("--bucket", bucket.name, "--layout", layout, "--threads", "2", "--prefix", f"n{at}/")
             assert run(f"n{at}", *archive, environ=dict(os.environ))[1] in (0, 2, 3)
             assert run(f"n{at}", *archive, environ=dict(os.environ)) == [0, 0]
-            assert problems(str(tmp_path / f"n{at}.db"), bucket.objects(f"n{at}/")) == []
+            assert problems(str(tmp_path / f"n{at}.db"), bucket.objects(f"n{at}/"), bucket.get) == []
         assert at > 1

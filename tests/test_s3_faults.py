@@ -70,7 +70,7 @@ def test_a_lasting_outage_loses_nothing_and_says_what_to_do(
     monkeypatch.setattr(s3_writer, "READ_TIMEOUT_SECONDS", 30)  # a new bucket's first uploads take this server long
     code, _, err = work("--layout", layout)
     assert code == 0, err
-    assert problems(str(tmp_path / "p.db"), bucket.objects()) == []
+    assert problems(str(tmp_path / "p.db"), bucket.objects(), bucket.get) == []
 
 
 @pytest.mark.parametrize("layout", ["object", "batch"])
@@ -87,7 +87,7 @@ def test_under_faults_of_every_kind_everything_comes_home_and_nothing_fails(
         assert proxy.requests < 2000
     assert codes <= {0, 2, 3}
     assert len(codes) > 1
-    assert problems(str(tmp_path / "p.db"), bucket.objects()) == []
+    assert problems(str(tmp_path / "p.db"), bucket.objects(), bucket.get) == []
 
 
 def test_the_sdk_outlasts_a_passing_fault_by_itself(proxy, conn, work, monkeypatch):
