@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # Sets up what it needs, then runs the whole pipeline once: ingest, then worker.
 #
-#   run_pipeline.sh [OWNER/NAME ...]   these repositories (default: $PIPELINE_REPOS, else octocat/Hello-World)
-#   run_pipeline.sh --demo             everything once, against a GitHub of its own, in ./demo; needs no account
+#   run_pipeline.sh [OWNER/NAME ...] [-- OPTION ...]
+#                            these repositories (default: $PIPELINE_REPOS, else octocat/Hello-World); options behind --
+#                            are for ingest, such as --all
+#   run_pipeline.sh --demo   everything once, against a GitHub of its own, in ./demo; needs no account
 #   run_pipeline.sh --help
 #
 # The database (pipeline.db, or $PIPELINE_DB) and, without BUCKET_NAME, the archive lie in the current directory.
@@ -19,17 +21,18 @@ done
 here=$(cd "$(dirname "$self")" && pwd -P) || exit 2
 self=$here/${self##*/}
 
-venv=$here/.venv
+venv=""
 lock=$here/.venv.lock
 child=""
 server=""
 locked=""
 stopped=""
+stopped_at=0
 worst=0
 
 say() { printf 'run_pipeline: %s\n' "$*" >&2; }
 die() { say "$*"; exit 2; }
-usage() { sed -n '2,9s/^# \{0,1\}//p' "$self"; }
+usage() { sed -n '2,11s/^# \{0,1\}//p' "$self"; }
 
 # shellcheck disable=SC2329 # called by the traps
 clean_up() {
@@ -39,6 +42,9 @@ clean_up() {
 }
 # shellcheck disable=SC2329
 signalled() { # NAME CODE
+    # A repeat within two seconds is the same signal: `timeout` and service managers send it to each process.
+    [ -n "$stopped" ] && [ $((SECONDS - stopped_at)) -lt 3 ] && return
+    [ -n "$stopped" ] || stopped_at=$SECONDS
     stopped=$2
     case $child in
         "") exit "$2" ;;
@@ -47,7 +53,7 @@ signalled() { # NAME CODE
     esac
 }
 trap clean_up EXIT
-trap 'signalled TERM 129' HUP
+trap 'signalled HUP 129' HUP
 trap 'signalled INT 130' INT
 trap 'signalled TERM 143' TERM
 
@@ -73,23 +79,31 @@ step() {
     run_child "$@"
     code=$?
     [ "$code" -gt "$worst" ] && worst=$code
-    case $code in 130 | 143) exit "$code" ;; esac
+    case $code in 129 | 130 | 143) exit "$code" ;; esac
     return 0
 }
 
-# Someone else's process answers kill with "not permitted"; only ps tells that from "gone".
-alive() { kill -0 "$1" 2>/dev/null || ps -p "$1" >/dev/null 2>&1; }
+# Who a process is: a process id alone is used again, by the first process of each new container above all.
+identity() {
+    if [ -r "/proc/$1/stat" ]; then
+        born=$(sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d ' ' -f 20)
+    else
+        born=$(ps -o lstart= -p "$1" 2>/dev/null)
+    fi
+    [ -n "$born" ] && printf '%s %s\n' "$1" "$born"
+}
 
-# One set-up at a time: mkdir is atomic everywhere. A lock whose owner is gone, or died before it wrote its pid, is
+# One set-up at a time: mkdir is atomic everywhere. A lock whose owner is gone, or died before it wrote who it is, is
 # taken over. Of several that see this one makes `takeover`, and looks again: the lock may be another's by then.
 take_lock() {
     tries=0
     until mkdir "$lock" 2>/dev/null; do
         [ -w "$here" ] || die "$venv must be set up, but $here is not writable; run this once as its owner"
-        owner=$(cat "$lock/pid" 2>/dev/null)
-        if { [ -n "$owner" ] && ! alive "$owner"; } || { [ -z "$owner" ] && [ "$tries" -gt 10 ]; }; then
+        owner=$(cat "$lock/owner" 2>/dev/null)
+        if { [ -n "$owner" ] && [ "$(identity "${owner%% *}")" != "$owner" ]; } ||
+            { [ -z "$owner" ] && [ "$tries" -gt 10 ]; }; then
             if mkdir "$lock/takeover" 2>/dev/null; then
-                [ "$(cat "$lock/pid" 2>/dev/null)" = "$owner" ] && break
+                [ "$(cat "$lock/owner" 2>/dev/null)" = "$owner" ] && break
                 rmdir "$lock/takeover"
             fi
         fi
@@ -98,43 +112,68 @@ take_lock() {
         sleep 1
     done
     locked=yes
-    printf '%s\n' "$$" >"$lock/pid"
+    identity "$$" >"$lock/owner"
     rm -rf "$lock/takeover"
 }
 
-# The stamp is written last: a half-made environment has none and is made again.
-is_set_up() { [ -x "$venv/bin/python" ] && [ "$(cat "$venv/stamp" 2>/dev/null)" = "$wanted" ]; }
+# Each interpreter, and each requirements.txt, has an environment of its own: what another run works in stays as it is.
+# The stamp is written last: a half-made one has none and is made again.
+is_set_up() { [ -x "$venv/bin/python" ] && [ -f "$venv/stamp" ]; }
+
+# `.venv` leads to one that fits requirements.txt, whichever interpreter made it; one made by hand is left alone.
+point_to_it() {
+    [ -x "$here/.venv/bin/python" ] && [ "$(cat "$here/.venv/stamp" 2>/dev/null)" = "$packages" ] && return
+    [ -d "$here/.venv" ] && [ ! -L "$here/.venv" ] && return
+    ln -s "${venv##*/}" "$here/.venv.link.$$" 2>/dev/null &&
+        "$venv/bin/python" -c 'import os, sys; os.replace(*sys.argv[1:])' "$here/.venv.link.$$" "$here/.venv"
+}
+
+# What an interrupted set-up left, and environments for another requirements.txt: a day after they were made, because a
+# run may still be at work in one.
+tidy_up() {
+    set +f
+    for old in "$here"/.venv-run-*; do
+        [ "$old" = "$venv" ] || [ "$(cat "$old/stamp" 2>/dev/null)" = "$packages" ] && continue
+        if [ ! -f "$old/stamp" ] || [ -n "$(find "$old/stamp" -mtime +1 2>/dev/null)" ]; then rm -rf "$old"; fi
+    done
+    set -f
+}
 
 set_up() {
     python=${PYTHON:-python3}
     command -v "$python" >/dev/null 2>&1 || die "no $python found; install Python 3.8 or newer, or set PYTHON"
     "$python" -c 'import sys; sys.exit(sys.version_info < (3, 8))' 2>/dev/null ||
         die "$python does not run or is older than 3.8; set PYTHON"
-    wanted=$("$python" -c 'import sys; print(sys.version)' | cat - "$here/requirements.txt" | cksum)
-    is_set_up && return 0
+    packages=$(cksum <"$here/requirements.txt" | tr ' ' -)
+    venv=$here/.venv-run-$("$python" -c 'import sys; print(sys.version, sys.base_prefix)' | cksum | tr ' ' -)-$packages
+    is_set_up && { point_to_it; return 0; }
     "$python" -c 'import ensurepip, venv' 2>/dev/null ||
         die "$python has no venv module; install it (Debian: python3-venv)"
     take_lock
     if ! is_set_up; then # the one that we waited for may have done it
-        say "setting up $venv (once)"
+        say "setting up $here/.venv (once)"
         rm -rf "$venv"
         run_child "$python" -m venv "$venv" >&2 || die "$python can't make the virtual environment $venv; see above"
         run_child "$venv/bin/python" -m pip install -q --disable-pip-version-check -r "$here/requirements.txt" >&2 ||
             { say "the packages of requirements.txt could not be installed; see above, and run again later"; exit 3; }
-        printf '%s\n' "$wanted" >"$venv/stamp"
+        printf '%s\n' "$packages" >"$venv/stamp"
     fi
+    point_to_it
+    tidy_up
     rm -rf "$lock"
     locked=""
 }
 
 run_main() { step "$venv/bin/python" "$here/main.py" "$@"; }
 
+# Repositories, then what follows --.
 pipeline() {
     repos=""
-    # Names have no spaces, as main.py checks; words may be split here.
-    for repo in "$@"; do repos="$repos --repo $repo"; done
+    # Names have no spaces, as was checked; words may be split here.
+    while [ $# -gt 0 ] && [ "$1" != -- ]; do repos="$repos --repo $1"; shift; done
+    [ $# -eq 0 ] || shift
     # shellcheck disable=SC2086
-    run_main ingest $repos
+    run_main ingest $repos "$@"
     if [ -n "${BUCKET_NAME:-}" ]; then
         run_main worker
     else
@@ -144,7 +183,12 @@ pipeline() {
 }
 
 demo() {
-    mkdir -p demo && cd demo || exit 2
+    # Only a folder that an earlier demo made is emptied.
+    mark=.made-by-run_pipeline-demo
+    if [ -e demo ] && [ ! -e "demo/$mark" ]; then
+        die "./demo is there already, and no demo made it: move it away, or run this in another folder"
+    fi
+    mkdir -p demo && cd demo && : >"$mark" || exit 2
     rm -rf pipeline.db pipeline.db-wal pipeline.db-shm pipeline.db.owners archive github-url
     unset GITHUB_TOKEN GH_TOKEN BUCKET_NAME PIPELINE_DB
     # In a process group of its own, as run_child's: at Ctrl-C it serves until the child has ended.
@@ -168,16 +212,32 @@ demo() {
     # Whatever the terminal can't show must not end this.
     PYTHONIOENCODING=:backslashreplace "$venv/bin/python" - <<'SQL'
 import sqlite3
+
 database = sqlite3.connect("pipeline.db")
-query = "SELECT item_type, number, state, lead_time_hours, title FROM issues ORDER BY updated_at DESC LIMIT 5"
-for row in database.execute(query):
-    print("  ".join(map(str, row)))
-counts = database.execute("SELECT item_type, COUNT(*) FROM issues GROUP BY item_type ORDER BY item_type")
-print("\nissues    " + ", ".join("%s: %d rows" % row for row in counts))
+
+
+def show(title, heads, query):
+    rows = [tuple("-" if value is None else str(value) for value in row) for row in database.execute(query)]
+    widths = [max(len(row[at]) for row in [heads, *rows]) for at in range(len(heads))]
+    print(title)
+    for row in [heads, *rows]:
+        print("  " + "  ".join(value.ljust(width) for value, width in zip(row, widths)).rstrip())
+    print()
+
+
+show("The newest five", ("type", "number", "state", "lead hours", "title"),
+     "SELECT item_type, number, state, round(lead_time_hours, 1), title FROM issues ORDER BY updated_at DESC LIMIT 5")
+show("Lead time of what was finished", ("type", "items", "finished", "mean hours"),
+     "SELECT item_type, count(*), count(lead_time_hours), round(avg(lead_time_hours), 1) FROM issues GROUP BY item_type")
 SQL
-    echo "database  $(pwd)/pipeline.db"
-    echo "archive   $(pwd)/archive, $(find archive -name '*.json' | wc -l | tr -d ' ') objects, such as"
+    echo "Database  $(pwd)/pipeline.db"
+    echo "Archive   $(pwd)/archive, $(find archive -name '*.json' | wc -l | tr -d ' ') objects, such as"
     find archive -name '*.json' | sort | head -n 3 | sed 's/^/          /'
+    echo
+    echo "What to try next, in $(pwd):"
+    echo "  $here/.venv/bin/python $here/main.py status"
+    echo "  sqlite3 pipeline.db \"SELECT author, count(*) FROM issues GROUP BY author\""
+    echo "and with GitHub's own:  $here/run_pipeline.sh octocat/Hello-World"
 }
 
 case "${1:-}" in
@@ -185,13 +245,16 @@ case "${1:-}" in
     --demo) [ $# -eq 1 ] || die "--demo takes nothing else"; set_up; demo; exit "$worst" ;;
 esac
 set -f # names are words, never patterns
-# shellcheck disable=SC2086
-[ $# -gt 0 ] || set -- ${PIPELINE_REPOS:-}
-[ $# -gt 0 ] || set -- octocat/Hello-World
+case "${1:---}" in
+    # shellcheck disable=SC2086
+    --) set -- ${PIPELINE_REPOS:-} "$@" ;;
+esac
+[ "${1:---}" != -- ] || set -- octocat/Hello-World "$@"
 for repo in "$@"; do
     case $repo in
-        -*) die "unknown option $repo; see --help" ;;
-        "" | *[!A-Za-z0-9._/-]*) die "'$repo' is no repository name; write OWNER/NAME" ;;
+        --) break ;;
+        -*) die "unknown option $repo; see --help (options for ingest come behind --)" ;;
+        "" | *[!A-Za-z0-9._/:@-]*) die "'$repo' is no repository name; write OWNER/NAME" ;;
     esac
 done
 set_up

@@ -45,18 +45,48 @@ sys.exit(os.WEXITSTATUS(status) if os.WIFEXITED(status) else 99)
 """
 
 
+def checksum(data):
+    done = subprocess.run(["cksum"], input=data, stdout=subprocess.PIPE, check=True)
+    return done.stdout.decode().strip().replace(" ", "-")
+
+
+def environment(home, python=sys.executable):
+    """The virtual environment that belongs to an interpreter and to requirements.txt as it is now."""
+    about = subprocess.run([python, "-c", "import sys; print(sys.version, sys.base_prefix)"], stdout=subprocess.PIPE)
+    requirements = checksum((home / "requirements.txt").read_bytes())
+    return home / f".venv-run-{checksum(about.stdout)}-{requirements}"
+
+
+# An interpreter whose virtual environments are made at once, and hold nothing.
+QUICK_PYTHON = """#!/bin/sh
+case "$1 $2" in
+    "-m venv") mkdir -p "$3/bin" && ln -s "%s" "$3/bin/python" && sleep 0.3 ;;
+    "-c import sys; print(sys.version, sys.base_prefix)") echo "%s" ;;
+    *) exec "%s" "$@" ;;
+esac
+"""
+
+
+def quick_python(folder, name):
+    path = folder / name
+    path.write_text(QUICK_PYTHON % (sys.executable, name, sys.executable))
+    path.chmod(0o755)
+    return str(path)
+
+
 @pytest.fixture
 def copy(tmp_path):
     """The script with a stub behind it and a virtual environment that counts as set up."""
     home = tmp_path / "it's home"
-    (home / ".venv" / "bin").mkdir(parents=True)
+    home.mkdir()
     (home / "run_pipeline.sh").write_bytes((ROOT / "run_pipeline.sh").read_bytes())
     (home / "run_pipeline.sh").chmod(0o755)
     (home / "requirements.txt").write_text("")
     (home / "main.py").write_text(STUB)
-    (home / ".venv" / "bin" / "python").symlink_to(sys.executable)
-    stamp = subprocess.run(["cksum"], input=(sys.version + "\n").encode(), stdout=subprocess.PIPE, check=True).stdout
-    (home / ".venv" / "stamp").write_bytes(stamp)
+    made = environment(home)
+    (made / "bin").mkdir(parents=True)
+    (made / "bin" / "python").symlink_to(sys.executable)
+    (made / "stamp").write_text(made.name.split("-", 4)[-1])
     return home / "run_pipeline.sh"
 
 
@@ -146,7 +176,7 @@ def test_a_sigterm_ends_the_set_up_too_and_leaves_no_lock(copy, tmp_path):
         % (sys.executable, tmp_path)
     )
     slow.chmod(0o755)
-    (copy.parent / ".venv" / "stamp").write_text("stale")
+    (environment(copy.parent) / "stamp").unlink()
     env = bare_environment(PYTHON=str(slow))
     with subprocess.Popen([str(copy), "a/b"], cwd=str(tmp_path), env=env, stderr=subprocess.DEVNULL) as script:
         wait_until(lambda: (tmp_path / "set-up").exists() and (tmp_path / "set-up").read_text())
@@ -194,15 +224,14 @@ def test_a_missing_venv_module_is_said_in_one_line(copy, tmp_path):
     without = tmp_path / "python-without-venv"
     without.write_text('#!/bin/sh\ncase $* in *venv*) exit 1 ;; esac\nexec "%s" "$@"\n' % sys.executable)
     without.chmod(0o755)
-    (copy.parent / ".venv" / "stamp").write_text("stale")
+    (environment(copy.parent) / "stamp").unlink()
     code, calls, said = run(copy, cwd=tmp_path, PYTHON=str(without))
     assert (code, calls, len(said.splitlines())) == (2, [], 1), said
     assert "venv" in said
 
 
 def test_two_at_once_set_it_up_once(copy, tmp_path):
-    (copy.parent / ".venv" / "stamp").unlink()
-    env = bare_environment(CALLS=str(tmp_path / "calls"))
+    env = bare_environment(CALLS=str(tmp_path / "calls"), PYTHON=quick_python(tmp_path, "one"))
     started = [
         subprocess.Popen(
             [str(copy), "a/b"], cwd=str(tmp_path), env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
@@ -216,23 +245,101 @@ def test_two_at_once_set_it_up_once(copy, tmp_path):
 
 
 def test_packages_that_cannot_be_fetched_are_a_reason_to_run_again_later(copy, tmp_path):
-    (copy.parent / ".venv" / "stamp").unlink()
+    before = run(copy, "a/b", cwd=tmp_path)[0]
     (copy.parent / "requirements.txt").write_text("./not-there")
     code, calls, said = run(copy, "a/b", cwd=tmp_path)
-    assert (code, calls) == (3, []), said
+    assert (before, code, len(calls)) == (0, 3, 2), said
     assert "run again later" in said
+    # What was there works still.
+    assert subprocess.run([str(copy.parent / ".venv" / "bin" / "python"), "-c", ""]).returncode == 0
+    (copy.parent / "requirements.txt").write_text("")
+    assert run(copy, "a/b", cwd=tmp_path)[0] == 0
 
 
-def test_the_lock_of_a_dead_set_up_is_taken_over(copy, tmp_path):
+def test_another_interpreter_takes_nothing_from_a_run_under_way(copy, tmp_path):
+    one, other = quick_python(tmp_path, "one"), quick_python(tmp_path, "other")
+    assert "setting up" in run(copy, "a/b", cwd=tmp_path, PYTHON=one)[2]
+    led_to = os.readlink(str(copy.parent / ".venv"))
+    code, _, said = run(copy, "a/b", cwd=tmp_path, PYTHON=other)
+    assert (code, "setting up" in said) == (0, True), said
+    for python in (one, other):
+        assert "setting up" not in run(copy, "a/b", cwd=tmp_path, PYTHON=python)[2]
+    assert os.readlink(str(copy.parent / ".venv")) == led_to == environment(copy.parent, one).name
+
+
+def test_new_requirements_move_the_link_and_what_is_long_out_of_use_goes(copy, tmp_path):
+    python = quick_python(tmp_path, "one")
+    made = []
+    for number in range(3):
+        (copy.parent / "requirements.txt").write_text(f"# {number}\n")
+        assert run(copy, "a/b", cwd=tmp_path, PYTHON=python)[0] == 0
+        made.append(environment(copy.parent, python))
+        assert os.readlink(str(copy.parent / ".venv")) == made[-1].name
+        if number == 1:
+            assert made[0].exists()  # a run may be at work in it
+            os.utime(str(made[0] / "stamp"), (0, 0))
+    assert [folder.exists() for folder in made] == [False, True, True]
+
+
+def test_an_environment_made_by_hand_is_left_alone(copy, tmp_path):
+    by_hand = copy.parent / ".venv"
+    by_hand.mkdir()
+    (by_hand / "mine").write_text("")
+    assert run(copy, "a/b", cwd=tmp_path)[0] == 0
+    assert (by_hand / "mine").exists()
+
+
+@pytest.mark.parametrize(
+    "owner", ["dead", "another with the same number", pytest.param("nobody yet", marks=pytest.mark.slow)]
+)
+def test_the_lock_of_a_dead_set_up_is_taken_over(copy, tmp_path, owner):
     ended = subprocess.Popen(["true"])
     ended.wait()
     lock = copy.parent / ".venv.lock"
     lock.mkdir()
-    (lock / "pid").write_text(str(ended.pid))
-    (copy.parent / ".venv" / "stamp").write_text("stale")
-    code, calls, said = run(copy, "a/b", cwd=tmp_path)  # requirements.txt is empty: the set-up installs nothing
+    if owner != "nobody yet":
+        pid = ended.pid if owner == "dead" else os.getpid()  # as pid 1 of a container that was killed
+        (lock / "owner").write_text(f"{pid} 17\n")
+    python = quick_python(tmp_path, "one")
+    code, calls, said = run(copy, "a/b", cwd=tmp_path, PYTHON=python)
     assert (code, len(calls)) == (0, 2), said
     assert not lock.exists()
+
+
+def test_what_follows_two_hyphens_goes_to_ingest(copy, tmp_path):
+    calls = run(copy, "a/b", "--", "--all", "--jobs", "2", cwd=tmp_path)[1]
+    assert calls == ["ingest --repo a/b --all --jobs 2", "worker --archive-dir archive"]
+    (tmp_path / "calls").unlink()
+    assert (
+        run(copy, "--", "--all", cwd=tmp_path, PIPELINE_REPOS="c/d e/f")[1][0] == "ingest --repo c/d --repo e/f --all"
+    )
+    (tmp_path / "calls").unlink()
+    assert run(copy, "--", "--all", cwd=tmp_path)[1][0] == "ingest --repo octocat/Hello-World --all"
+
+
+def test_addresses_that_were_pasted_are_passed_on(copy, tmp_path):
+    pasted = ["https://github.com/a/b/issues/3", "git@github.com:a/b.git"]
+    assert run(copy, *pasted, cwd=tmp_path)[1][0] == "ingest --repo " + " --repo ".join(pasted)
+
+
+def test_a_repeat_of_a_signal_is_not_passed_on(copy, tmp_path):
+    (copy.parent / "main.py").write_text(SLOW_STUB)
+    with subprocess.Popen([str(copy), "a/b"], cwd=str(tmp_path), env=bare_environment()) as script:
+        wait_until(lambda: (tmp_path / "started").exists() and (tmp_path / "started").read_text())
+        script.terminate()
+        wait_until((tmp_path / "signals").exists)
+        script.send_signal(signal.SIGINT)
+        script.terminate()
+        assert script.wait(timeout=20) == 143
+    assert (tmp_path / "signals").read_text().split() == [str(int(signal.SIGTERM))]
+
+
+def test_a_demo_folder_that_no_demo_made_is_left_alone(copy, tmp_path):
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "pipeline.db").write_text("mine")
+    code, _, said = run(copy, "--demo", cwd=tmp_path)
+    assert (code, (tmp_path / "demo" / "pipeline.db").read_text()) == (2, "mine")
+    assert "./demo is there already" in said
 
 
 @pytest.mark.slow
