@@ -137,11 +137,16 @@ def test_without_a_signal_the_handlers_are_as_before_and_nohup_is_respected():
 
 
 @pytest.mark.parametrize(
-    "number, code", [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)], ids=["TERM", "INT", "HUP"]
+    "options, number, code",
+    [
+        ([], signal.SIGTERM, 143),
+        ([], signal.SIGHUP, 129),
+        (["--processes", "2"], signal.SIGINT, 130),
+        (["--processes", "2", "--follow"], signal.SIGTERM, 143),
+    ],
 )
-@pytest.mark.parametrize("options", [[], ["--processes", "2"], ["--processes", "2", "--follow"]], ids=str)
 def test_a_signal_to_the_whole_group_twice_hands_everything_back_and_blames_nobody(
-    conn, path, bucket, tmp_path, number, code, options
+    conn, path, bucket, tmp_path, options, number, code
 ):
     """systemd signals all processes of a service, `timeout` and a terminal the whole group, and a parent repeats it."""
     enqueue(conn, 400)
