@@ -199,13 +199,16 @@ _UPSERT_ISSUES = """
 )
 
 
-def connect(path: str, *, synchronous: str = "FULL") -> sqlite3.Connection:
+def connect(path: str, *, synchronous: str = "FULL", must_exist: bool = False) -> sqlite3.Connection:
     """A connection to the database at `path`, created or migrated as needed; use it in one thread only.
 
+    `must_exist`: none is created.
     `synchronous` as in https://www.sqlite.org/pragma.html#pragma_synchronous: FULL keeps every commit through a power
     cut. Raises ConfigurationError for a path or file that can't be a database of this version.
     """
     _check_place(path)
+    if must_exist and not os.path.exists(path):
+        raise ConfigurationError(f"there is no database {path!r}; check --db and PIPELINE_DB, or run ingest first")
     # Payloads of private repositories lie there. SQLite gives the files that it makes beside it the same rights. Only
     # where there is none: to open and close a file drops all locks that this process has on it (fcntl(2)).
     with contextlib.suppress(OSError):
@@ -245,7 +248,12 @@ def transaction(conn: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
 @contextlib.contextmanager
 def reader(path: str) -> Iterator[sqlite3.Connection]:
     """A connection that changes nothing, migrates nothing, and is closed at the end of the block."""
-    conn = sqlite3.connect(f"{Path(path).resolve().as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_SECONDS)
+    real = Path(path).resolve()
+    # Where nothing may be made beside the file, SQLite reads it only as one that nobody changes meanwhile, and without
+    # what stands in its log (https://www.sqlite.org/wal.html#readonly).
+    is_alone = not os.access(real.parent, os.W_OK) and not Path(f"{real}-wal").exists()
+    uri = f"{real.as_uri()}?{'immutable=1' if is_alone else 'mode=ro'}"
+    conn = sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_SECONDS)
     try:
         conn.row_factory = sqlite3.Row
         yield conn
@@ -253,6 +261,20 @@ def reader(path: str) -> Iterator[sqlite3.Connection]:
         raise explain(error, path) from error
     finally:
         conn.close()
+
+
+@contextlib.contextmanager
+def onlooker(path: str) -> Iterator[sqlite3.Connection]:
+    """A connection for those who only look, and may not be allowed more. Raises ConfigurationError for no database."""
+    may_write = os.access(path, os.W_OK) and os.access(Path(path).resolve().parent, os.W_OK)
+    if may_write or not os.path.exists(path):
+        with contextlib.closing(connect(path, must_exist=True)) as conn:
+            yield conn
+        return
+    with reader(path) as conn:
+        if _version(conn, path) < len(MIGRATIONS):
+            raise ConfigurationError(f"database {path!r} is an older version's; run any command as its owner first")
+        yield conn
 
 
 def check_version(conn: sqlite3.Connection, path: str) -> str:

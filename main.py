@@ -21,7 +21,7 @@ import options
 import output
 import settings
 from clock import SYSTEM_CLOCK, Clock
-from errors import EXIT_FAILED, Interrupted, PipelineError
+from errors import EXIT_CONFIGURATION, EXIT_FAILED, Interrupted, PipelineError
 
 log = logging.getLogger("pipeline")
 
@@ -45,6 +45,8 @@ def main(
         return _report(str(explained), explained.exit_code, environ)
     except KeyboardInterrupt:
         return _report("interrupted", 128 + signal.SIGINT, environ)
+    except ModuleNotFoundError as error:
+        return _report(options.missing_package(error), EXIT_CONFIGURATION, environ)
     except Exception as error:
         log.debug("where it happened", exc_info=True)
         if isinstance(error, OSError) and errors.is_passing(error):

@@ -252,10 +252,16 @@ def _add_retry(commands: Any, common: argparse.ArgumentParser) -> None:
     )
 
 
+def missing_package(error: ModuleNotFoundError) -> str:
+    return f"the package {error.name} is missing; run ./run_pipeline.sh once, then `. .venv/bin/activate`"
+
+
 class _PrintCompletion(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *arguments: Any, **options: Any) -> None:
-        import shtab  # here, so that no other command pays for it
-
+        try:
+            import shtab  # here, so that no other command pays for it
+        except ModuleNotFoundError as error:
+            parser.error(missing_package(error))
         print(shtab.complete(parser, shell=arguments[1]))
         parser.exit()
 

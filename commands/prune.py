@@ -38,7 +38,9 @@ def run(
 ) -> int:
     started = clock.monotonic()
     before = timestamps.from_epoch(clock.now() - older_than_days * settings.DAY_SECONDS)
-    conn = db.connect(db_path, synchronous="NORMAL")  # a deletion that a power cut takes back is made again
+    conn = db.connect(
+        db_path, synchronous="NORMAL", must_exist=True
+    )  # a deletion that a power cut takes back is made again
     bytes_before = db.size_bytes(db_path)
     what = f"rows that were done before {before}"
     with SignalsRaise(), runs.recorded(

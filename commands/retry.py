@@ -8,7 +8,7 @@ import db
 import queue_manager
 import reports
 from clock import Clock
-from errors import EXIT_OK
+from errors import EXIT_OK, ConfigurationError
 
 
 def run(
@@ -22,9 +22,15 @@ def run(
     all_failed: bool,
     item_ids: Sequence[int] | None,
 ) -> int:
-    conn = db.connect(db_path)
+    conn = db.connect(db_path, must_exist=True)
+    wanted = None if all_failed else sorted(set(item_ids or ()))
     with db.transaction(conn):
-        retried = queue_manager.retry(conn, item_ids=None if all_failed else item_ids)
+        retried = queue_manager.retry(conn, item_ids=wanted)
+        if wanted is not None and retried < len(wanted):
+            ids = ", ".join(map(str, wanted))
+            raise ConfigurationError(
+                f"--item {ids}: not all are failed rows, none was changed; `status` shows which are"
+            )
     conn.close()
     summary = {"command": "retry", "retried": retried}
     reports.show(summary, [f"{retried} rows are pending again"], as_json=as_json, quiet=quiet)

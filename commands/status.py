@@ -20,21 +20,20 @@ REASONS_SHOWN = 10
 def run(
     *, environ: Mapping[str, str], clock: Clock, db_path: str, quiet: bool, as_json: bool, no_progress: bool
 ) -> int:
-    conn = db.connect(db_path)
-    oldest = queue_manager.oldest_pending(conn)
-    summary = {
-        "command": "status",
-        "queue": queue_manager.counts(conn)._asdict(),
-        "oldest_pending_seconds": max(0, int(clock.now() - timestamps.to_epoch(oldest))) if oldest else None,
-        "waiting": queue_manager.waiting(conn, now=clock.utc())._asdict(),
-        "issues": queue_manager.issues_count(conn),
-        "repos": queue_manager.streams(conn),
-        "runs": [_shown(run, db_path) for run in queue_manager.runs(conn)],
-        "failed_reasons": queue_manager.failed_reasons(conn, limit=REASONS_SHOWN),
-        "failed_items": queue_manager.failed_items(conn, limit=FAILED_ITEMS_SHOWN),
-        "db_bytes": db.size_bytes(db_path),
-    }
-    conn.close()
+    with db.onlooker(db_path) as conn:
+        oldest = queue_manager.oldest_pending(conn)
+        summary = {
+            "command": "status",
+            "queue": queue_manager.counts(conn)._asdict(),
+            "oldest_pending_seconds": max(0, int(clock.now() - timestamps.to_epoch(oldest))) if oldest else None,
+            "waiting": queue_manager.waiting(conn, now=clock.utc())._asdict(),
+            "issues": queue_manager.issues_count(conn),
+            "repos": queue_manager.streams(conn),
+            "runs": [_shown(run, db_path) for run in queue_manager.runs(conn)],
+            "failed_reasons": queue_manager.failed_reasons(conn, limit=REASONS_SHOWN),
+            "failed_items": queue_manager.failed_items(conn, limit=FAILED_ITEMS_SHOWN),
+            "db_bytes": db.size_bytes(db_path),
+        }
     lines = [settings.one_line(line, environ) for line in reports.status_lines(summary)]
     reports.show(summary, lines, as_json=as_json)
     return EXIT_OK

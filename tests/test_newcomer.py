@@ -1,0 +1,100 @@
+"""What somebody meets who does not know the project yet: no packages, wrong paths, rights to look only."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+import db
+from tests.conftest import ROOT
+
+
+def without_packages(*arguments, cwd):
+    """As the system's Python runs main.py: with the standard library, and nothing that was installed."""
+    done = subprocess.run(
+        [sys.executable, "-S", "-E", "-s", str(ROOT / "main.py"), *arguments],
+        cwd=str(cwd), capture_output=True, text=True,
+    )  # fmt: skip
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["ingest", "--repo", "a/b"], ["worker", "--bucket", "b"], ["check"], ["--print-completion", "bash"]],
+)
+def test_a_missing_package_is_one_line_that_says_what_to_run(tmp_path, arguments):
+    (tmp_path / "pipeline.db").touch()
+    code, out, err = without_packages(*arguments, cwd=tmp_path)
+    if arguments[0] == "worker":  # nothing to upload: boto3 is not asked for
+        assert code == 0
+        return
+    assert (code, out) == (2, "")
+    assert "./run_pipeline.sh" in err.splitlines()[-1]
+    assert "Traceback" not in err
+
+
+def test_help_status_and_retry_need_no_package(tmp_path, run_main):
+    run_main("worker", "--archive-dir", "archive")
+    for arguments in (["--help"], ["status"], ["retry", "--all"]):
+        assert without_packages(*arguments, cwd=tmp_path)[0] == 0
+
+
+@pytest.mark.parametrize("arguments", [["status"], ["retry", "--all"], ["prune", "--older-than", "1"]])
+def test_a_database_that_is_not_there_is_said_and_not_made(run_main, tmp_path, arguments):
+    code, out, err = run_main(*arguments, "--db", "typo.db")
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+    assert "no database 'typo.db'" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_row_that_did_not_fail_can_not_be_retried(run_main, tmp_path):
+    conn = db.connect(str(tmp_path / "pipeline.db"))
+    conn.executescript(
+        """
+        INSERT INTO queue_items
+            (repo, item_type, item_id, number, updated_at, payload, payload_sha256, status, fetched_at)
+        VALUES ('a/b', 'issue', 1, 1, 'x', '{}', 'h', 'failed', 'x'),
+            ('a/b', 'issue', 2, 2, 'x', '{}', 'h', 'done', 'x')
+        """
+    )
+    conn.close()
+    code, _, err = run_main("retry", "--item", "1", "--item", "999")
+    assert (code, "999" in err) == (2, True)
+    assert json.loads(run_main("status", "--json")[1])["queue"]["failed"] == 1
+    assert run_main("retry", "--item", "2")[0] == 2
+    assert run_main("retry", "--item", "1", "--item", "1")[0] == 0
+
+
+@pytest.mark.parametrize("log_is_there", [False, True])
+def test_status_works_for_a_user_who_may_only_read(log_is_there):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "p.db"
+        conn = db.connect(str(path))
+        conn.execute("INSERT INTO archives (place, items) VALUES ('x', 1)")
+        if log_is_there:
+            for name in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
+                name.chmod(0o644)
+        else:
+            conn.close()
+            path.chmod(0o444)
+        os.chmod(folder, 0o555)
+        # Once for what it imports: the project may lie where the other user can't read.
+        code = """
+import contextlib, io, os, sys
+sys.path.insert(0, sys.argv[1])
+import main
+with contextlib.redirect_stdout(io.StringIO()):
+    main.main(["status", "--db", sys.argv[2], "--json"])
+if os.geteuid() == 0:
+    os.setgid(65534), os.setuid(65534)
+sys.exit(main.main(["status", "--db", sys.argv[2], "--json"]))
+"""
+        done = subprocess.run([sys.executable, "-c", code, str(ROOT), str(path)], capture_output=True)
+        os.chmod(folder, 0o755)
+        conn.close()
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["queue"]["pending"] == 0
