@@ -68,6 +68,8 @@ class Stream:
 class Repo:
     """One repository. `touch` changes an item now, by the server's clock."""
 
+    pulls_enabled = True
+
     def __init__(self, full_name, repo_id, clock, *, issues_enabled=True, archived=False, fork=False, cursors=False):
         self.full_name, self.id, self._clock = full_name, repo_id, clock
         self.issues_enabled, self.archived, self.fork, self.cursors = issues_enabled, archived, fork, cursors
@@ -80,7 +82,8 @@ class Repo:
         return {
             "id": self.id, "full_name": self.full_name, "name": self.full_name.split("/")[1],
             "owner": {"login": self.full_name.split("/")[0], "id": 1}, "private": False, "archived": self.archived,
-            "fork": self.fork, "has_issues": self.issues_enabled, "url": f"{API}/repos/{self.full_name}",
+            "fork": self.fork, "has_issues": self.issues_enabled,
+            "has_pull_requests": self.pulls_enabled, "url": f"{API}/repos/{self.full_name}",
             "license": None,
         }  # fmt: skip
 
