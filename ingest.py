@@ -12,6 +12,7 @@ from typing import Callable, Iterator, NamedTuple, Sequence
 
 import db
 import queue_manager
+import repositories
 from clock import Clock
 from errors import EXIT_CONFIGURATION, EXIT_FAILED, EXIT_OK, EXIT_OUTAGE, ConfigurationError, PipelineError
 from fetcher import Page, StreamScan
@@ -20,8 +21,6 @@ from rate_limit import RateLimitReached
 from read_ahead import Ended, ReadAhead
 
 log = logging.getLogger("pipeline.ingest")
-
-ISSUES_DISABLED = 410
 
 
 class StreamResult(NamedTuple):
@@ -96,15 +95,27 @@ class Ingest:
         if self._stop_reason is not None:
             started.pages = _fail(self._stop_reason)
         else:
-            started.pages = StreamScan(
+            scan = StreamScan(
                 api=self._api,
                 repo=name,
                 stream=stream,
                 state=state,
                 since=self._look_from(state),
                 on_request=started.requests.append,
-            ).pages()
+            )
+            started.pages = self._explained(scan.pages(), started)
         return started
+
+    def _explained(self, pages: Iterator[Page], stream: _Stream) -> Iterator[Page]:
+        """The pages; a refusal says whether the feature is disabled, which a 404 on pull requests does not tell."""
+        try:
+            yield from pages
+        except NotReadable as error:
+            repo = stream.result.repo
+            if error.status == 404 and stream.result.stream == "pulls":
+                disabled = not repositories.has_pull_requests(self._api, repo, on_request=stream.requests.append)
+                raise NotReadable(str(error), status=error.status, disabled=disabled) from error
+            raise
 
     def _look_from(self, state: queue_manager.StreamState) -> str:
         covered = state.scan["covered_since"] if state.scan else state.covered_since
@@ -134,8 +145,9 @@ class Ingest:
             raise error
         requests = stream.requests
         result = stream.result._replace(requests=len(requests), not_modified=requests.count(304))
-        if isinstance(error, NotReadable) and error.status == ISSUES_DISABLED and result.stream == "issues":
-            log.info("%s: issues are disabled there; its pull requests are read all the same", result.repo)
+        if isinstance(error, NotReadable) and error.disabled:
+            what = "issues" if result.stream == "issues" else "pull requests"
+            log.info("%s: %s are disabled there; what else it has is read all the same", result.repo, what)
             error = None
         if isinstance(error, (ConfigurationError, RateLimitReached)):
             self._stop_reason = error
