@@ -133,10 +133,10 @@ class Transport:
 
     def proxy_fault(self, status: int | None) -> Fault:
         """The proxy's refusal, or that it can't be reached (None): nothing that GitHub said."""
+        proxy = self._proxy or "a proxy on the way"
         if status is None or status >= 500:
-            said = "can't be reached" if status is None else f"answers {status}"
-            return Fault(f"{self._proxy} {said}")
-        reason = f"{self._proxy} refuses, with {status}"
+            return Fault(f"{proxy} can't be reached" if status is None else f"{proxy} answers {status}")
+        reason = f"{proxy} refuses, with {status}"
         return Fault(reason, lasting=ConfigurationError(f"{reason}; check its address, user name and password"))
 
     def _not_connected(self, error: Exception, url: str) -> Exception:
@@ -173,9 +173,11 @@ def _timed_out(error: Exception, read_timeout_seconds: float) -> Fault:
 def _pieces(source: http.client.HTTPResponse, *, packed: bool) -> Iterator[bytes]:
     """The body as it arrives. urllib3 would wait for as many bytes as it asks for, however slowly they come."""
     inflater = zlib.decompressobj(16 + zlib.MAX_WBITS) if packed else None
+    whole = True  # an answer without a body, such as 304, is
     for piece in iter(lambda: source.read1(PIECE_BYTES), b""):
         yield inflater.decompress(piece) if inflater else piece
-    if source.length or (inflater and not inflater.eof):  # what Content-Length or the packing promised is not there
+        whole = inflater is None or inflater.eof
+    if source.length or not whole:
         raise http.client.IncompleteRead(b"")
 
 
