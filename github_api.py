@@ -1,4 +1,4 @@
-"""One request to GitHub's REST API, answered or classified: session, token, retries, redirects, origin.
+"""One question to GitHub's REST API, answered or classified: attempts, limits, redirects, origin.
 
 The only owner of HTTP retries. Knows nothing of streams or scans (fetcher.py), nor of SQL; prints nothing.
 """
@@ -8,37 +8,41 @@ from __future__ import annotations
 import concurrent.futures
 import logging
 import random
-import threading
 from typing import Any, Callable, NamedTuple
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 import requests
 
 import github_answers
+import github_http
 from clock import Clock
 from errors import ConfigurationError, Outage, PipelineError
 from github_answers import Kind
+from github_http import API_VERSION, Fault
 from rate_limit import RateLimits
 
 log = logging.getLogger("pipeline.github")
 
-API_VERSION = "2022-11-28"  # https://docs.github.com/rest/about-the-rest-api/api-versions
-CONNECT_TIMEOUT_SECONDS = 10
-READ_TIMEOUT_SECONDS = 30  # GitHub itself gives up after 10
-WHOLE_ANSWER_SECONDS = 120  # a server that drips a byte now and then never trips a read time-out
-MAX_ANSWER_BYTES = 64 * 1024 * 1024  # 100 items of 64 KB bodies, escaped, are a tenth of this
+READ_TIMEOUT_SECONDS = 30
+PROBE_TIMEOUT_SECONDS = 10  # in an outage; GitHub itself gives up after 10
 MAX_ATTEMPTS = 5
+ODD_ATTEMPTS = 2  # for an answer that is sometimes a slip of GitHub's
+OUTAGE_LISTS = 3  # so many lists in a row that can't be had are no fault of one repository
 FIRST_BACKOFF_SECONDS = 1.0
 LONGEST_BACKOFF_SECONDS = 30.0
 MAX_REDIRECTS = 5
 
 
 class NotReadable(PipelineError):
-    """GitHub answers, and says that this resource can't be had: 404, 410, 451, no permission, blocked."""
+    """GitHub answers, and says that this resource can't be had: 404, 410, 451, no permission, blocked.
 
-    def __init__(self, message: str, *, status: int) -> None:
+    `disabled`: it is a feature that the repository has switched off, which is no error of anyone's.
+    """
+
+    def __init__(self, message: str, *, status: int, disabled: bool = False) -> None:
         super().__init__(message)
         self.status = status
+        self.disabled = disabled
 
 
 class HeavyAnswer(Outage):
@@ -57,12 +61,12 @@ class Answer(NamedTuple):
     date: str | None
 
 
-class _Fault(Exception):
-    """One attempt failed in a way that another may not. `heavy`: a smaller page may help."""
-
-    def __init__(self, reason: str, *, heavy: bool) -> None:
-        super().__init__(reason)
-        self.heavy = heavy
+class _Question(NamedTuple):
+    url: str
+    parse: Callable[[str], Any]
+    etag: str | None
+    on_request: Callable[[int], None]
+    retry_refusals: bool
 
 
 class GitHub:
@@ -84,17 +88,21 @@ class GitHub:
     ) -> None:
         self.base_url = base_url.rstrip("/")
         self.limits = limits
-        self._origin = _origin(self.base_url)
         self._token = token
-        self._user_agent = user_agent
         self._clock = clock
         self._rng = rng
         self._on_wait = on_wait
-        self._sessions = threading.local()  # a requests.Session is not documented as thread-safe
+        self._transport = github_http.Transport(
+            base_url=self.base_url, token=token, user_agent=user_agent, monotonic=clock.monotonic
+        )
         # Parsing holds the interpreter in any case. One thread for all takes the memory of one page; for several, the
         # C library would keep as much for each.
         self._parser = concurrent.futures.ThreadPoolExecutor(1)
-        self._down = False  # the last request of all outlasted its retries: others then try only once
+        self._token_taken = False
+        # An outage: since GitHub's last answer, requests for these paths outlasted their attempts. While `_is_down`,
+        # every request is a single probe, so that a run over many repositories ends.
+        self._failed_paths: set[str] = set()
+        self._is_down = False
 
     def get(
         self,
@@ -102,221 +110,198 @@ class GitHub:
         *,
         parse: Callable[[str], Any],
         etag: str | None = None,
-        attempts: int = MAX_ATTEMPTS,
         on_request: Callable[[int], None],
+        attempts: int = MAX_ATTEMPTS,
+        retry_refusals: bool = False,
     ) -> Answer:
         """GET `url` (absolute, or a path below the API's base) and parse its body.
 
-        `on_request(status)` is called for each answer, for the caller's counts. Raises NotReadable, HeavyAnswer or
-        another Outage, RateLimitReached, or ConfigurationError (a rejected token, a link to another origin).
+        `on_request(status)` is called for each answer, for the caller's counts. `attempts` bounds the faults that are
+        survived, outages apart. `retry_refusals`: what is refused should be there, so that one refusal proves nothing.
+        Raises NotReadable, HeavyAnswer or another Outage, RateLimitReached, or ConfigurationError (a rejected token, a
+        link to another origin).
         """
         url = self.base_url + url if url.startswith("/") else url
-        attempt = 0
+        question = _Question(url, parse, etag, on_request, retry_refusals)
+        faults: list[Fault] = []
         while True:
-            self._wait_for_limits()
-            attempt += 1
+            sent_at = self._wait_for_limits()
             try:
-                answer = self._follow(url, parse=parse, etag=etag, on_request=on_request)
-            except _Fault as fault:
-                self._back_off(url, fault, attempt, attempts)
+                answer = self._follow(question, sent_at)
+            except Fault as fault:
+                faults.append(fault)
+                self._back_off(url, faults, attempts)
                 continue
+            except PipelineError:
+                self._answers()
+                raise
+            self._answers()
             if answer is not None:
-                self._down = False
+                self._token_taken = True
                 return answer
-            attempt = 0  # a limit, not a fault; how often is bounded by the limits' own budget
+            faults.clear()  # a limit, not a fault; how often is bounded by the limits' own budget
 
     @property
     def has_token(self) -> bool:
         return self._token is not None
 
     def is_own_origin(self, url: str) -> bool:
-        return _origin(url) == self._origin
+        return github_http.origin(url) == github_http.origin(self.base_url)
 
     def check_origin(self, url: str, *, source: str) -> None:
         """ConfigurationError unless `url` has the API's own scheme, host and port: the token goes nowhere else."""
         if not self.is_own_origin(url):
             raise ConfigurationError(
-                f"GitHub's {source} points to another origin, {_shown_origin(url)}, instead of {self.base_url}; "
-                "not followed, because the token would go there; check GITHUB_API_URL"
+                f"GitHub's {source} points to another origin, {github_http.shown_origin(url)}, instead of "
+                f"{self.base_url}; not followed, because the token would go there; check GITHUB_API_URL"
             )
 
-    def _wait_for_limits(self) -> None:
+    def _wait_for_limits(self) -> float:
+        """Returns the (monotonic) moment at which no limit was known."""
         while True:
+            now = self._clock.monotonic()
             seconds = self.limits.seconds_to_wait()
             if seconds <= 0:
-                return
+                return now
             self._on_wait(seconds, "GitHub's rate limit")
             self._clock.sleep(seconds)
 
-    def _back_off(self, url: str, fault: _Fault, attempt: int, attempts: int) -> None:
+    # Faults.
+
+    def _answers(self) -> None:
+        self._failed_paths.clear()
+        self._is_down = False
+
+    def _back_off(self, url: str, faults: list[Fault], attempts: int) -> None:
         """Sleep before the next attempt, or raise when there have been enough."""
-        if attempt >= attempts or self._down:
-            self._down = not fault.heavy
-            message = f"GitHub: {fault} ({attempt} attempts) on {_shown(url)}; run again later, it goes on from here"
-            raise HeavyAnswer(message) if fault.heavy else Outage(message)
-        seconds = min(FIRST_BACKOFF_SECONDS * 2 ** (attempt - 1), LONGEST_BACKOFF_SECONDS)
+        fault = faults[-1]
+        if fault.lasting is not None:
+            recent = faults[-fault.times :]
+            if len(recent) == fault.times and {str(other) for other in recent} == {str(fault)}:
+                raise fault.lasting
+            attempts = MAX_ATTEMPTS
+        elif self._is_down:
+            attempts = 1
+        if len(faults) >= attempts:
+            raise self._outage(url, fault, len(faults))
+        seconds = min(FIRST_BACKOFF_SECONDS * 2 ** (len(faults) - 1), LONGEST_BACKOFF_SECONDS)
         seconds *= 1 + self._rng.random() / 2
         self._on_wait(seconds, str(fault))
         self._clock.sleep(seconds)
 
-    def _follow(
-        self, url: str, *, parse: Callable[[str], Any], etag: str | None, on_request: Callable[[int], None]
-    ) -> Answer | None:
+    def _outage(self, url: str, fault: Fault, attempts: int) -> Outage:
+        """What is heavy may be so for one list only; what can't be reached is so for all."""
+        self._failed_paths.add(urlsplit(url).path)
+        self._is_down = self._is_down or not fault.heavy or len(self._failed_paths) >= OUTAGE_LISTS
+        message = (
+            f"GitHub: {fault} ({attempts} attempts) on {github_http.shown(url)}; run again later, it goes on from here"
+        )
+        return HeavyAnswer(message) if fault.heavy and not self._is_down else Outage(message)
+
+    # One attempt.
+
+    def _follow(self, question: _Question, sent_at: float) -> Answer | None:
         """One attempt, redirects included. None: a rate limit was met, and is known to `limits` now."""
-        target = url
+        target = question.url
         for _ in range(MAX_REDIRECTS):
-            response, body = self._send(target, etag)
-            on_request(response.status_code)
+            response, body = self._ask(target, question.etag)
+            question.on_request(response.status_code)
             kind = github_answers.classify(response.status_code, response.headers, body)
             if kind is Kind.REDIRECT:
-                target = _absolute(target, response.headers.get("location", ""))
+                target = github_http.absolute(target, response.headers.get("location", ""))
                 self.check_origin(target, source="redirect")
                 continue
             if kind is Kind.LIMITED:
-                self.limits.refused(response.headers)
+                self.limits.refused(response.headers, sent_at=sent_at)
                 return None
-            self.limits.observe(response.headers)
-            if response.status_code == 304 and etag is None:
-                raise _Fault("status 304 to a request that did not ask for it", heavy=False)
+            self.limits.observe(response.headers, sent_at=sent_at)
             if kind is not Kind.ANSWER:
-                raise self._refusal(kind, target, response.status_code, body)
+                raise self._refusal(kind, target, response.status_code, body, question)
             return Answer(
-                body=None if response.status_code == 304 else self._parsed(body, parse),
+                body=self._read(response.status_code, body, question),
                 etag=response.headers.get("etag"),
                 next_url=self._link(target, response, "next"),
                 last_url=self._link(target, response, "last"),
                 url=target,
-                redirected=target != url,
+                redirected=target != question.url,
                 date=response.headers.get("date"),
             )
-        raise NotReadable(f"GitHub redirects more than {MAX_REDIRECTS} times from {_shown(url)}", status=310)
+        shown = github_http.shown(question.url)
+        raise NotReadable(f"GitHub redirects more than {MAX_REDIRECTS} times from {shown}", status=310)
 
-    def _send(self, url: str, etag: str | None) -> tuple[requests.Response, bytes]:
+    def _ask(self, url: str, etag: str | None) -> tuple[requests.Response, bytes]:
+        began = self._clock.monotonic()
+        outcome = "no answer"
         try:
-            with self._session().get(
-                url,
-                headers={"If-None-Match": etag} if etag else {},
-                timeout=(CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS),
-                allow_redirects=False,
-                stream=True,
-            ) as response:
-                return response, self._read(response)
-        except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, UnicodeError) as error:
-            raise ConfigurationError(f"{_shown(url)} is no URL that can be asked; check GITHUB_API_URL") from error
-        except requests.exceptions.SSLError as error:
-            raise _Fault("the TLS certificate or handshake was refused", heavy=False) from error
-        except requests.exceptions.ConnectTimeout as error:
-            raise _Fault(f"no connection within {CONNECT_TIMEOUT_SECONDS} s", heavy=False) from error
-        except requests.exceptions.Timeout as error:
-            raise _Fault(f"no answer within {READ_TIMEOUT_SECONDS} s", heavy=True) from error
-        except (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError) as error:
-            raise _Fault("the answer was cut short", heavy=True) from error
-        except requests.exceptions.RequestException as error:
-            raise _Fault(_connection_reason(error), heavy=False) from error
-        except OSError as error:  # requests' own check, before it connects
-            raise ConfigurationError(f"GitHub: {error}; check REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE") from error
+            timeout = PROBE_TIMEOUT_SECONDS if self._is_down else READ_TIMEOUT_SECONDS
+            response, body = self._transport.get(url, etag=etag, read_timeout_seconds=timeout)
+            left = response.headers.get("x-ratelimit-remaining", "no count of")
+            outcome = f"{response.status_code}, {left} points left"
+            return response, body
+        except Fault as fault:
+            outcome = str(fault)
+            raise
+        finally:
+            milliseconds = (self._clock.monotonic() - began) * 1000
+            log.debug("GET %s: %s, %.0f ms", github_http.shown(url), outcome, milliseconds)
 
-    def _read(self, response: requests.Response) -> bytes:
-        deadline = self._clock.monotonic() + WHOLE_ANSWER_SECONDS
-        chunks = []
-        size = 0
-        for chunk in response.iter_content(1 << 16):
-            chunks.append(chunk)
-            size += len(chunk)
-            if size > MAX_ANSWER_BYTES or self._clock.monotonic() > deadline:
-                raise _Fault(f"an answer of over {MAX_ANSWER_BYTES} bytes or {WHOLE_ANSWER_SECONDS} s", heavy=True)
-        # urllib3 1.26, which boto3 needs on Python 3.8 and 3.9, does not compare these by itself.
-        promised = response.headers.get("content-length", "")
-        if promised.isdecimal() and response.status_code != 304 and response.raw.tell() != int(promised):
-            raise _Fault("the answer was cut short", heavy=True)
-        return b"".join(chunks)
-
-    def _session(self) -> requests.Session:
-        session = getattr(self._sessions, "session", None)
-        if session is None:
-            session = requests.Session()
-            session.headers.update(
-                {
-                    "Accept": "application/vnd.github+json",
-                    "User-Agent": self._user_agent,
-                    "X-GitHub-Api-Version": API_VERSION,
-                }
-            )
-            if self._token:
-                session.headers["Authorization"] = f"Bearer {self._token}"
-            # Proxy and certificates of the environment, once: requests would go through all variables for each request.
-            # Nor does it look into ~/.netrc from here on, for a password that is not meant for this.
-            found = session.merge_environment_settings(self.base_url, {}, stream=True, verify=None, cert=None)
-            session.trust_env, session.proxies, session.verify = False, found["proxies"], found["verify"]
-            self._sessions.session = session
-        return session
+    def _read(self, status: int, body: bytes, question: _Question) -> Any:
+        if status == 304:
+            if question.etag is None:
+                raise Fault("status 304, not modified, for a request that named no version", heavy=True)
+            return None
+        try:
+            return self._parser.submit(lambda: question.parse(body.decode("utf-8"))).result()
+        except ValueError as error:
+            raise Fault(f"status 200 with a body that can't be read ({str(error)[:80]})", heavy=True) from error
 
     def _link(self, url: str, response: requests.Response, rel: str) -> str | None:
         link = response.links.get(rel, {}).get("url")
         if not link:
             return None
-        absolute = _absolute(url, link)
+        absolute = github_http.absolute(url, link)
         self.check_origin(absolute, source="Link header")
         return absolute
 
-    def _refusal(self, kind: Kind, url: str, status: int, body: bytes) -> Exception:
-        said = self._scrub(github_answers.message(body))
+    def _refusal(self, kind: Kind, url: str, status: int, body: bytes, question: _Question) -> Exception:
+        said = f"{status} {self._scrub(github_answers.message(body))}".strip()
+        where = github_http.shown(url)
         if kind is Kind.UNAVAILABLE:
-            return _Fault(f"status {status}", heavy=True)
+            return Fault(f"status {status}", heavy=True)
         if kind is Kind.BAD_TOKEN:
-            return ConfigurationError(f"GitHub rejects the token ({status} {said}); check GITHUB_TOKEN or GH_TOKEN")
-        advice = github_answers.advice(status)
-        return NotReadable(f"GitHub answers {status} {said} on {_shown(url)}; {advice}", status=status)
+            return self._bad_token(said)
+        if kind is Kind.BAD_PROXY:
+            return self._transport.proxy_fault(status)
+        if kind is Kind.RETIRED:
+            return ConfigurationError(f"GitHub has retired API version {API_VERSION} ({said}); upgrade this program")
+        if kind is Kind.TOO_MANY:
+            return HeavyAnswer(f"GitHub answers {said} on {where} although it has more; a smaller page may pass")
+        refusal: PipelineError = NotReadable(
+            f"GitHub answers {said} on {where}; {github_answers.advice(status)}",
+            status=status,
+            disabled=github_answers.is_disabled(status, body),
+        )
+        if kind is Kind.WEB_PAGE:
+            return self._web_page(status, refusal)
+        if question.retry_refusals:
+            return Fault(f"status {said}", lasting=refusal, times=ODD_ATTEMPTS)
+        return refusal
 
-    def _parsed(self, body: bytes, parse: Callable[[str], Any]) -> Any:
-        try:
-            return self._parser.submit(lambda: parse(body.decode("utf-8"))).result()
-        except ValueError as error:
-            raise _Fault(f"status 200 with a body that can't be read ({str(error)[:80]})", heavy=True) from error
+    def _bad_token(self, said: str) -> Fault:
+        """GitHub answers 401 to a good token now and then: MeltanoLabs/tap-github #90, python-github-backup #524."""
+        if self._token is None:
+            meaning = ConfigurationError(f"GitHub wants a token ({said}); set GITHUB_TOKEN")
+        else:
+            meaning = ConfigurationError(f"GitHub rejects the token ({said}); check GITHUB_TOKEN or GH_TOKEN")
+        return Fault(f"status {said}", lasting=meaning, times=MAX_ATTEMPTS if self._token_taken else ODD_ATTEMPTS)
+
+    def _web_page(self, status: int, refusal: PipelineError) -> Fault:
+        """A page of a proxy's or a passing fault; or what a server of one's own shows beside its API."""
+        reason = f"status {status} with a web page"
+        if github_answers.lacks_api_path(self.base_url):
+            said = f"{self.base_url} answers with web pages; is /api/v3 missing in GITHUB_API_URL?"
+            return Fault(reason, heavy=True, lasting=ConfigurationError(said), times=MAX_ATTEMPTS)
+        return Fault(reason, heavy=True, lasting=None if status == 200 else refusal)
 
     def _scrub(self, text: str) -> str:
         return text.replace(self._token, "***") if self._token else text
-
-
-def _connection_reason(error: Exception) -> str:
-    text = str(error)
-    for sign, reason in (
-        ("refused", "connection refused"),
-        ("resolve", "the host name can't be resolved"),
-        ("getaddrinfo", "the host name can't be resolved"),
-        ("proxy", "the proxy can't be reached"),
-    ):
-        if sign in text:
-            return reason
-    return "the connection broke"
-
-
-def _absolute(base: str, link: str) -> str:
-    """The address that a link means; an empty one, which has no origin, when it means none."""
-    try:
-        return urljoin(base, link)
-    except ValueError:
-        return ""
-
-
-def _origin(url: str) -> tuple[str, str, int | None]:
-    try:
-        parts = urlsplit(url)
-        port = parts.port or {"https": 443, "http": 80}.get(parts.scheme)
-        # A user name in a URL is a way to make one host look like another.
-        host = "" if parts.username or parts.password else (parts.hostname or "")
-    except ValueError:
-        return ("", "", None)
-    return (parts.scheme, host, port)
-
-
-def _shown_origin(url: str) -> str:
-    scheme, host, port = _origin(url)
-    return repr(f"{scheme}://{host}:{port}")
-
-
-def _shown(url: str) -> str:
-    """A URL as a message may show it: no user name, no control characters."""
-    parts = urlsplit(url)
-    shown = f"{parts.path}?{parts.query}" if parts.query else parts.path
-    return "".join(c for c in shown if c.isprintable())[:300]

@@ -14,6 +14,7 @@ from typing import Callable, Iterator, Mapping, NamedTuple, Sequence
 
 import db
 import queue_manager
+import repositories
 from clock import Clock
 from errors import EXIT_CONFIGURATION, EXIT_FAILED, EXIT_OK, EXIT_OUTAGE, ConfigurationError, PipelineError
 from fetcher import Page, StreamScan
@@ -23,8 +24,6 @@ from rate_limit import RateLimitReached
 from read_ahead import Ended, ReadAhead
 
 log = logging.getLogger("pipeline.ingest")
-
-ISSUES_DISABLED = 410
 
 
 class StreamResult(NamedTuple):
@@ -108,7 +107,7 @@ class Ingest:
             return started
         if stream not in self._known:
             self._known[stream] = queue_manager.load_known(conn, stream=stream)
-        started.pages = StreamScan(
+        scan = StreamScan(
             api=self._api,
             repo=repo,
             known_as=known_as,
@@ -117,8 +116,21 @@ class Ingest:
             look_from=self._look_from,
             recall=lambda repo_id: self._recall(stream, repo_id),
             on_request=started.requests.append,
-        ).pages()
+        )
+        started.pages = self._explained(scan.pages(), started)
         return started
+
+    def _explained(self, pages: Iterator[Page], stream: _Stream) -> Iterator[Page]:
+        """The pages; a refusal says whether the feature is disabled, which a 404 on pull requests does not tell."""
+        try:
+            yield from pages
+        except NotReadable as error:
+            if error.status == 404 and stream.result.stream == "pulls":
+                disabled = not repositories.has_pull_requests(
+                    self._api, stream.asked_for, on_request=stream.requests.append
+                )
+                raise NotReadable(str(error), status=error.status, disabled=disabled) from error
+            raise
 
     def _look_from(self, state: StreamState) -> str:
         covered = state.scan["covered_since"] if state.scan else state.covered_since
@@ -161,13 +173,12 @@ class Ingest:
         requests = stream.requests
         result = stream.result._replace(requests=len(requests), not_modified=requests.count(304))
         if isinstance(error, _ReadAlready):
-            log.info(
-                "%s %s: it is a repository that this run reads under another name", stream.asked_for, result.stream
-            )
+            log.info("%s %s: this run reads it under another name already", stream.asked_for, result.stream)
             stream.result = result
             return
-        if isinstance(error, NotReadable) and error.status == ISSUES_DISABLED and result.stream == "issues":
-            log.info("%s: issues are disabled there; its pull requests are read all the same", result.repo)
+        if isinstance(error, NotReadable) and error.disabled:
+            what = "issues" if result.stream == "issues" else "pull requests"
+            log.info("%s: %s are disabled there; what else it has is read all the same", result.repo, what)
             error = None
         if isinstance(error, (ConfigurationError, RateLimitReached)):
             self._stop_reason = error

@@ -99,7 +99,8 @@ class PageReader:
         """The page that goes on from `spot`. Raises what GitHub.get raises."""
         try:
             if spot.link is not None:
-                return Read(self._get(spot.link, attempts=MAX_ATTEMPTS), spot.offset, spot.offset + PAGE_SIZE)
+                answer = self._get(spot.link, attempts=MAX_ATTEMPTS, retry_refusals=True)
+                return Read(answer, spot.offset, spot.offset + PAGE_SIZE)
             attempts = MAX_ATTEMPTS if self._most == PAGE_SIZE else ATTEMPTS_AT_SMALLER
             read = self._cut(spot, self._cut_at(spot, self._most), newest_first, attempts=attempts, etag=etag)
         except HeavyAnswer as heavy:
@@ -145,7 +146,12 @@ class PageReader:
 
     def _cut(self, spot: Spot, cut: Cut, newest_first: bool, *, attempts: int, etag: str | None = None) -> Read:
         url = self._url(newest_first=newest_first, since=spot.since, size=cut.size, number=cut.number)
-        return Read(self._get(url, attempts=attempts, etag=etag), cut.start, cut.end)
+        # What was a list a moment ago is one still: a refusal in the middle is a slip until it is repeated.
+        answer = self._get(url, attempts=attempts, etag=etag, retry_refusals=spot.offset > 0 or spot.since is not None)
+        return Read(answer, cut.start, cut.end)
 
-    def _get(self, url: str, *, attempts: int, etag: str | None = None) -> Answer:
-        return self._api.get(url, parse=pages.cut, etag=etag, attempts=attempts, on_request=self._on_request)
+    def _get(self, url: str, *, attempts: int, etag: str | None = None, retry_refusals: bool = False) -> Answer:
+        return self._api.get(
+            url, parse=pages.cut, etag=etag, attempts=attempts, retry_refusals=retry_refusals,
+            on_request=self._on_request,
+        )  # fmt: skip

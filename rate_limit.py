@@ -9,10 +9,11 @@ import threading
 from typing import Callable, Mapping
 
 import timestamps
-from errors import Outage
+from errors import ConfigurationError, Outage
 
 # What GitHub asks for when a secondary limit comes without a retry-after header: a minute, then exponentially longer.
 SECONDARY_WAIT_SECONDS = 60
+ANONYMOUS_POINTS = 60  # an hour, without a token
 
 
 class RateLimitReached(Outage):
@@ -42,28 +43,40 @@ class RateLimits:
         self._blocked_until = float("-inf")  # monotonic seconds
         self._waited_seconds = 0.0
         self._secondary_hits = 0
+        self._refused_at = float("-inf")  # monotonic seconds: when a limit was last met
         self.remaining: int | None = None
         self.reset_at: int | None = None
 
-    def observe(self, headers: Mapping[str, str]) -> None:
-        """Take in the headers of an answer that was no refusal."""
+    def observe(self, headers: Mapping[str, str], *, sent_at: float) -> None:
+        """Take in the headers of an answer that was no refusal. `sent_at` (monotonic): when it was asked for.
+
+        Raises ConfigurationError when the reserve leaves nothing of the limit.
+        """
         with self._lock:
-            self._secondary_hits = 0
+            if sent_at > self._refused_at:
+                self._secondary_hits = 0
             if self._read(headers) and self.remaining is not None and self.remaining <= self._reserve_points:
                 self._block(self._seconds_to_reset(headers))
 
-    def refused(self, headers: Mapping[str, str]) -> None:
-        """Take in a 403 or 429 that was a limit, primary or secondary."""
+    def refused(self, headers: Mapping[str, str], *, sent_at: float) -> None:
+        """Take in a 403 or 429 that was a limit, primary or secondary.
+
+        Requests under way when a limit begins are refused as well: they tell nothing new, and the wait does not double.
+        A time that GitHub names holds in any case, unless it has gone by: asking on while limited can end in a ban.
+        """
         with self._lock:
             known = self._read(headers)
-            retry_after = _integer(headers.get("retry-after"))
-            if retry_after is not None:
-                self._block(retry_after)
-            elif known and self.remaining == 0:
-                self._block(self._seconds_to_reset(headers))
-            else:
+            seconds = self._retry_after(headers)
+            if seconds is None and known and self.remaining == 0:
+                seconds = self._seconds_to_reset(headers)
+            if seconds is not None and seconds > 0:
+                self._block(seconds)
+            elif sent_at > self._refused_at:
                 self._block(SECONDARY_WAIT_SECONDS * 2**self._secondary_hits)
                 self._secondary_hits += 1
+            else:
+                return
+            self._refused_at = self._monotonic()
 
     def seconds_to_wait(self) -> float:
         """How long to sleep before the next request; 0 when it may go out.
@@ -84,20 +97,35 @@ class RateLimits:
             return seconds
 
     def _read(self, headers: Mapping[str, str]) -> bool:
-        """Note what the headers say of the primary limit; False when there is none."""
+        """Note what the headers say of the primary limit; False when there is none, or of a window that has ended."""
         limit, remaining, reset = (_integer(headers.get("x-ratelimit-" + k)) for k in ("limit", "remaining", "reset"))
         if not limit or remaining is None or reset is None:
             return False
+        if limit <= self._reserve_points:
+            advice = "set GITHUB_TOKEN for more, or leave less" if limit <= ANONYMOUS_POINTS else "leave less"
+            raise ConfigurationError(
+                f"--reserve {self._reserve_points} leaves nothing of GitHub's limit of {limit} points an hour; {advice}"
+            )
         # Answers of parallel requests arrive in any order: within one window the lowest figure is the latest.
+        if self.reset_at is not None and reset < self.reset_at and reset <= self._server_now(headers):
+            return False
         same_window = self.reset_at == reset and self.remaining is not None
         self.remaining = min(self.remaining or 0, remaining) if same_window else remaining
         self.reset_at = reset
         return True
 
+    def _retry_after(self, headers: Mapping[str, str]) -> float | None:
+        """Seconds, or a date as RFC 9110 allows and proxies send it; None where there is none that can be read."""
+        text = headers.get("retry-after")
+        seconds, moment = _integer(text), timestamps.from_http_date(text)
+        return seconds if seconds is not None or moment is None else moment - self._server_now(headers)
+
     def _seconds_to_reset(self, headers: Mapping[str, str]) -> float:
-        """By the server's own clock where it tells it, so that a wrong clock here does no harm."""
-        server_now = timestamps.from_http_date(headers.get("date")) or self._now()
-        return (self.reset_at or 0) - server_now + 1
+        return (self.reset_at or 0) - self._server_now(headers) + 1
+
+    def _server_now(self, headers: Mapping[str, str]) -> float:
+        """The server's own clock where it tells it, so that a wrong clock here does no harm."""
+        return timestamps.from_http_date(headers.get("date")) or self._now()
 
     def _block(self, seconds: float) -> None:
         until = self._monotonic() + max(seconds, 1)

@@ -1,6 +1,6 @@
 """Which repositories a run is about: names given, a file of names, an organisation's list.
 
-Asks GitHub only for organisations; reads no stream.
+Asks GitHub for organisations and for what a repository has; reads no stream.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import itertools
 import json
 import logging
 from pathlib import Path
-from typing import Any, Iterable
+from typing import Any, Callable, Iterable
 
 import settings
 from errors import ConfigurationError, PipelineError
@@ -84,6 +84,18 @@ def of_organisations(
             log.warning("organisation %s: %s", org, error)
             failures.append(error)
     return found, failures
+
+
+def has_pull_requests(api: GitHub, repo: str, *, on_request: Callable[[int], None]) -> bool:
+    """False only where GitHub says so: the list of pull requests is then 404 for everyone, and no one's mistake.
+
+    augurlabs/augur #3731, kenn-io/forge #819. A repository that can't be read says nothing.
+    """
+    try:
+        found = api.get(f"/repos/{repo}", parse=json.loads, on_request=on_request).body
+    except NotReadable:
+        return True
+    return not (isinstance(found, dict) and found.get("has_pull_requests") is False)
 
 
 def unique(names: Iterable[str]) -> list[str]:

@@ -115,7 +115,7 @@ def api_url(environ: Mapping[str, str], *, with_token: bool) -> str:
         valid = False
     if not valid or parts.username or parts.password or parts.fragment or not url.isprintable() or " " in url:
         raise ConfigurationError("GITHUB_API_URL is no URL such as https://api.github.com (no user name, no query)")
-    if with_token and parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
+    if with_token and parts.scheme == "http" and not is_loopback(parts.hostname or ""):
         raise ConfigurationError("GITHUB_API_URL is plain http: the token would be readable on the way; use https")
     return url
 
@@ -129,7 +129,8 @@ def one_line(text: str, environ: Mapping[str, str]) -> str:
     return "".join(c if c.isprintable() else " " for c in text).strip()
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Is this a name of the machine itself, so that nothing sent there leaves it?"""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -206,7 +206,7 @@ class GitHubServer(ThreadingHTTPServer):
         if not rest:
             return Answer(200, compact_json(repo.payload()).encode())
         if rest == ["issues"] and not repo.issues_enabled:
-            return _error(410, "Issues are disabled for this repo")
+            return _error(410, "Issues has been disabled in this repository.")
         if rest[0] == "pulls" and not repo.pulls_enabled:
             return _error(404, "Not Found")
         if rest[0] == "pulls" and len(rest) > 1:
@@ -318,6 +318,20 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(answer.body[: len(answer.body) // 2] if cut else answer.body)
         self.close_connection = self.close_connection or cut
 
+    def _send_slowly(self, body, *, dripping):
+        """Half of the body, and then nothing, or now and then a byte, until the client has enough of it."""
+        self.close_connection = True
+        self.send_response_only(200)
+        self.send_header("Content-Length", str(2 * len(body)))
+        self.end_headers()
+        self.wfile.write(body[: len(body) // 2])
+        with contextlib.suppress(OSError):
+            while not self.server.closing.wait(0.02):
+                if dripping:
+                    self.wfile.write(b" ")
+                elif self.connection.recv(1) == b"":
+                    return
+
     def _faulty(self, kind, details, path, query, headers):
         """The answer for a fault; None where there is none."""
         if kind == "hang":
@@ -329,14 +343,15 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return None
         whole = self.server.answer(path, query, headers)
+        if kind in ("drip", "stall"):
+            self._send_slowly(whole.body, dripping=kind == "drip")
+            return None
         if kind == "truncate":
             return whole
-        if kind == "empty":
+        if kind == "no_items":
             return whole._replace(body=b"[]", headers={})
         if kind == "no_link":
             return whole._replace(headers={})
-        if kind == "unasked_304":
-            return Answer(304)
         if kind == "link":
             return whole._replace(headers={**whole.headers, "Link": '<{}>; rel="next"'.format(details["url"])})
         return _fault_answer(kind, details, whole)
@@ -346,6 +361,10 @@ def _fault_answer(kind, details, whole):
     retry_after = {"retry-after": str(details["retry_after"])} if "retry_after" in details else {}
     if kind == "invalid_json":
         return Answer(200, whole.body[: len(whole.body) // 2])
+    if kind in ("empty", "not_modified"):
+        return Answer(200 if kind == "empty" else 304)
+    if kind == "too_many":  # as GitHub Enterprise Server refuses long pages: renovatebot/renovate #43750
+        return _error(404, "Not Found", **whole.headers)
     if kind == "html":
         return Answer(200, BAD_GATEWAY, {"Content-Type": "text/html"})
     if kind in ("secondary_403", "secondary_429"):
@@ -357,7 +376,7 @@ def _fault_answer(kind, details, whole):
         return Answer(403, compact_json(body).encode())
     if kind >= 500:
         return Answer(kind, BAD_GATEWAY, {"Content-Type": "text/html"})
-    return _error(kind, details.get("message", "Not Found"))
+    return _error(kind, details.get("message", "Not Found"), **details.get("headers", {}))
 
 
 def _error(status, message, **headers):

@@ -127,7 +127,8 @@ def test_any_answer_has_a_meaning_and_no_limit_is_waited_for_for_ever(status, he
     assert isinstance(kind, Kind)
     limits = RateLimits(now=lambda: 1.8e9, monotonic=lambda: 0.0, max_wait_seconds=900)
     try:
-        limits.refused(headers) if kind is Kind.LIMITED else limits.observe(headers)
+        take_in = limits.refused if kind is Kind.LIMITED else limits.observe
+        take_in(headers, sent_at=0.0)
         assert 0 <= limits.seconds_to_wait() <= 900
     except PipelineError as error:
         assert "\n" not in str(error)

@@ -1,5 +1,6 @@
 import pytest
 
+from errors import ConfigurationError
 from rate_limit import RateLimitReached, RateLimits
 
 NOW = 1_800_000_000
@@ -28,42 +29,42 @@ def headers(remaining, *, limit=5000, reset_in=100):
 
 def test_points_left_mean_no_wait_and_none_left_mean_the_reset():
     limits = Time().limits()
-    limits.observe(headers(1))
+    limits.observe(headers(1), sent_at=0)
     assert limits.seconds_to_wait() == 0
-    limits.observe(headers(0))
+    limits.observe(headers(0), sent_at=0)
     assert limits.seconds_to_wait() == 101
 
 
 def test_the_reset_is_measured_on_the_servers_clock():
     limits = Time().limits()
-    limits.observe({**headers(0), "date": "Fri, 15 Jan 2027 08:00:50 GMT"})  # 50 s after NOW
+    limits.observe({**headers(0), "date": "Fri, 15 Jan 2027 08:00:50 GMT"}, sent_at=0)  # 50 s after NOW
     assert limits.seconds_to_wait() == 51
 
 
 def test_a_reserve_is_left_to_others():
     limits = Time().limits(reserve_points=1000)
-    limits.observe(headers(1001))
+    limits.observe(headers(1001), sent_at=0)
     assert limits.seconds_to_wait() == 0
-    limits.observe(headers(1000))
+    limits.observe(headers(1000), sent_at=0)
     assert limits.seconds_to_wait() > 0
 
 
 def test_a_server_without_limits_is_never_waited_for():
     limits = Time().limits()
-    limits.observe({})
-    limits.observe(headers(0, limit=0))
+    limits.observe({}, sent_at=0)
+    limits.observe(headers(0, limit=0), sent_at=0)
     assert limits.seconds_to_wait() == 0
 
 
 def test_retry_after_is_obeyed_and_without_it_waits_double():
     time = Time()
     limits = time.limits()
-    limits.refused({**headers(4000), "retry-after": "7"})
+    limits.refused({**headers(4000), "retry-after": "7"}, sent_at=0)
     assert limits.seconds_to_wait() == 7
     time.monotonic_seconds += 7
     waits = []
     for _ in range(3):
-        limits.refused(headers(4000))
+        limits.refused(headers(4000), sent_at=time.monotonic_seconds)
         waits.append(limits.seconds_to_wait())
         time.monotonic_seconds += waits[-1]
     assert waits == [60, 120, 240]
@@ -71,7 +72,7 @@ def test_retry_after_is_obeyed_and_without_it_waits_double():
 
 def test_a_wait_beyond_the_budget_stops_and_says_when_to_come_back():
     limits = Time().limits(max_wait_seconds=100)
-    limits.observe(headers(0, reset_in=3600))
+    limits.observe(headers(0, reset_in=3600), sent_at=0)
     with pytest.raises(RateLimitReached, match="2027-01-15T09:00:01Z"):
         limits.seconds_to_wait()
 
@@ -79,9 +80,9 @@ def test_a_wait_beyond_the_budget_stops_and_says_when_to_come_back():
 def test_waits_that_each_fit_still_share_one_budget():
     time = Time()
     limits = time.limits(max_wait_seconds=100)
-    limits.refused({"retry-after": "60"})
+    limits.refused({"retry-after": "60"}, sent_at=0)
     time.monotonic_seconds += limits.seconds_to_wait()
-    limits.refused({"retry-after": "60"})
+    limits.refused({"retry-after": "60"}, sent_at=0)
     with pytest.raises(RateLimitReached):
         limits.seconds_to_wait()
 
@@ -89,19 +90,92 @@ def test_waits_that_each_fit_still_share_one_budget():
 def test_one_limit_met_by_several_threads_is_waited_for_once():
     limits = Time().limits(max_wait_seconds=100)
     for _ in range(8):
-        limits.refused({"retry-after": "60"})
+        limits.refused({"retry-after": "60"}, sent_at=0)
     assert limits.seconds_to_wait() == 60
 
 
 def test_a_shorter_limit_does_not_end_a_longer_one():
     limits = Time().limits()
-    limits.refused({"retry-after": "60"})
-    limits.refused({"retry-after": "5"})
+    limits.refused({"retry-after": "60"}, sent_at=0)
+    limits.refused({"retry-after": "5"}, sent_at=0)
     assert limits.seconds_to_wait() == 60
 
 
 def test_absurd_headers_do_no_harm():
     limits = Time().limits()
-    limits.observe({"x-ratelimit-limit": "x", "x-ratelimit-remaining": "-1", "x-ratelimit-reset": "9" * 40})
-    limits.refused({"retry-after": "9" * 40})
+    limits.observe({"x-ratelimit-limit": "x", "x-ratelimit-remaining": "-1", "x-ratelimit-reset": "9" * 40}, sent_at=0)
+    limits.refused({"retry-after": "9" * 40}, sent_at=0)
     assert limits.seconds_to_wait() == 60
+
+
+def test_a_refusal_of_a_request_sent_before_the_block_adds_nothing():
+    time = Time()
+    limits = time.limits(max_wait_seconds=60)
+    for _ in range(6):
+        limits.refused(headers(4000), sent_at=0)
+        time.monotonic_seconds += 0.5
+    assert limits.seconds_to_wait() == 57
+
+
+def test_an_answer_to_a_request_sent_before_the_block_does_not_end_the_doubling():
+    time = Time()
+    limits = time.limits()
+    limits.refused(headers(4000), sent_at=0)
+    limits.observe(headers(4000), sent_at=0)
+    time.monotonic_seconds = 60
+    limits.refused(headers(4000), sent_at=60)
+    assert limits.seconds_to_wait() == 120
+    time.monotonic_seconds = 180
+    limits.observe(headers(4000), sent_at=180)
+    limits.refused(headers(4000), sent_at=181)
+    assert limits.seconds_to_wait() == 60
+
+
+def test_what_a_late_refusal_says_of_the_time_holds_all_the_same():
+    time = Time()
+    limits = time.limits()
+    limits.refused(headers(4000), sent_at=0)
+    limits.refused({"retry-after": "90"}, sent_at=0)
+    assert limits.seconds_to_wait() == 90
+
+
+def test_retry_after_may_be_a_date():
+    date = {"date": "Fri, 15 Jan 2027 08:00:00 GMT", "retry-after": "Fri, 15 Jan 2027 08:00:30 GMT"}
+    limits = Time().limits()
+    limits.refused(date, sent_at=0)
+    assert limits.seconds_to_wait() == 30
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"retry-after": "0"},
+        {"retry-after": "Fri, 15 Jan 2027 07:00:00 GMT", "date": "Fri, 15 Jan 2027 08:00:00 GMT"},
+        headers(0, reset_in=-50),
+    ],
+)
+def test_a_refusal_that_names_a_moment_gone_by_is_waited_for_like_one_that_names_none(said):
+    time = Time()
+    limits = time.limits()
+    for expected in (60, 120):
+        limits.refused(said, sent_at=time.monotonic_seconds)
+        assert limits.seconds_to_wait() == expected
+        time.monotonic_seconds += expected
+
+
+def test_answers_out_of_order_leave_the_lowest_figure_of_the_window():
+    limits = Time().limits()
+    for remaining in (90, 88, 89):
+        limits.observe(headers(remaining), sent_at=0)
+    assert limits.remaining == 88
+    limits.observe(headers(4999, reset_in=3700), sent_at=0)
+    assert limits.remaining == 4999
+    limits.observe({**headers(0), "date": "Fri, 15 Jan 2027 08:02:00 GMT"}, sent_at=0)  # the window that has ended
+    assert (limits.remaining, limits.seconds_to_wait()) == (4999, 0)
+
+
+def test_a_reserve_as_large_as_the_limit_is_a_mistake():
+    with pytest.raises(ConfigurationError, match="--reserve 5000 .* 5000 points"):
+        Time().limits(reserve_points=5000).observe(headers(4999), sent_at=0)
+    with pytest.raises(ConfigurationError, match="GITHUB_TOKEN"):
+        Time().limits(reserve_points=100).observe(headers(59, limit=60), sent_at=0)

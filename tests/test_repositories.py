@@ -68,7 +68,7 @@ def test_the_tokens_owner_gets_the_private_repositories_too(github, api):
     assert list(repositories.of_organisation(api, "bo", **choice)) == []
 
 
-@pytest.mark.parametrize("fault", ["empty", "no_link"])
+@pytest.mark.parametrize("fault", ["no_items", "no_link"])
 @pytest.mark.parametrize("page", [1, 2])
 def test_one_odd_answer_hides_no_repository(github, api, fault, page):
     for number in range(250):

@@ -119,7 +119,7 @@ def test_a_date_before_github_existed_means_everything(run, github, tmp_path, si
 # A walk has ended when it has reached what it set out for.
 
 
-@pytest.mark.parametrize("fault", ["empty", "no_link", "unasked_304"])
+@pytest.mark.parametrize("fault", ["no_items", "no_link", "not_modified"])
 @pytest.mark.parametrize("at", range(8))
 @pytest.mark.parametrize("only", ["issues", "pulls"])
 def test_one_odd_answer_ends_no_walk(run, github, tmp_path, fault, at, only):
@@ -140,11 +140,11 @@ def test_one_odd_answer_ends_no_walk(run, github, tmp_path, fault, at, only):
 
 
 @pytest.mark.parametrize("only", ["issues", "pulls"])
-@pytest.mark.parametrize("fault", ["empty", "no_link"])
+@pytest.mark.parametrize("fault", ["no_items", "no_link"])
 def test_an_answer_that_stays_odd_leaves_the_cursor_and_is_an_outage(run, github, tmp_path, only, fault):
     repo = github.add_repo("acme/widgets", cursors=False).make(350, pulls=0 if only == "issues" else 1)
     cursor = run(only=only, since="2026-11-23T02:55:00Z")[0].cursor
-    github.fail_next("empty", match="since=" if only == "issues" else "page=2", times=10**6)
+    github.fail_next("no_items", match="since=" if only == "issues" else "page=2", times=10**6)
     results = run(only=only, since=ALL_HISTORY)
     assert codes(results) == EXIT_OUTAGE
     assert "contradicts itself" in results[0].error
