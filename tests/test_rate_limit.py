@@ -179,3 +179,23 @@ def test_a_reserve_as_large_as_the_limit_is_a_mistake():
         Time().limits(reserve_points=5000).observe(headers(4999), sent_at=0)
     with pytest.raises(ConfigurationError, match="GITHUB_TOKEN"):
         Time().limits(reserve_points=100).observe(headers(59, limit=60), sent_at=0)
+
+
+def test_a_refusal_at_the_primary_limit_is_waited_for_until_the_reset():
+    time = Time()
+    limits = time.limits()
+    limits.refused(headers(0), sent_at=0)
+    assert limits.seconds_to_wait() == 101
+    time.monotonic_seconds = 101
+    assert limits.seconds_to_wait() == 0
+    limits.refused(headers(0, reset_in=0), sent_at=101)
+    assert limits.seconds_to_wait() == 1
+
+
+def test_an_answer_without_headers_of_a_limit_says_nothing_of_the_one_that_is_known():
+    time = Time()
+    limits = time.limits()
+    limits.observe(headers(0, reset_in=5), sent_at=0)
+    time.monotonic_seconds = 6
+    limits.observe({}, sent_at=6)
+    assert limits.seconds_to_wait() == 0
