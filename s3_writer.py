@@ -10,8 +10,9 @@ import base64
 import hashlib
 import io
 import re
+import sys
 import urllib.parse
-from typing import Any, Iterator, Mapping
+from typing import Any, Callable, Iterator, Mapping
 
 import boto3
 import botocore.exceptions
@@ -39,6 +40,7 @@ COMPATIBLE: dict[str, Any] = {
 ITEM_CODES = {"EntityTooLarge", "KeyTooLongError", "BadDigest", "InvalidDigest", "IncompleteBody", "MetadataTooLarge"}
 THROTTLING_CODES = {"SlowDown", "Throttling", "ThrottlingException", "TooManyRequests", "RequestLimitExceeded"}
 PASSING_CODES = {"InternalError", "ServiceUnavailable", "RequestTimeout", "OperationAborted"}
+NOT_WHOLE = "AnswerNotWhole"  # ours, of an answer that says that all went well, and proves nothing
 ACTIONS = {"put_object": "s3:PutObject", "list_objects_v2": "s3:ListBucket", "get_object": "s3:GetObject",
            "delete_object": "s3:DeleteObject"}  # fmt: skip
 ADVICE = {
@@ -85,6 +87,7 @@ class S3Archive:
             if not _is_aws(self._client.meta.endpoint_url):
                 self._client = session.client("s3", region_name=region, config=Config(**settings, **COMPATIBLE))
             self._client.meta.events.register_last("before-call.s3", _send_small_unasked)
+            self._client.meta.events.register_first("needs-retry.s3", _refuse_unless_whole)
         except Exception as error:  # what is wrong in a profile comes to light in many ways
             raise ConfigurationError(f"S3 client: {_said(error)}; check the AWS variables and profile") from error
 
@@ -94,9 +97,8 @@ class S3Archive:
             Key=made.key,
             Body=made.body,
             ContentType=made.content_type,
-            # Every S3-compatible store compares this with what arrived.
-            ContentMD5=base64.b64encode(hashlib.md5(made.body).digest()).decode("ascii"),
             Metadata={"sha256": made.sha256, "fetched-at": made.fetched_order},
+            **_checksum(made.body),
             **self._parameters,
         )
 
@@ -123,8 +125,7 @@ class S3Archive:
 
         Raises what `put` raises; returns where the store took it, unverified.
         """
-        wrong = base64.b64encode(hashlib.md5(b"not this").digest()).decode("ascii")
-        self._call("put_object", Key=key, Body=b"", ContentMD5=wrong)
+        self._call("put_object", Key=key, Body=b"", **_checksum(b"not this"))
 
     def delete(self, key: str) -> bool:
         """False where that is not allowed."""
@@ -160,7 +161,9 @@ class S3Archive:
         code = str(error.response.get("Error", {}).get("Code", ""))
         status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
         said = f"S3 bucket {self._bucket!r} answers {status} {code}"
-        if code in ITEM_CODES:
+        if code == NOT_WHOLE:
+            said = f"S3 bucket {self._bucket!r}: an answer without what proves it (the ETag of what was sent, a list)"
+        if code in ITEM_CODES or status == 413:  # a proxy before the store may set a limit of its own
             return ItemRefused(said)
         if code in THROTTLING_CODES or status == 429:
             return Throttled(f"{said}, after {SDK_ATTEMPTS} attempts; run again later, or with fewer --threads")
@@ -186,6 +189,65 @@ def _send_small_unasked(params: Mapping[str, Any], **_: Any) -> None:
     body = params["body"]
     if isinstance(body, io.BytesIO) and body.getbuffer().nbytes <= UNASKED_BYTES:
         params["headers"].pop("Expect", None)
+
+
+def _refuse_unless_whole(response: Any, request_dict: Mapping[str, Any], operation: Any, **_: Any) -> None:
+    """Make a fault of an answer that is cut off in its headers, which the SDK takes for a success.
+
+    It then does as with any 500: asks again, and at last raises it. botocore's own `check_for_200_error` works so, too.
+    """
+    if response is None or response[0].status_code >= 300:
+        return
+    answer, parsed = response
+    is_whole = _PROOFS.get(operation.name)
+    if is_whole is not None and not is_whole(parsed, request_dict):
+        answer.status_code = parsed.setdefault("ResponseMetadata", {})["HTTPStatusCode"] = 500
+        parsed["Error"] = {"Code": NOT_WHOLE, "Message": ""}
+
+
+def _names_what_was_sent(parsed: Mapping[str, Any], request: Mapping[str, Any]) -> bool:
+    """https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html: the ETag is the MD5 of the body, but not with
+    KMS or a customer's key, nor in a directory bucket (`--x-s3`).
+
+    Other stores have ETags of their own making, of another shape (MinIO before Azure: s3tools/s3cmd#880).
+    """
+    etag = str(parsed.get("ETag", "")).strip('"')
+    encryption = {parsed.get("ServerSideEncryption"), request["headers"].get("x-amz-server-side-encryption")}
+    is_md5 = re.match(r"[0-9a-f]{32}\Z", etag) and encryption <= {None, "AES256"}
+    if not is_md5 or "SSECustomerAlgorithm" in parsed or "--x-s3" in request["url"]:
+        return etag != ""
+    return _md5(request["body"].getvalue()) in (None, bytes.fromhex(etag))
+
+
+# What each answer holds when it is whole.
+_PROOFS: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any]], bool]] = {
+    "PutObject": _names_what_was_sent,
+    "GetObject": lambda parsed, request: "ETag" in parsed,
+    "HeadObject": lambda parsed, request: "ETag" in parsed,
+    "ListObjectsV2": lambda parsed, request: "Name" in parsed or "IsTruncated" in parsed,
+}
+
+
+def _checksum(body: bytes) -> dict[str, str]:
+    """What the store compares with the body that arrived. Every S3-compatible one knows Content-MD5."""
+    md5 = _md5(body)
+    if md5 is None:
+        return {"ChecksumSHA256": base64.b64encode(hashlib.sha256(body).digest()).decode("ascii")}
+    return {"ContentMD5": base64.b64encode(md5).decode("ascii")}
+
+
+def _md5(body: bytes) -> bytes | None:
+    """None where this Python refuses it: FIPS builds do (boto/botocore#2769), some even what is no matter of security.
+
+    It is none: that the bytes are the right ones is what SHA-256 says.
+    """
+    try:
+        return hashlib.md5(body, **_NO_MATTER_OF_SECURITY).digest()
+    except (AttributeError, ValueError):
+        return None
+
+
+_NO_MATTER_OF_SECURITY = {"usedforsecurity": False} if sys.version_info >= (3, 9) else {}
 
 
 def _date(answer: Mapping[str, Any]) -> str | None:
