@@ -20,6 +20,8 @@ from errors import ConfigurationError, Outage, PipelineError
 INCOMING = ".incoming"
 # What a killed process left there is thrown away at a later start; no write takes as long.
 STALE_SECONDS = 86400
+# Texts of private repositories are for their owner alone, whatever the umask; rights are widened on purpose only.
+FOLDER_MODE, FILE_MODE = 0o700, 0o600
 
 
 class DirectoryArchive:
@@ -105,13 +107,14 @@ class DirectoryArchive:
     def _make_folder(self, folder: Path) -> None:
         """Create the folder, and make its entry in each new parent durable."""
         missing = [parent for parent in (folder, *folder.parents) if not parent.exists()]
-        folder.mkdir(parents=True, exist_ok=True)
+        for made in reversed(missing):
+            made.mkdir(mode=FOLDER_MODE, exist_ok=True)
         for made in missing:
             _sync_folder(made.parent)
 
     @staticmethod
     def _write(path: Path, body: bytes) -> None:
-        with path.open("xb") as file:
+        with open(path, "xb", opener=lambda name, flags: os.open(name, flags, FILE_MODE)) as file:
             file.write(body)
             file.flush()
             os.fsync(file.fileno())

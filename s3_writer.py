@@ -43,6 +43,7 @@ PASSING_CODES = {"InternalError", "ServiceUnavailable", "RequestTimeout", "Opera
 NOT_WHOLE = "AnswerNotWhole"  # ours, of an answer that says that all went well, and proves nothing
 ACTIONS = {"put_object": "s3:PutObject", "list_objects_v2": "s3:ListBucket", "get_object": "s3:GetObject",
            "delete_object": "s3:DeleteObject"}  # fmt: skip
+_CHECK_PROFILE = "check the AWS variables and profile, and what gives the credentials"
 ADVICE = {
     "NoSuchBucket": "create the bucket or check BUCKET_NAME and --bucket",
     "AccessDenied": "check that the bucket is there, and that the key has {action} on it",
@@ -89,7 +90,7 @@ class S3Archive:
             self._client.meta.events.register_last("before-call.s3", _send_small_unasked)
             self._client.meta.events.register_first("needs-retry.s3", _refuse_unless_whole)
         except Exception as error:  # what is wrong in a profile comes to light in many ways
-            raise ConfigurationError(f"S3 client: {_said(error)}; check the AWS variables and profile") from error
+            raise ConfigurationError(f"S3 client: {_said(error)}; {_CHECK_PROFILE}") from error
 
     def put(self, made: Object) -> None:
         self._call(
@@ -152,9 +153,11 @@ class S3Archive:
             if isinstance(_cause(error), ValueError):
                 raise ConfigurationError(
                     "S3: a credential or another setting holds what can't be sent, perhaps a line break; "
-                    "check the AWS variables and profile"
+                    + _CHECK_PROFILE
                 ) from error
             raise Outage(f"S3 can't be reached: {_said(error)}; run again later") from error
+        except (OSError, ValueError, RuntimeError) as error:  # out of what fetches credentials anew; the SDK lets it by
+            raise ConfigurationError(f"AWS credentials: {_said(error)}; {_CHECK_PROFILE}") from error
 
     def _explain(self, operation: str, error: botocore.exceptions.ClientError) -> ItemRefused | PipelineError:
         """What S3's refusal means. An unknown one stops the run: a fixable mistake must never fail every item."""
@@ -178,6 +181,7 @@ _NEEDS_A_PERSON = (
     botocore.exceptions.PartialCredentialsError,
     botocore.exceptions.CredentialRetrievalError,
     botocore.exceptions.TokenRetrievalError,
+    botocore.exceptions.SSOError,
     botocore.exceptions.ProfileNotFound,
     botocore.exceptions.NoRegionError,
     botocore.exceptions.InvalidEndpointDiscoveryConfigurationError,
@@ -266,9 +270,12 @@ def _cause(error: Exception) -> Exception | None:
 
 
 def _said(error: Exception) -> str:
-    """The error in one line, without what may be secret: parts of a request that it quotes, passwords in URLs."""
+    """The error in one line, without what may be secret: parts of a request that it quotes, passwords in URLs, and all
+    that another program said (`credential_process` prints what it likes, and `error_msg` is that)."""
+    if not isinstance(error, botocore.exceptions.BotoCoreError):
+        return type(error).__name__
     cause = _cause(error)
     if cause is not None:
         return type(cause).__name__
-    lines = str(error).splitlines()
-    return re.sub(r"//[^/\s]*@", "//", lines[0]) if lines else type(error).__name__
+    said = error.fmt.format(**{**error.kwargs, "error_msg": "run it by hand to see why"})
+    return re.sub(r"//[^/\s]*@", "//", (said.splitlines() or [type(error).__name__])[0])

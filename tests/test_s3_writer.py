@@ -203,6 +203,49 @@ def test_a_credential_that_no_header_takes_is_a_persons_work_and_is_not_shown(st
     assert not [part for part in ("half", "Signature", "Credential") if part in str(caught.value)]
 
 
+PROGRAMS = {
+    "it fails": "echo 'denied for user=ada key=hunter2-secret' >&2; exit 1",
+    "it fails in another encoding": "printf 'hunter2-secret \\377' >&2; exit 1",
+    "what it prints is no JSON": "echo hunter2-secret",
+    "what it prints is of another kind": """echo '{"Version": "hunter2-secret"}'""",
+    "it is not there": None,
+}
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_of_what_a_program_that_gives_credentials_prints_nothing_is_kept(store, monkeypatch, tmp_path, program):
+    if PROGRAMS[program] is not None:
+        (tmp_path / "hunter2-secret").write_text("#!/bin/sh\n" + PROGRAMS[program])
+        (tmp_path / "hunter2-secret").chmod(0o755)
+    (tmp_path / "config").write_text("[default]\ncredential_process = %s\n" % (tmp_path / "hunter2-secret"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    with pytest.raises(ConfigurationError, match="check the AWS variables and profile") as caught:
+        put(store)
+    assert "hunter2" not in str(caught.value)
+    assert "denied" not in str(caught.value)
+
+
+def test_credentials_that_can_be_had_no_more_are_a_persons_work(store, monkeypatch, tmp_path):
+    """A program that gave credentials which have expired by now, and then goes wrong."""
+    first = tmp_path / "first"
+    script = f"""#!/bin/sh
+if [ -e {first} ]; then echo hunter2-secret; exit 0; fi
+touch {first}
+echo '{{"Version": 1, "AccessKeyId": "a", "SecretAccessKey": "s", "Expiration": "2020-01-01T00:00:00Z"}}'
+"""
+    (tmp_path / "program").write_text(script)
+    (tmp_path / "program").chmod(0o755)
+    (tmp_path / "config").write_text("[default]\ncredential_process = %s\n" % (tmp_path / "program"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    with pytest.raises(ConfigurationError, match="credentials") as caught:
+        put(store)
+    assert "hunter2" not in str(caught.value)
+
+
 @pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL_S3", "HTTP_PROXY"])
 def test_a_password_in_an_address_is_not_shown(store, monkeypatch, variable):
     monkeypatch.setenv(variable, "http://user:pass-word@127.0.0.1:9")
