@@ -169,8 +169,6 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE ingest_state ADD COLUMN newest_item_id INTEGER",
         # Items that GitHub could not give (JSON): where they lie, to be asked for again.
         "ALTER TABLE ingest_state ADD COLUMN gaps TEXT",
-        # Orders the fetches of one second. NULL: the row's id; bytes that came back after others get a new one.
-        "ALTER TABLE queue_items ADD COLUMN fetch_number INTEGER",
         # Where items were archived, and how many still lie only there.
         "CREATE TABLE archives (place TEXT NOT NULL PRIMARY KEY, items INTEGER NOT NULL)",
         # What only one run may do at a time, and which run (owners.py) does it.
