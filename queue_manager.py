@@ -633,16 +633,27 @@ def prune(conn: sqlite3.Connection, *, finished_before: str, overlap_seconds: in
     ).rowcount
 
 
-def rebuild_position(conn: sqlite3.Connection, scope: str) -> str | None:
-    """The key up to which an unfinished `rebuild` of this scope has come; None: begin."""
-    row = conn.execute("SELECT after_key FROM rebuild_state WHERE scope = ?", (scope,)).fetchone()
-    return row["after_key"] if row else None
+def unread(conn: sqlite3.Connection, scope: str, keys: Sequence[str]) -> list[str]:
+    """Those of the keys that an unfinished `rebuild` of this scope has not read yet."""
+    read: set[str] = set()
+    for some in db.in_statements(keys, besides=1):
+        rows = conn.execute(
+            f"SELECT key FROM rebuild_read WHERE scope = ? AND key IN {db.places(len(some))}", (scope, *some)
+        )
+        read.update(row["key"] for row in rows)
+    return [key for key in keys if key not in read]
 
 
-def save_rebuild_position(conn: sqlite3.Connection, scope: str, after_key: str | None) -> None:
-    conn.execute("DELETE FROM rebuild_state WHERE scope = ?", (scope,))
-    if after_key is not None:
-        conn.execute("INSERT INTO rebuild_state (scope, after_key) VALUES (?, ?)", (scope, after_key))
+def note_read(conn: sqlite3.Connection, scope: str, keys: Sequence[str]) -> None:
+    conn.executemany("INSERT OR IGNORE INTO rebuild_read (scope, key) VALUES (?, ?)", [(scope, key) for key in keys])
+
+
+def read_count(conn: sqlite3.Connection, scope: str) -> int:
+    return int(conn.execute("SELECT count(*) FROM rebuild_read WHERE scope = ?", (scope,)).fetchone()[0])
+
+
+def forget_read(conn: sqlite3.Connection, scope: str) -> None:
+    conn.execute("DELETE FROM rebuild_read WHERE scope = ?", (scope,))
 
 
 def issues_count(conn: sqlite3.Connection) -> int:

@@ -11,14 +11,14 @@ import hashlib
 import io
 import re
 import sys
-import urllib.parse
 from typing import Any, Callable, Iterator, Mapping
 
 import boto3
 import botocore.exceptions
 from botocore.config import Config
 
-from archive import Fetched, ItemRefused, Object, ObjectOptions, Throttled
+import settings
+from archive import Described, Fetched, ItemRefused, Object, ObjectOptions, Throttled
 from errors import ConfigurationError, Outage, PipelineError
 
 CONNECT_TIMEOUT_SECONDS = 10
@@ -42,11 +42,13 @@ THROTTLING_CODES = {"SlowDown", "Throttling", "ThrottlingException", "TooManyReq
 PASSING_CODES = {"InternalError", "ServiceUnavailable", "RequestTimeout", "OperationAborted"}
 NOT_WHOLE = "AnswerNotWhole"  # ours, of an answer that says that all went well, and proves nothing
 ACTIONS = {"put_object": "s3:PutObject", "list_objects_v2": "s3:ListBucket", "get_object": "s3:GetObject",
-           "delete_object": "s3:DeleteObject"}  # fmt: skip
+           "head_object": "s3:GetObject", "delete_object": "s3:DeleteObject"}  # fmt: skip
 _CHECK_PROFILE = "check the AWS variables and profile, and what gives the credentials"
 ADVICE = {
     "NoSuchBucket": "create the bucket or check BUCKET_NAME and --bucket",
     "AccessDenied": "check that the bucket is there, and that the key has {action} on it",
+    # An answer to HEAD has no body, and so no better code. Without s3:ListBucket it is said of what is not there, too.
+    "403": "check that the key has {action} and s3:ListBucket",
     "InvalidAccessKeyId": "check AWS_ACCESS_KEY_ID",
     "SignatureDoesNotMatch": "check AWS_SECRET_ACCESS_KEY",
     "ExpiredToken": "renew the AWS credentials",
@@ -72,7 +74,7 @@ class S3Archive:
         self._parameters = options.parameters()
         self.last_date: str | None = None  # the store's clock, as its last answer's `Date` header
         self._bucket = bucket
-        settings: dict[str, Any] = {
+        config: dict[str, Any] = {
             "retries": {"mode": "standard", "total_max_attempts": SDK_ATTEMPTS},
             "connect_timeout": CONNECT_TIMEOUT_SECONDS,
             "read_timeout": READ_TIMEOUT_SECONDS,
@@ -83,10 +85,10 @@ class S3Archive:
         try:
             session = boto3.session.Session(region_name=environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION"))
             region = session.region_name or "us-east-1"
-            self._client = session.client("s3", region_name=region, config=Config(**settings))
+            self._client = session.client("s3", region_name=region, config=Config(**config))
             # The endpoint may come from the environment or from a profile; only the client knows.
-            if not _is_aws(self._client.meta.endpoint_url):
-                self._client = session.client("s3", region_name=region, config=Config(**settings, **COMPATIBLE))
+            if not settings.is_aws(self._client.meta.endpoint_url):
+                self._client = session.client("s3", region_name=region, config=Config(**config, **COMPATIBLE))
             self._client.meta.events.register_last("before-call.s3", _send_small_unasked)
             self._client.meta.events.register_first("needs-retry.s3", _refuse_unless_whole)
         except Exception as error:  # what is wrong in a profile comes to light in many ways
@@ -103,9 +105,8 @@ class S3Archive:
             **self._parameters,
         )
 
-    def keys(self, folder: str, *, after: str | None) -> Iterator[str]:
-        """https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html: by the UTF-8 of the key."""
-        position = {"StartAfter": after} if after else {}
+    def keys(self, folder: str) -> Iterator[str]:
+        position: dict[str, str] = {}
         while True:
             page = self._call("list_objects_v2", Prefix=folder, **position)
             for entry in page.get("Contents", []):
@@ -117,9 +118,19 @@ class S3Archive:
     def get(self, key: str) -> Fetched:
         answer = self._call("get_object", Key=key)
         try:
-            return Fetched(bytes(answer["Body"].read()), str(answer["Metadata"].get("fetched-at", "")))
+            body = bytes(answer["Body"].read())
         except (botocore.exceptions.BotoCoreError, OSError) as error:
             raise Outage(f"S3 can't be reached: {_said(error)}; run again later") from error
+        return Fetched(body, *_metadata(answer))
+
+    def describe(self, key: str) -> Described | None:
+        try:
+            answer = self._call("head_object", Key=key)
+        except ConfigurationError as error:
+            if getattr(error.__cause__, "response", {}).get("ResponseMetadata", {}).get("HTTPStatusCode") == 404:
+                return None
+            raise
+        return Described(answer["ContentLength"], *_metadata(answer))
 
     def put_damaged(self, key: str) -> None:
         """Ask to store an object under a checksum that is not its own: ItemRefused where the key may write.
@@ -254,14 +265,15 @@ def _md5(body: bytes) -> bytes | None:
 _NO_MATTER_OF_SECURITY = {"usedforsecurity": False} if sys.version_info >= (3, 9) else {}
 
 
+def _metadata(answer: Mapping[str, Any]) -> tuple[str, str]:
+    """`fetched-at` and `sha256`, as `put` gave them; empty where another program put the object."""
+    found = answer.get("Metadata", {})
+    return str(found.get("fetched-at", "")), str(found.get("sha256", ""))
+
+
 def _date(answer: Mapping[str, Any]) -> str | None:
     headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
     return str(headers["date"]) if "date" in headers else None
-
-
-def _is_aws(url: str) -> bool:
-    host = urllib.parse.urlsplit(url).hostname or ""
-    return host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
 
 
 def _cause(error: Exception) -> Exception | None:

@@ -122,6 +122,12 @@ def one_line(text: str, environ: Mapping[str, str]) -> str:
     return "".join(c if c.isprintable() else " " for c in text).strip()
 
 
+def is_aws(url: str) -> bool:
+    """Is the endpoint one of AWS's own? An empty one is: the SDK's default."""
+    host = urlsplit(url).hostname or ""
+    return not url or host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
+
+
 def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
