@@ -52,10 +52,19 @@ class Object(NamedTuple):
 
 
 class Fetched(NamedTuple):
-    """What the archive gives back of an object."""
+    """What the archive gives back of an object; the hash is empty where the archive keeps none."""
 
     body: bytes
     fetched_order: str
+    sha256: str = ""
+
+
+class Described(NamedTuple):
+    """An object without its body: enough to tell that another archive holds the same."""
+
+    size: int
+    fetched_order: str
+    sha256: str
 
 
 class ObjectOptions(NamedTuple):
@@ -84,14 +93,14 @@ class Archive(Protocol):
         Raises ItemRefused, ConfigurationError, Throttled or another Outage.
         """
 
-    def keys(self, folder: str, *, after: str | None) -> Iterator[str]:
-        """The keys below `folder` (which ends with a slash), in an order that is always the same, from behind `after`.
-
-        Raises ConfigurationError or Outage.
-        """
+    def keys(self, folder: str) -> Iterator[str]:
+        """The keys below `folder` (which ends with a slash). Raises ConfigurationError or Outage."""
 
     def get(self, key: str) -> Fetched:
         """Raises ConfigurationError (an object that is gone is one, too) or Outage."""
+
+    def describe(self, key: str) -> Described | None:
+        """None where there is no such object, or none that is whole. Raises as `get` does."""
 
 
 class Version(Protocol):
@@ -198,6 +207,19 @@ def payloads(key: str, body: bytes) -> Iterator[bytes]:
                 yield line.rstrip(b"\n")
     except (OSError, EOFError, zlib.error) as error:
         raise Damaged(f"not whole: {error}") from error
+
+
+def stored(key: str, fetched: Fetched) -> Object:
+    """The object as it was put. Raises Damaged where its bytes are not what its key and its hash speak of."""
+    lines = list(payloads(key, fetched.body))
+    is_batch = key.endswith(".gz")
+    sha256 = hashlib.sha256(b"".join(line + b"\n" for line in lines) if is_batch else lines[0]).hexdigest()
+    if fetched.sha256 not in ("", sha256) or not (is_batch or key.endswith(f"-{sha256[:12]}.json")):
+        raise Damaged("its bytes are not those that its hash was made of")
+    fetched_order = fetched.fetched_order
+    if timestamps.normalise(fetched_order) is None:  # of another program's making
+        fetched_order = timestamps.with_order(timestamps.EPOCH, 0)
+    return Object(key, fetched.body, sha256, BATCH_TYPE if is_batch else JSON_TYPE, fetched_order)
 
 
 def superseded(rows: Sequence[Mapping[str, Any] | None]) -> set[int]:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
+import shlex
 from typing import TYPE_CHECKING, Mapping, NamedTuple
 
+import settings
 from archive import Archive, ObjectOptions
 from errors import ConfigurationError
 
@@ -11,6 +16,31 @@ if TYPE_CHECKING:
     from s3_writer import S3Archive
 
 PLAIN = ObjectOptions()
+
+
+class Place(NamedTuple):
+    """What tells one archive, and a prefix in it, from every other; `str()` of it is fit for a message.
+
+    `directory` is the real path; `endpoint` is empty for AWS, where a bucket's name is the only one of its kind.
+    """
+
+    bucket: str | None
+    endpoint: str
+    directory: str | None
+    prefix: str
+
+    @property
+    def text(self) -> str:
+        """As the database keeps it."""
+        return json.dumps(self)
+
+    @staticmethod
+    def of_text(text: str) -> Place:
+        return Place(*json.loads(text))
+
+    def __str__(self) -> str:
+        where = f"directory {self.directory}" if self.directory is not None else f"bucket {self.bucket}"
+        return where + (f" at {self.endpoint}" if self.endpoint else "") + f", below {self.prefix!r}"
 
 
 class Location(NamedTuple):
@@ -21,6 +51,23 @@ class Location(NamedTuple):
 
     def __str__(self) -> str:
         return f"bucket {self.bucket}" if self.directory is None else f"directory {self.directory}"
+
+    def place(self, prefix: str, environ: Mapping[str, str]) -> Place:
+        if self.directory is not None:
+            return Place(None, "", os.path.realpath(self.directory), prefix)
+        url = environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL") or ""
+        endpoint = "" if settings.is_aws(url) else re.sub(r"//[^/]*@", "//", url).rstrip("/")
+        return Place(self.bucket, endpoint, None, prefix)
+
+
+def how_to_bring(there: Place, here: Place) -> str:
+    """The command that copies what lies in the one place to the other."""
+    if there.bucket and here.bucket and there.endpoint != here.endpoint:
+        return "copy it to a directory first, then from there (main.py copy, each with its own AWS_ENDPOINT_URL_S3)"
+    source = f"--archive-dir {shlex.quote(there.directory)}" if there.directory else f"--bucket {there.bucket}"
+    target = f"--to-archive-dir {shlex.quote(here.directory)}" if here.directory else f"--to-bucket {here.bucket}"
+    prefix = "" if there.prefix == settings.DEFAULT_PREFIX else f" --prefix {shlex.quote(there.prefix)}"
+    return f"bring them: python main.py copy {source} {target}{prefix}"
 
 
 def locate(*, bucket: str | None, archive_dir: str | None, environ: Mapping[str, str]) -> Location:
@@ -35,13 +82,19 @@ def locate(*, bucket: str | None, archive_dir: str | None, environ: Mapping[str,
 
 
 def open_archive(
-    location: Location, *, threads: int, environ: Mapping[str, str], user_agent: str, options: ObjectOptions = PLAIN
+    location: Location,
+    *,
+    threads: int,
+    environ: Mapping[str, str],
+    user_agent: str,
+    options: ObjectOptions = PLAIN,
+    only_read: bool = False,
 ) -> Archive:
-    """Raises ConfigurationError where it can't be opened."""
+    """Raises ConfigurationError where it can't be opened; with `only_read`, where it is not there."""
     if location.directory is not None:
         from local_archive import DirectoryArchive
 
-        return DirectoryArchive(location.directory)
+        return DirectoryArchive(location.directory, only_read=only_read)
     return open_bucket(location, threads=threads, environ=environ, user_agent=user_agent, options=options)
 
 

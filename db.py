@@ -170,8 +170,11 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE ingest_state ADD COLUMN newest_item_id INTEGER",
         # Items that GitHub could not give (JSON): where they lie, to be asked for again.
         "ALTER TABLE ingest_state ADD COLUMN gaps TEXT",
-        # Orders the fetches of one second. NULL: the row's id; bytes that came back after others get a new one.
-        "ALTER TABLE queue_items ADD COLUMN fetch_number INTEGER",
+        # Which objects an unfinished `rebuild` has read; `scope` says of what. It is forgotten with the rows that came
+        # of it: whoever empties `issues` wants them all again.
+        "DROP TABLE rebuild_state",
+        "CREATE TABLE rebuild_read (scope TEXT NOT NULL, key TEXT NOT NULL, PRIMARY KEY (scope, key)) WITHOUT ROWID",
+        "CREATE TRIGGER rebuild_anew AFTER DELETE ON issues BEGIN DELETE FROM rebuild_read; END",
         # Where items were archived, and how many still lie only there.
         "CREATE TABLE archives (place TEXT NOT NULL PRIMARY KEY, items INTEGER NOT NULL)",
         # What only one run may do at a time, and which run (owners.py) does it.

@@ -12,25 +12,32 @@ import uuid
 from pathlib import Path
 from typing import Iterator
 
+import archive
 import timestamps
-from archive import Fetched, ItemRefused, Object
+from archive import Described, Fetched, ItemRefused, Object
 from errors import ConfigurationError, Outage, PipelineError
 
 # Files under way lie here, so that no reader of the tree ever meets half of one.
 INCOMING = ".incoming"
 # What a killed process left there is thrown away at a later start; no write takes as long.
 STALE_SECONDS = 86400
+# Texts of private repositories are for their owner alone, whatever the umask; rights are widened on purpose only.
+FOLDER_MODE, FILE_MODE = 0o700, 0o600
 
 
 class DirectoryArchive:
     """Each file is on disk, and so is its name, before `put` returns. Safe to use from several threads."""
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, *, only_read: bool = False) -> None:
+        """Makes the directory, unless it is `only_read`: then it must be there."""
         try:
             self._root = Path(root).resolve()
             self._incoming = self._root / INCOMING
-            self._make_folder(self._incoming)
-            self._tidy()
+            if only_read:
+                os.listdir(self._root)
+            else:
+                self._make_folder(self._incoming)
+                self._tidy()
         except (OSError, RuntimeError) as error:  # RuntimeError: links that lead in a circle, before Python 3.13
             said = getattr(error, "strerror", None) or error
             raise ConfigurationError(f"archive directory {root!r}: {said}; check --archive-dir") from error
@@ -67,27 +74,24 @@ class DirectoryArchive:
                 temporary.unlink()
             raise self._explain(error) from error
 
-    def keys(self, folder: str, *, after: str | None) -> Iterator[str]:
+    def keys(self, folder: str) -> Iterator[str]:
         base = self._root / folder
         if self._root not in (base, *base.parents) or ".." in base.parts:
             raise ConfigurationError(f"prefix {folder!r} lies outside the archive directory; check --prefix")
         try:
-            yield from self._walk(base, folder, tuple(after.split("/")) if after else ())
+            yield from self._walk(base, folder)
         except OSError as error:
             raise self._read_error(error) from error
 
-    def _walk(self, base: Path, folder: str, after: tuple[str, ...]) -> Iterator[str]:
+    def _walk(self, base: Path, folder: str) -> Iterator[str]:
         """Names of one folder at a time, sorted: no list of a million keys is made."""
         if not base.is_dir():
             return
         for name in sorted(os.listdir(base)):
-            path, key = base / name, folder + name
-            parts = tuple(key.split("/"))
-            if path.is_dir():
-                if parts >= after[: len(parts)]:
-                    yield from self._walk(path, key + "/", after)
-            elif parts > after:
-                yield key
+            if (base / name).is_dir():
+                yield from self._walk(base / name, f"{folder}{name}/")
+            else:
+                yield folder + name
 
     def get(self, key: str) -> Fetched:
         path = self._root / key
@@ -95,6 +99,17 @@ class DirectoryArchive:
             return Fetched(path.read_bytes(), timestamps.from_nanoseconds(path.stat().st_mtime_ns))
         except OSError as error:
             raise self._read_error(error) from error
+
+    def describe(self, key: str) -> Described | None:
+        try:
+            if not (self._root / key).exists():
+                return None
+            made = archive.stored(key, self.get(key))
+        except archive.Damaged:
+            return None
+        except OSError as error:
+            raise self._read_error(error) from error
+        return Described(len(made.body), made.fetched_order, made.sha256)
 
     def _read_error(self, error: OSError) -> PipelineError:
         said = f"archive directory {str(self._root)!r}: {error.strerror}"
@@ -105,13 +120,14 @@ class DirectoryArchive:
     def _make_folder(self, folder: Path) -> None:
         """Create the folder, and make its entry in each new parent durable."""
         missing = [parent for parent in (folder, *folder.parents) if not parent.exists()]
-        folder.mkdir(parents=True, exist_ok=True)
+        for made in reversed(missing):
+            made.mkdir(mode=FOLDER_MODE, exist_ok=True)
         for made in missing:
             _sync_folder(made.parent)
 
     @staticmethod
     def _write(path: Path, body: bytes) -> None:
-        with path.open("xb") as file:
+        with open(path, "xb", opener=lambda name, flags: os.open(name, flags, FILE_MODE)) as file:
             file.write(body)
             file.flush()
             os.fsync(file.fileno())

@@ -236,6 +236,7 @@ def _add_rebuild(commands: Any, common: argparse.ArgumentParser) -> None:
     _add_archive(parser)
     _add_threads(parser, "downloads")
     _add_repos(parser, "only this repository")
+    parser.add_argument("--restart", action="store_true", help="read again what a run that was stopped had read")
 
 
 def _add_retry(commands: Any, common: argparse.ArgumentParser) -> None:

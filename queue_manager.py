@@ -118,8 +118,8 @@ class Counts(NamedTuple):
 
 def enqueue(conn: sqlite3.Connection, *, repo: str, items: Iterable[Item], now: str) -> int:
     """Store the items that are not there yet; returns how many were new."""
-    before = conn.total_changes
-    for some in db.in_statements(list(items), parameters=len(Item._fields) + 2):
+    items, before = list(items), conn.total_changes
+    for some in db.in_statements(items, parameters=len(Item._fields) + 2):
         rows = ", ".join(["(?, ?, ?, ?, ?, CAST(? AS TEXT), ?, ?)"] * len(some))
         conn.execute(
             f"""
@@ -128,7 +128,44 @@ def enqueue(conn: sqlite3.Connection, *, repo: str, items: Iterable[Item], now: 
             """,
             [value for item in some for value in (repo, *item, now)],
         )
-    return conn.total_changes - before
+    added = conn.total_changes - before
+    if added < len(items):
+        _take_up_again(conn, items, now=now)
+    return added
+
+
+def _take_up_again(conn: sqlite3.Connection, items: Iterable[Item], *, now: str) -> None:
+    """Of two contents with one `updated_at` the one fetched last is the newer: also where it was fetched before.
+
+    A label that goes and comes back within a second is such a case. The row of the bytes that are back gets a new id,
+    and with it the last place in the order of fetches; it is archived again, to the same key, with its new time.
+    Whoever has it in hand finds that it is no longer theirs.
+    """
+    shown = {(item.item_type, item.item_id): item.payload_sha256 for item in items}  # the last of each item
+    for some in db.in_statements([(*item, sha256) for item, sha256 in shown.items()], parameters=3):
+        found = conn.execute(
+            f"""
+            WITH shown (item_type, item_id, payload_sha256) AS (VALUES {", ".join(["(?, ?, ?)"] * len(some))})
+            SELECT DISTINCT known.id FROM shown
+            CROSS JOIN queue_items known USING (item_type, item_id, payload_sha256)
+            CROSS JOIN queue_items later
+                ON later.item_type = known.item_type AND later.item_id = known.item_id AND later.id > known.id
+            WHERE later.updated_at = known.updated_at
+            """,
+            [value for identity in some for value in identity],
+        )
+        for (row_id,) in found.fetchall():
+            conn.execute("UPDATE sqlite_sequence SET seq = seq + 1 WHERE name = 'queue_items'")
+            conn.execute(
+                """
+                UPDATE queue_items SET id = (SELECT seq FROM sqlite_sequence WHERE name = 'queue_items'),
+                    status = CASE status WHEN 'failed' THEN status ELSE 'pending' END,
+                    attempts = CASE status WHEN 'done' THEN 0 ELSE attempts END, fetched_at = ?, s3_key = NULL,
+                    batch_key = NULL, claim_token = NULL, lease_until = NULL
+                WHERE id = ?
+                """,
+                (now, row_id),
+            )
 
 
 _STATE_COLUMNS = ", ".join(("repo", *StreamState._fields))
@@ -565,33 +602,58 @@ def failed_reasons(conn: sqlite3.Connection, *, limit: int) -> list[dict[str, An
     return [dict(row) for row in rows]
 
 
-def prune(conn: sqlite3.Connection, *, finished_before: str, limit: int) -> int:
+def prune(conn: sqlite3.Connection, *, finished_before: str, overlap_seconds: int, limit: int) -> int:
     """Delete up to `limit` rows that are done, and archived, since before that time; returns how many.
 
-    Not where GitHub's own clock says that the item changed since: an ordinary ingest may read it again, and would not
-    know it as a duplicate. `finished_at` comes from a worker's clock, which may have been wrong.
+    Not what the next ordinary ingest looks at again, which would not know it as a duplicate: a stream is read from
+    `overlap_seconds` before its cursor, however long ago that is, or from wherever, while it has none. Nor where
+    GitHub's own clock says that the item changed since: `finished_at` comes from a worker's, which may have been wrong.
     """
     return conn.execute(
         """
         DELETE FROM queue_items WHERE status = 'done' AND s3_key IS NOT NULL AND id IN (
+            WITH streams (name, item_type, since) AS (
+                SELECT lower(repo), CASE stream WHEN 'pulls' THEN 'pull_request' ELSE 'issue' END,
+                    coalesce(strftime('%Y-%m-%dT%H:%M:%SZ', cursor, :overlap), '')
+                FROM ingest_state
+            ), read_again (name, item_type, since) AS (
+                SELECT name, item_type, since FROM streams
+                UNION ALL SELECT alias, item_type, since FROM repo_aliases JOIN streams ON name = lower(repo)
+            )
             SELECT id FROM queue_items WHERE status = 'done' AND finished_at < :before AND updated_at < :before
+            AND NOT EXISTS (
+                SELECT 1 FROM read_again
+                WHERE name = lower(queue_items.repo) AND item_type = queue_items.item_type
+                    AND since <= queue_items.updated_at
+            )
             ORDER BY finished_at LIMIT :limit
         )
         """,
-        {"before": finished_before, "limit": limit},
+        {"before": finished_before, "overlap": f"-{overlap_seconds} seconds", "limit": limit},
     ).rowcount
 
 
-def rebuild_position(conn: sqlite3.Connection, scope: str) -> str | None:
-    """The key up to which an unfinished `rebuild` of this scope has come; None: begin."""
-    row = conn.execute("SELECT after_key FROM rebuild_state WHERE scope = ?", (scope,)).fetchone()
-    return row["after_key"] if row else None
+def unread(conn: sqlite3.Connection, scope: str, keys: Sequence[str]) -> list[str]:
+    """Those of the keys that an unfinished `rebuild` of this scope has not read yet."""
+    read: set[str] = set()
+    for some in db.in_statements(keys, besides=1):
+        rows = conn.execute(
+            f"SELECT key FROM rebuild_read WHERE scope = ? AND key IN {db.places(len(some))}", (scope, *some)
+        )
+        read.update(row["key"] for row in rows)
+    return [key for key in keys if key not in read]
 
 
-def save_rebuild_position(conn: sqlite3.Connection, scope: str, after_key: str | None) -> None:
-    conn.execute("DELETE FROM rebuild_state WHERE scope = ?", (scope,))
-    if after_key is not None:
-        conn.execute("INSERT INTO rebuild_state (scope, after_key) VALUES (?, ?)", (scope, after_key))
+def note_read(conn: sqlite3.Connection, scope: str, keys: Sequence[str]) -> None:
+    conn.executemany("INSERT OR IGNORE INTO rebuild_read (scope, key) VALUES (?, ?)", [(scope, key) for key in keys])
+
+
+def read_count(conn: sqlite3.Connection, scope: str) -> int:
+    return int(conn.execute("SELECT count(*) FROM rebuild_read WHERE scope = ?", (scope,)).fetchone()[0])
+
+
+def forget_read(conn: sqlite3.Connection, scope: str) -> None:
+    conn.execute("DELETE FROM rebuild_read WHERE scope = ?", (scope,))
 
 
 def issues_count(conn: sqlite3.Connection) -> int:

@@ -1,4 +1,4 @@
-"""Archive -> `issues`: reads every object and upserts its newest versions; goes on where it was stopped.
+"""Archive -> `issues`: reads every object and upserts its newest versions; reads none twice when it was stopped.
 
 No argparse, no S3 details, no SQL text.
 """
@@ -25,14 +25,25 @@ from pages import repo_name
 log = logging.getLogger("pipeline.rebuild")
 
 COMMIT_ROWS = 1000
+LISTED_ROWS = 500  # keys looked up at a time
+# The archive is listed until a listing shows nothing new; a worker beside it must not keep that up for ever.
+LISTINGS = 3
 
 
 class Result(NamedTuple):
-    """`items`: payloads read; an item has several where several versions of it are archived."""
+    """`objects`, `items` (payloads; an item has several where several versions of it are archived), `unreadable`: read
+    by this run. `before`: objects that an earlier one had read. `listed`: objects that the last listing shows."""
 
     objects: int = 0
     items: int = 0
     unreadable: int = 0
+    before: int = 0
+    listed: int = 0
+
+    @property
+    def missing(self) -> int:
+        """Objects that were read, and that the archive does not show."""
+        return max(0, self.before + self.objects - self.listed)
 
 
 class _Read(NamedTuple):
@@ -45,7 +56,7 @@ class _Read(NamedTuple):
 
 
 class Rebuild:
-    """`where` names the archive, so that an unfinished run goes on only with the same one.
+    """`where` names the archive, so that what an unfinished run has read of it counts for no other.
 
     `repos` (lower case) None: all. `on_progress(result)` is told after each commit.
     """
@@ -64,7 +75,10 @@ class Rebuild:
     ) -> None:
         self._conn = conn
         self._store = store
-        self._where = where
+        # Only the same archive, read for the same repositories, is gone on with.
+        scope = json.dumps([where, prefix, sorted(repos) if repos is not None else None])
+        self._scope = hashlib.sha256(scope.encode("utf-8")).hexdigest()[:16]
+        self._unreadable: set[str] = set()  # not noted as read: another run looks at them again
         self._prefix = prefix
         self._repos = repos
         self._threads = threads
@@ -72,36 +86,51 @@ class Rebuild:
         self._on_progress = on_progress
         self.result = Result()
 
-    def run(self) -> Result:
+    def run(self, *, restart: bool = False) -> Result:
         """Raises what Archive.keys and Archive.get raise; what was read until then is committed, and not read again."""
-        folders = archive.folders(self._prefix).values()
+        if restart:
+            self._forget()
+        self.result = Result(before=queue_manager.read_count(self._conn, self._scope))
+        if self.result.before:
+            log.info("goes on from %d objects read before; --restart reads them again", self.result.before)
         pool = concurrent.futures.ThreadPoolExecutor(self._threads)
         try:
-            for folder in folders:
-                self._run_folder(pool, folder)
+            for _ in range(LISTINGS):
+                objects = self.result.objects
+                self._read_all(pool)
+                if self.result.objects == objects:
+                    break
         finally:
-            pool.shutdown(wait=False)  # whatever ends it must not wait for a download that hangs
-        with db.transaction(self._conn):
-            for folder in folders:
-                queue_manager.save_rebuild_position(self._conn, self._scope(folder), None)
+            pool.shutdown(wait=False)  # a signal waits for no answer
+        self._forget()
         return self.result
 
-    def _scope(self, folder: str) -> str:
-        """Only the same archive, read for the same repositories, is gone on with."""
-        return json.dumps([self._where, folder, sorted(self._repos) if self._repos is not None else None])
+    def _forget(self) -> None:
+        with db.transaction(self._conn):
+            queue_manager.forget_read(self._conn, self._scope)
 
-    def _run_folder(self, pool: concurrent.futures.Executor, folder: str) -> None:
-        after = queue_manager.rebuild_position(self._conn, self._scope(folder))
-        if after is not None:
-            log.info("goes on behind %s", after)
-        keys = (key for key in self._store.keys(folder, after=after) if self._is_wanted(key))
+    def _read_all(self, pool: concurrent.futures.Executor) -> None:
+        """List the archive once, and read what is not read yet."""
+        self.result = self.result._replace(listed=0)
         waiting: list[_Read] = []
-        for read in _in_order(pool, self._read, keys, ahead=2 * self._threads):
+        for read in _in_order(pool, self._read, self._unread_keys(), ahead=2 * self._threads):
             waiting.append(read)
             if sum(len(each.rows) for each in waiting) >= COMMIT_ROWS:
-                self._commit(folder, waiting)
+                self._commit(waiting)
                 waiting = []
-        self._commit(folder, waiting)
+        self._commit(waiting)
+
+    def _unread_keys(self) -> Iterator[str]:
+        folders = archive.folders(self._prefix).values()
+        keys = itertools.chain.from_iterable(self._store.keys(folder) for folder in folders)
+        wanted = filter(self._is_wanted, keys)
+        while True:
+            some = list(itertools.islice(wanted, LISTED_ROWS))
+            if not some:
+                return
+            self.result = self.result._replace(listed=self.result.listed + len(some))
+            unread = queue_manager.unread(self._conn, self._scope, some)
+            yield from (key for key in unread if key not in self._unreadable)
 
     def _is_wanted(self, key: str) -> bool:
         stored = archive.parse_key(self._prefix, key)
@@ -141,17 +170,18 @@ class Rebuild:
         }
         return {**transform.issues_row(stored.item_type, repo, fields), **extra}
 
-    def _commit(self, folder: str, reads: list[_Read]) -> None:
-        """Rows and position in one transaction: what the position says was read is in `issues`."""
+    def _commit(self, reads: list[_Read]) -> None:
+        """Rows and keys in one transaction: what is noted as read is in `issues`."""
         if not reads:
             return
         with db.transaction(self._conn):
             db.upsert_issues(self._conn, itertools.chain.from_iterable(read.rows for read in reads))
-            queue_manager.save_rebuild_position(self._conn, self._scope(folder), reads[-1].key)
+            queue_manager.note_read(self._conn, self._scope, [read.key for read in reads if not read.errors])
         for read in reads:
             for error in read.errors:
+                self._unreadable.add(read.key)
                 log.warning("%s: %s", read.key, error)
-        self.result = Result(
+        self.result = self.result._replace(
             objects=self.result.objects + len(reads),
             items=self.result.items + sum(read.items for read in reads),
             unreadable=self.result.unreadable + sum(len(read.errors) for read in reads),

@@ -65,7 +65,8 @@ def prune_lines(summary: Mapping[str, Any]) -> list[str]:
 
 
 def rebuild_lines(summary: Mapping[str, Any]) -> list[str]:
-    figures = {"objects": "objects", "items": "payloads", "unreadable": "unreadable", "issues": "issues rows"}
+    figures = {"listed": "objects listed", "before": "read before", "objects": "read now", "items": "payloads",
+               "unreadable": "unreadable", "issues": "issues rows"}  # fmt: skip
     return [*aligned({shown: summary[name] for name, shown in figures.items()}), f"in {summary['seconds']:.1f} s"]
 
 

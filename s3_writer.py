@@ -10,14 +10,15 @@ import base64
 import hashlib
 import io
 import re
-import urllib.parse
-from typing import Any, Iterator, Mapping
+import sys
+from typing import Any, Callable, Iterator, Mapping
 
 import boto3
 import botocore.exceptions
 from botocore.config import Config
 
-from archive import Fetched, ItemRefused, Object, ObjectOptions, Throttled
+import settings
+from archive import Described, Fetched, ItemRefused, Object, ObjectOptions, Throttled
 from errors import ConfigurationError, Outage, PipelineError
 
 CONNECT_TIMEOUT_SECONDS = 10
@@ -39,11 +40,15 @@ COMPATIBLE: dict[str, Any] = {
 ITEM_CODES = {"EntityTooLarge", "KeyTooLongError", "BadDigest", "InvalidDigest", "IncompleteBody", "MetadataTooLarge"}
 THROTTLING_CODES = {"SlowDown", "Throttling", "ThrottlingException", "TooManyRequests", "RequestLimitExceeded"}
 PASSING_CODES = {"InternalError", "ServiceUnavailable", "RequestTimeout", "OperationAborted"}
+NOT_WHOLE = "AnswerNotWhole"  # ours, of an answer that says that all went well, and proves nothing
 ACTIONS = {"put_object": "s3:PutObject", "list_objects_v2": "s3:ListBucket", "get_object": "s3:GetObject",
-           "delete_object": "s3:DeleteObject"}  # fmt: skip
+           "head_object": "s3:GetObject", "delete_object": "s3:DeleteObject"}  # fmt: skip
+_CHECK_PROFILE = "check the AWS variables and profile, and what gives the credentials"
 ADVICE = {
     "NoSuchBucket": "create the bucket or check BUCKET_NAME and --bucket",
     "AccessDenied": "check that the bucket is there, and that the key has {action} on it",
+    # An answer to HEAD has no body, and so no better code. Without s3:ListBucket it is said of what is not there, too.
+    "403": "check that the key has {action} and s3:ListBucket",
     "InvalidAccessKeyId": "check AWS_ACCESS_KEY_ID",
     "SignatureDoesNotMatch": "check AWS_SECRET_ACCESS_KEY",
     "ExpiredToken": "renew the AWS credentials",
@@ -69,7 +74,7 @@ class S3Archive:
         self._parameters = options.parameters()
         self.last_date: str | None = None  # the store's clock, as its last answer's `Date` header
         self._bucket = bucket
-        settings: dict[str, Any] = {
+        config: dict[str, Any] = {
             "retries": {"mode": "standard", "total_max_attempts": SDK_ATTEMPTS},
             "connect_timeout": CONNECT_TIMEOUT_SECONDS,
             "read_timeout": READ_TIMEOUT_SECONDS,
@@ -80,13 +85,14 @@ class S3Archive:
         try:
             session = boto3.session.Session(region_name=environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION"))
             region = session.region_name or "us-east-1"
-            self._client = session.client("s3", region_name=region, config=Config(**settings))
+            self._client = session.client("s3", region_name=region, config=Config(**config))
             # The endpoint may come from the environment or from a profile; only the client knows.
-            if not _is_aws(self._client.meta.endpoint_url):
-                self._client = session.client("s3", region_name=region, config=Config(**settings, **COMPATIBLE))
+            if not settings.is_aws(self._client.meta.endpoint_url):
+                self._client = session.client("s3", region_name=region, config=Config(**config, **COMPATIBLE))
             self._client.meta.events.register_last("before-call.s3", _send_small_unasked)
+            self._client.meta.events.register_first("needs-retry.s3", _refuse_unless_whole)
         except Exception as error:  # what is wrong in a profile comes to light in many ways
-            raise ConfigurationError(f"S3 client: {_said(error)}; check the AWS variables and profile") from error
+            raise ConfigurationError(f"S3 client: {_said(error)}; {_CHECK_PROFILE}") from error
 
     def put(self, made: Object) -> None:
         self._call(
@@ -94,15 +100,13 @@ class S3Archive:
             Key=made.key,
             Body=made.body,
             ContentType=made.content_type,
-            # Every S3-compatible store compares this with what arrived.
-            ContentMD5=base64.b64encode(hashlib.md5(made.body).digest()).decode("ascii"),
             Metadata={"sha256": made.sha256, "fetched-at": made.fetched_order},
+            **_checksum(made.body),
             **self._parameters,
         )
 
-    def keys(self, folder: str, *, after: str | None) -> Iterator[str]:
-        """https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html: by the UTF-8 of the key."""
-        position = {"StartAfter": after} if after else {}
+    def keys(self, folder: str) -> Iterator[str]:
+        position: dict[str, str] = {}
         while True:
             page = self._call("list_objects_v2", Prefix=folder, **position)
             for entry in page.get("Contents", []):
@@ -114,17 +118,26 @@ class S3Archive:
     def get(self, key: str) -> Fetched:
         answer = self._call("get_object", Key=key)
         try:
-            return Fetched(bytes(answer["Body"].read()), str(answer["Metadata"].get("fetched-at", "")))
+            body = bytes(answer["Body"].read())
         except (botocore.exceptions.BotoCoreError, OSError) as error:
             raise Outage(f"S3 can't be reached: {_said(error)}; run again later") from error
+        return Fetched(body, *_metadata(answer))
+
+    def describe(self, key: str) -> Described | None:
+        try:
+            answer = self._call("head_object", Key=key)
+        except ConfigurationError as error:
+            if getattr(error.__cause__, "response", {}).get("ResponseMetadata", {}).get("HTTPStatusCode") == 404:
+                return None
+            raise
+        return Described(answer["ContentLength"], *_metadata(answer))
 
     def put_damaged(self, key: str) -> None:
         """Ask to store an object under a checksum that is not its own: ItemRefused where the key may write.
 
         Raises what `put` raises; returns where the store took it, unverified.
         """
-        wrong = base64.b64encode(hashlib.md5(b"not this").digest()).decode("ascii")
-        self._call("put_object", Key=key, Body=b"", ContentMD5=wrong)
+        self._call("put_object", Key=key, Body=b"", **_checksum(b"not this"))
 
     def delete(self, key: str) -> bool:
         """False where that is not allowed."""
@@ -151,16 +164,20 @@ class S3Archive:
             if isinstance(_cause(error), ValueError):
                 raise ConfigurationError(
                     "S3: a credential or another setting holds what can't be sent, perhaps a line break; "
-                    "check the AWS variables and profile"
+                    + _CHECK_PROFILE
                 ) from error
             raise Outage(f"S3 can't be reached: {_said(error)}; run again later") from error
+        except (OSError, ValueError, RuntimeError) as error:  # out of what fetches credentials anew; the SDK lets it by
+            raise ConfigurationError(f"AWS credentials: {_said(error)}; {_CHECK_PROFILE}") from error
 
     def _explain(self, operation: str, error: botocore.exceptions.ClientError) -> ItemRefused | PipelineError:
         """What S3's refusal means. An unknown one stops the run: a fixable mistake must never fail every item."""
         code = str(error.response.get("Error", {}).get("Code", ""))
         status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
         said = f"S3 bucket {self._bucket!r} answers {status} {code}"
-        if code in ITEM_CODES:
+        if code == NOT_WHOLE:
+            said = f"S3 bucket {self._bucket!r}: an answer without what proves it (the ETag of what was sent, a list)"
+        if code in ITEM_CODES or status == 413:  # a proxy before the store may set a limit of its own
             return ItemRefused(said)
         if code in THROTTLING_CODES or status == 429:
             return Throttled(f"{said}, after {SDK_ATTEMPTS} attempts; run again later, or with fewer --threads")
@@ -175,6 +192,7 @@ _NEEDS_A_PERSON = (
     botocore.exceptions.PartialCredentialsError,
     botocore.exceptions.CredentialRetrievalError,
     botocore.exceptions.TokenRetrievalError,
+    botocore.exceptions.SSOError,
     botocore.exceptions.ProfileNotFound,
     botocore.exceptions.NoRegionError,
     botocore.exceptions.InvalidEndpointDiscoveryConfigurationError,
@@ -188,14 +206,74 @@ def _send_small_unasked(params: Mapping[str, Any], **_: Any) -> None:
         params["headers"].pop("Expect", None)
 
 
+def _refuse_unless_whole(response: Any, request_dict: Mapping[str, Any], operation: Any, **_: Any) -> None:
+    """Make a fault of an answer that is cut off in its headers, which the SDK takes for a success.
+
+    It then does as with any 500: asks again, and at last raises it. botocore's own `check_for_200_error` works so, too.
+    """
+    if response is None or response[0].status_code >= 300:
+        return
+    answer, parsed = response
+    is_whole = _PROOFS.get(operation.name)
+    if is_whole is not None and not is_whole(parsed, request_dict):
+        answer.status_code = parsed.setdefault("ResponseMetadata", {})["HTTPStatusCode"] = 500
+        parsed["Error"] = {"Code": NOT_WHOLE, "Message": ""}
+
+
+def _names_what_was_sent(parsed: Mapping[str, Any], request: Mapping[str, Any]) -> bool:
+    """https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html: the ETag is the MD5 of the body, but not with
+    KMS or a customer's key, nor in a directory bucket (`--x-s3`).
+
+    Other stores have ETags of their own making, of another shape (MinIO before Azure: s3tools/s3cmd#880).
+    """
+    etag = str(parsed.get("ETag", "")).strip('"')
+    encryption = {parsed.get("ServerSideEncryption"), request["headers"].get("x-amz-server-side-encryption")}
+    is_md5 = re.match(r"[0-9a-f]{32}\Z", etag) and encryption <= {None, "AES256"}
+    if not is_md5 or "SSECustomerAlgorithm" in parsed or "--x-s3" in request["url"]:
+        return etag != ""
+    return _md5(request["body"].getvalue()) in (None, bytes.fromhex(etag))
+
+
+# What each answer holds when it is whole.
+_PROOFS: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any]], bool]] = {
+    "PutObject": _names_what_was_sent,
+    "GetObject": lambda parsed, request: "ETag" in parsed,
+    "HeadObject": lambda parsed, request: "ETag" in parsed,
+    "ListObjectsV2": lambda parsed, request: "Name" in parsed or "IsTruncated" in parsed,
+}
+
+
+def _checksum(body: bytes) -> dict[str, str]:
+    """What the store compares with the body that arrived. Every S3-compatible one knows Content-MD5."""
+    md5 = _md5(body)
+    if md5 is None:
+        return {"ChecksumSHA256": base64.b64encode(hashlib.sha256(body).digest()).decode("ascii")}
+    return {"ContentMD5": base64.b64encode(md5).decode("ascii")}
+
+
+def _md5(body: bytes) -> bytes | None:
+    """None where this Python refuses it: FIPS builds do (boto/botocore#2769), some even what is no matter of security.
+
+    It is none: that the bytes are the right ones is what SHA-256 says.
+    """
+    try:
+        return hashlib.md5(body, **_NO_MATTER_OF_SECURITY).digest()
+    except (AttributeError, ValueError):
+        return None
+
+
+_NO_MATTER_OF_SECURITY = {"usedforsecurity": False} if sys.version_info >= (3, 9) else {}
+
+
+def _metadata(answer: Mapping[str, Any]) -> tuple[str, str]:
+    """`fetched-at` and `sha256`, as `put` gave them; empty where another program put the object."""
+    found = answer.get("Metadata", {})
+    return str(found.get("fetched-at", "")), str(found.get("sha256", ""))
+
+
 def _date(answer: Mapping[str, Any]) -> str | None:
     headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
     return str(headers["date"]) if "date" in headers else None
-
-
-def _is_aws(url: str) -> bool:
-    host = urllib.parse.urlsplit(url).hostname or ""
-    return host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
 
 
 def _cause(error: Exception) -> Exception | None:
@@ -204,9 +282,12 @@ def _cause(error: Exception) -> Exception | None:
 
 
 def _said(error: Exception) -> str:
-    """The error in one line, without what may be secret: parts of a request that it quotes, passwords in URLs."""
+    """The error in one line, without what may be secret: parts of a request that it quotes, passwords in URLs, and all
+    that another program said (`credential_process` prints what it likes, and `error_msg` is that)."""
+    if not isinstance(error, botocore.exceptions.BotoCoreError):
+        return type(error).__name__
     cause = _cause(error)
     if cause is not None:
         return type(cause).__name__
-    lines = str(error).splitlines()
-    return re.sub(r"//[^/\s]*@", "//", lines[0]) if lines else type(error).__name__
+    said = error.fmt.format(**{**error.kwargs, "error_msg": "run it by hand to see why"})
+    return re.sub(r"//[^/\s]*@", "//", (said.splitlines() or [type(error).__name__])[0])

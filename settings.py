@@ -129,6 +129,12 @@ def one_line(text: str, environ: Mapping[str, str]) -> str:
     return "".join(c if c.isprintable() else " " for c in text).strip()
 
 
+def is_aws(url: str) -> bool:
+    """Is the endpoint one of AWS's own? An empty one is: the SDK's default."""
+    host = urlsplit(url).hostname or ""
+    return not url or host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
+
+
 def is_loopback(host: str) -> bool:
     """Is this a name of the machine itself, so that nothing sent there leaves it?"""
     try:

@@ -15,6 +15,7 @@ import settings
 import timestamps
 from clock import Clock
 from errors import EXIT_OK
+from fetcher import OVERLAP_SECONDS
 from signals import SignalsRaise
 
 log = logging.getLogger("pipeline.prune")
@@ -72,7 +73,9 @@ def _delete(conn: sqlite3.Connection, clock: Clock, before: str) -> int:
     total = 0
     while True:
         with _pause_after(clock), db.transaction(conn):
-            deleted = queue_manager.prune(conn, finished_before=before, limit=CHUNK_ROWS)
+            deleted = queue_manager.prune(
+                conn, finished_before=before, overlap_seconds=OVERLAP_SECONDS, limit=CHUNK_ROWS
+            )
         total += deleted
         if deleted < CHUNK_ROWS:
             return total

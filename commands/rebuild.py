@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Mapping, Sequence
 
 import archive_choice
@@ -15,6 +16,8 @@ import runs
 from clock import Clock
 from errors import EXIT_FAILED, EXIT_OK
 from signals import SignalsRaise
+
+log = logging.getLogger("pipeline.rebuild")
 
 
 def run(
@@ -30,9 +33,14 @@ def run(
     prefix: str,
     threads: int,
     repos: Sequence[str],
+    restart: bool,
 ) -> int:
     started = clock.monotonic()
     location = archive_choice.locate(bucket=bucket, archive_dir=archive_dir, environ=environ)
+    place = location.place(prefix, environ)
+    store = archive_choice.open_archive(
+        location, threads=threads, environ=environ, user_agent=options.USER_AGENT, only_read=True
+    )
     conn = db.connect(db_path)
     bar = progress.start(unit=" objects", total=None, quiet=quiet, no_progress=no_progress, monotonic=clock.monotonic)
     what = f"the table `issues` from {location}, {', '.join(repos) or 'all repositories'}"
@@ -42,20 +50,23 @@ def run(
         record.hold(["rebuild"])
         job = rebuild.Rebuild(
             conn=conn,
-            store=archive_choice.open_archive(
-                location, threads=threads, environ=environ, user_agent=options.USER_AGENT
-            ),
-            where=str(location),
+            store=store,
+            where=place.text,
             prefix=prefix,
             repos=frozenset(repo.lower() for repo in repos) or None,
             threads=threads,
             clock=clock,
             on_progress=lambda result: bar.update(result.objects, f"{result.unreadable} unreadable"),
         )
-        result = job.run()
-        code = EXIT_FAILED if result.unreadable else EXIT_OK
-        record.ended(code, f"{result.unreadable} payloads could not be read" if result.unreadable else None)
+        result = job.run(restart=restart)
+        wrong = _what_is_wrong(result)
+        code = EXIT_FAILED if wrong else EXIT_OK
+        record.ended(code, wrong)
     bar.close()
+    if wrong:
+        log.error("%s: %s", place, wrong)
+    elif not result.listed:
+        log.warning("%s: no object of this project is there; check --prefix", place)
     summary = {
         "command": "rebuild",
         **result._asdict(),
@@ -65,3 +76,13 @@ def run(
     conn.close()
     reports.show(summary, reports.rebuild_lines(summary), as_json=as_json, quiet=quiet)
     return code
+
+
+def _what_is_wrong(result: rebuild.Result) -> str | None:
+    said = [f"{result.unreadable} payloads could not be read"] if result.unreadable else []
+    if result.missing:
+        said.append(
+            f"the listing shows {result.listed} objects, and {result.missing} more were read: they are gone, or it is "
+            "not whole; look what became of them, then run again"
+        )
+    return "; ".join(said) or None

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 # What may go wrong with a request; a tuple is (status, S3's error code).
 BEFORE = [
-    "reset", "hang", (403, "AccessDenied"), (404, "NoSuchBucket"), (429, "TooManyRequests"), (500, "InternalError"),
-    (503, "SlowDown"), (503, ""),
+    "reset", "hang", "cut", (403, "AccessDenied"), (404, "NoSuchBucket"), (429, "TooManyRequests"),
+    (500, "InternalError"), (503, "SlowDown"), (503, ""),
 ]  # fmt: skip
 AFTER = ["reset_after", "hang_after", "cut_after"]  # the store accepted it; the client does not learn that
 
@@ -88,12 +88,9 @@ class _Handler(BaseHTTPRequestHandler):
         if isinstance(fault, tuple):
             status, code = fault
             return self._answer(status, [], b"<Error><Code>%s</Code></Error>" % code.encode() if code else b"")
-        if fault in ("reset", "hang"):
+        if fault in ("reset", "hang", "cut"):
             return self._break(fault)
         answer = proxy.forward(self.command, self.path, self.headers.items(), body)
-        if fault == "cut_after":
-            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Le")
-            return self._break("reset")
         if fault is not None:
             return self._break(fault.split("_")[0])
         return self._answer(*answer)
@@ -111,9 +108,12 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def _break(self, how):
+        self.close_connection = True
+        if how == "cut":  # and then closed as after any whole answer: clients take such a thing for success
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Le")
+            return
         if how == "hang":
             self.server.proxy.closing.wait(60)
         # A reset, not a clean end: no time to linger.
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.close_connection = True
         self.connection.close()

@@ -105,3 +105,20 @@ def test_a_reader_meets_whole_files_only(tmp_path, monkeypatch):
     monkeypatch.setattr(local_archive.os, "replace", look)
     archive.put(made("a/c.json"))
     assert (seen, files(tmp_path)) == ([[]], {"a/c.json": b"body"})
+
+
+def test_what_is_made_anew_is_for_its_owner_alone(tmp_path):
+    before = os.umask(0)
+    try:
+        opened(tmp_path / "new" / "archive").put(made("a/b/c.json"))
+    finally:
+        os.umask(before)
+    modes = {str(path.relative_to(tmp_path)): path.stat().st_mode & 0o777 for path in tmp_path.rglob("*")}
+    assert modes.pop("new/archive/a/b/c.json") == 0o600
+    assert set(modes.values()) == {0o700}, modes
+
+
+def test_folders_that_were_there_keep_their_rights(tmp_path):
+    (tmp_path / "a").mkdir(mode=0o755)
+    opened(tmp_path).put(made("a/c.json"))
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o755

@@ -44,6 +44,11 @@ def claim_begun(conn, token="me", now=NOW):
     return queue_manager.claim_begun(conn, Lease(token, now, 60))
 
 
+def archive_all(conn):
+    for claimed in claim(conn):
+        queue_manager.complete(conn, item_ids=[claimed.id], token="me", s3_key="k", now=NOW)
+
+
 def row(conn, row_id=1):
     return dict(conn.execute("SELECT * FROM queue_items WHERE id = ?", (row_id,)).fetchone())
 
@@ -56,6 +61,66 @@ def test_the_same_bytes_of_an_item_are_stored_once_and_other_bytes_again(conn):
     assert enqueue(conn, item(1), item(2), item(1)) == 2
     assert enqueue(conn, item(1), item(1, payload_sha256="f" * 64)) == 1
     assert enqueue(conn, item(1, item_type="pull_request")) == 1
+
+
+BUG, DEFECT = item(1, payload_sha256="b" * 64), item(1, payload_sha256="d" * 64)
+
+
+def test_of_two_contents_of_one_second_the_one_that_comes_back_is_the_last(conn):
+    for shown in (BUG, DEFECT):
+        enqueue(conn, shown)
+    archive_all(conn)
+    assert enqueue(conn, BUG, item(2), now=LATER) == 1
+    other, again = claim(conn, now=LATER)
+    assert (again.payload_sha256, again.fetched_at, other.item_id) == (BUG.payload_sha256, LATER, 2)
+    assert again.fetched_order > other.fetched_order > timestamps.with_order(NOW, 2)
+    assert enqueue(conn, item(3)) == 1
+    assert len({claimed.id for claimed in (again, other, *claim(conn))}) == 3
+
+
+def test_what_was_shown_last_changes_nothing_when_it_is_shown_again(conn):
+    enqueue(conn, BUG, DEFECT, item(2), item(1, payload_sha256="e" * 64, updated_at=NOW))
+    archive_all(conn)
+    before = [row(conn, row_id) for row_id in (1, 2, 3, 4)]
+    assert enqueue(conn, DEFECT, item(2), item(1, payload_sha256="e" * 64, updated_at=NOW), now=LATER) == 0
+    assert [row(conn, row_id) for row_id in (1, 2, 3, 4)] == before
+
+
+def test_within_a_page_the_last_of_an_item_is_the_newest(conn):
+    enqueue(conn, BUG, DEFECT)
+    assert enqueue(conn, BUG, DEFECT, now=LATER) == 0
+    assert [claimed.payload_sha256 for claimed in claim(conn)] == [BUG.payload_sha256, DEFECT.payload_sha256]
+    enqueue(conn, DEFECT, BUG, now=LATER)
+    assert [claimed.payload_sha256 for claimed in claim(conn)] == [BUG.payload_sha256]
+
+
+def test_to_find_what_came_back_no_row_of_another_item_is_read(conn):
+    enqueue(conn, BUG, DEFECT)
+    asked = []
+    conn.set_trace_callback(asked.append)
+    enqueue(conn, DEFECT, item(2))
+    conn.set_trace_callback(None)
+    (statement,) = [statement for statement in asked if "later.id" in statement]
+    plan = [found["detail"] for found in conn.execute("EXPLAIN QUERY PLAN " + statement)]
+    assert len([step for step in plan if "USING INDEX sqlite_autoindex_queue_items_1" in step]) == 2, plan
+
+
+def test_a_row_that_is_shown_again_is_no_longer_its_workers(conn):
+    enqueue(conn, BUG, DEFECT)
+    claim(conn)
+    enqueue(conn, BUG)
+    assert queue_manager.complete(conn, item_ids=[1, 2], token="me", s3_key="k", now=NOW) == {2}
+    assert [claimed.payload_sha256 for claimed in claim(conn, "another")] == [BUG.payload_sha256]
+
+
+def test_a_failed_row_that_is_shown_again_waits_for_retry_in_its_new_place(conn):
+    enqueue(conn, BUG, DEFECT)
+    claim(conn)
+    queue_manager.fail(conn, item_id=1, token="me", s3_key=None, error="why", now=NOW)
+    enqueue(conn, BUG, now=LATER)
+    assert statuses(conn) == ["processing", "failed"]
+    (failed,) = queue_manager.failed_items(conn, limit=9)
+    assert (failed["id"] > 2, failed["last_error"]) == (True, "why")
 
 
 def test_the_payload_can_be_asked_for_as_json(conn):
@@ -321,8 +386,38 @@ def test_prune_leaves_what_changed_on_github_since_whatever_the_workers_clock_sa
     enqueue(conn, item(1), item(2, updated_at=NOW))
     for claimed in claim(conn):
         queue_manager.complete(conn, item_ids=[claimed.id], token="me", s3_key="k", now="2026-11-21T00:00:00Z")
-    assert queue_manager.prune(conn, finished_before="2026-11-22T00:00:00Z", limit=9) == 1
+    assert queue_manager.prune(conn, finished_before="2026-11-22T00:00:00Z", overlap_seconds=60, limit=9) == 1
     assert [r["id"] for r in conn.execute("SELECT id FROM queue_items")] == [2]
+
+
+def done_at(conn, *moments, repo="acme/old", **changes):
+    """Rows that were last updated then, and done long ago."""
+    first = conn.execute("SELECT count(*) FROM queue_items").fetchone()[0] + 1
+    items = [item(number, updated_at=moment, **changes) for number, moment in enumerate(moments, first)]
+    queue_manager.enqueue(conn, repo=repo, items=items, now=NOW)
+    archive_all(conn)
+
+
+def pruned(conn, before="2030-01-01T00:00:00Z"):
+    queue_manager.prune(conn, finished_before=before, overlap_seconds=60, limit=100)
+    return [(r["repo"], r["updated_at"][11:]) for r in conn.execute("SELECT * FROM queue_items ORDER BY id")]
+
+
+def test_prune_leaves_what_the_next_ordinary_run_looks_at_again_however_old_it_is(conn):
+    state = StreamState("2026-01-01T00:02:00Z", "2025-01-01T00:00:00Z")
+    queue_manager.save_stream(conn, repo="Acme/New", stream="issues", state=state)
+    queue_manager.save_stream(conn, repo="acme/unread", stream="issues", state=StreamState())
+    conn.execute("INSERT INTO repo_aliases (alias, repo) VALUES ('acme/old', 'Acme/New')")
+    times = [f"2026-01-01T00:0{minute}" for minute in ("0:59Z", "1:00Z", "2:00Z", "2:01Z")]
+    for repo in ("acme/new", "Acme/Old", "acme/other", "acme/unread"):
+        done_at(conn, *times, repo=repo)
+    done_at(conn, *times, repo="acme/new", item_type="pull_request")
+    kept = [time[11:] for time in times]
+    assert pruned(conn) == [
+        *(("acme/new", time) for time in kept[1:]),
+        *(("Acme/Old", time) for time in kept[1:]),
+        *(("acme/unread", time) for time in kept),
+    ]
 
 
 def test_a_refused_batch_is_parted_into_smaller_ones(conn):

@@ -1,5 +1,6 @@
 """The worker against a real S3 server through a proxy that spoils requests."""
 
+import concurrent.futures
 import json
 import random
 
@@ -7,6 +8,8 @@ import pytest
 
 import main
 import s3_writer
+from archive import Object
+from errors import Outage
 from tests.fault_proxy import AFTER, BEFORE, FaultProxy, some_of
 from tests.reconcile import problems
 from tests.test_worker import enqueue
@@ -97,3 +100,24 @@ def test_the_sdk_outlasts_a_passing_fault_by_itself(proxy, conn, work, monkeypat
     proxy.fault = lambda method, path: faults.pop() if faults else None
     code, result, _ = work()
     assert (code, result["done"], proxy.requests) == (0, 1, 2)
+
+
+@pytest.mark.parametrize("fault", ["cut", "cut_after"])
+def test_an_archive_whose_answers_are_cut_off_is_no_empty_one(proxy, bucket, fault):
+    store = s3_writer.S3Archive(bucket=bucket.name, threads=1, environ=bucket.env, user_agent="test/1")
+    store.put(Object("raw/k.json", b"{}", "0" * 64, "application/json", "2026-01-01T00:00:00.000000001Z"))
+    proxy.fault = lambda method, path: fault
+    with pytest.raises(Outage, match="run again later"):
+        list(store.keys("raw/"))
+    with pytest.raises(Outage, match="run again later"):
+        store.get("raw/k.json")
+
+
+def test_a_listing_shows_every_key_of_several_pages(bucket, monkeypatch):
+    for name, value in bucket.env.items():
+        monkeypatch.setenv(name, value)
+    store = s3_writer.S3Archive(bucket=bucket.name, threads=8, environ=bucket.env, user_agent="test/1")
+    names = [f"raw/{number:04d}.json" for number in range(1100)]  # S3 shows a thousand at a time
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda key: store.put(Object(key, b"{}", "0" * 64, "application/json", "")), names))
+    assert list(store.keys("raw/")) == names

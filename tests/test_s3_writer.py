@@ -12,6 +12,7 @@ from errors import ConfigurationError, Outage
 from s3_writer import S3Archive
 
 NOW = "2026-01-01T00:00:00Z"
+MD5 = hashlib.md5  # before a test takes it away
 PLAIN = ObjectOptions()
 KEYS = {"AWS_ACCESS_KEY_ID": "test-key", "AWS_SECRET_ACCESS_KEY": "test-secret", "AWS_REGION": "us-east-1"}
 
@@ -25,11 +26,14 @@ class Answering(BaseHTTPRequestHandler):
         pass
 
     def do_PUT(self):
-        self.rfile.read(int(self.headers["Content-Length"]))
+        sent = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.uploads.append(dict(self.headers))
         status, code = self.server.refusal
-        body = b"<Error><Code>%s</Code><Message>no</Message></Error>" % code.encode() if code else b""
+        body = b"<Error><Code>%s</Code><Message>no</Message></Error>" % code.encode() if code else self.server.page
         self.send_response(status)
+        for name, value in {"ETag": '"%s"' % MD5(sent).hexdigest(), **self.server.headers}.items():
+            if value is not None:
+                self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -41,7 +45,8 @@ def store(monkeypatch):
     for name, value in KEYS.items():
         monkeypatch.setenv(name, value)
     server = ThreadingHTTPServer(("127.0.0.1", 0), Answering)
-    server.uploads, server.refusal = [], (200, "")
+    server.uploads, server.refusal, server.headers = [], (200, ""), {}
+    server.page = b""
     url = "http://127.0.0.1:%d" % server.server_address[1]
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", url)
     server.environ = {**KEYS, "AWS_ENDPOINT_URL_S3": url}
@@ -112,6 +117,65 @@ def test_each_refusal_is_the_items_fault_a_persons_work_or_an_outage(store, stat
     assert "\n" not in str(caught.value)
 
 
+ANOTHER_MD5 = '"%s"' % hashlib.md5(b"another").hexdigest()
+KMS = ObjectOptions(encryption="aws:kms")
+
+
+@pytest.mark.parametrize("headers", [{"ETag": None}, {"ETag": ""}, {"ETag": ANOTHER_MD5},
+                                     {"ETag": ANOTHER_MD5, "x-amz-server-side-encryption": "AES256"}])  # fmt: skip
+def test_an_upload_whose_answer_does_not_name_what_was_sent_is_made_again_and_then_an_outage(
+    store, monkeypatch, headers
+):
+    monkeypatch.setattr(s3_writer, "SDK_ATTEMPTS", 2)
+    monkeypatch.setattr("botocore.endpoint.time.sleep", lambda seconds: None)
+    store.headers = headers
+    with pytest.raises(Outage, match="without what proves it.*run again later"):
+        put(store)
+    assert len(store.uploads) == 2
+
+
+@pytest.mark.parametrize(
+    "headers, options",
+    [
+        ({"ETag": ANOTHER_MD5, "x-amz-server-side-encryption": "aws:kms"}, PLAIN),  # as the bucket has it
+        ({"ETag": ANOTHER_MD5}, KMS),
+        ({"ETag": ANOTHER_MD5, "x-amz-server-side-encryption-customer-algorithm": "AES256"}, PLAIN),
+        ({"ETag": '"0x8D4B2AE97754E88"'}, PLAIN),
+        ({"ETag": '"d41d8cd98f00b204e9800998ecf8427e-1"'}, PLAIN),
+    ],
+)
+def test_an_etag_that_is_no_md5_by_the_rules_of_its_store_proves_an_upload(store, headers, options):
+    store.headers = headers
+    put(store, options)
+    assert len(store.uploads) == 1
+
+
+@pytest.mark.parametrize("refused", [ValueError, AttributeError])
+def test_where_python_refuses_md5_the_store_compares_a_sha256(store, monkeypatch, refused):
+    def md5(*arguments, **options):
+        raise refused("disabled for FIPS")
+
+    store.headers = {"ETag": ANOTHER_MD5}
+    monkeypatch.setattr(s3_writer.hashlib, "md5", md5)
+    put(store)
+    (headers,) = store.uploads
+    assert "Content-MD5" not in headers
+    assert headers["x-amz-checksum-sha256"] == base64.b64encode(hashlib.sha256(b"body").digest()).decode()
+
+
+@pytest.mark.parametrize("page", [b"<html><p>Log in<br></html>", b"<html><p>Log in</p></html>"])
+def test_a_page_in_place_of_s3s_answer_is_an_outage(store, page):
+    store.headers, store.page = {"ETag": None}, page
+    with pytest.raises(Outage, match="run again later"):
+        put(store)
+
+
+def test_a_body_that_is_too_large_for_what_stands_before_the_store_is_its_items_fault(store):
+    store.refusal = (413, "")
+    with pytest.raises(ItemRefused, match="413"):
+        put(store)
+
+
 def test_no_answer_at_all_is_an_outage(store, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
     with pytest.raises(Outage, match="can't be reached"):
@@ -137,6 +201,49 @@ def test_a_credential_that_no_header_takes_is_a_persons_work_and_is_not_shown(st
     with pytest.raises(ConfigurationError, match="line break") as caught:
         put(store)
     assert not [part for part in ("half", "Signature", "Credential") if part in str(caught.value)]
+
+
+PROGRAMS = {
+    "it fails": "echo 'denied for user=ada key=hunter2-secret' >&2; exit 1",
+    "it fails in another encoding": "printf 'hunter2-secret \\377' >&2; exit 1",
+    "what it prints is no JSON": "echo hunter2-secret",
+    "what it prints is of another kind": """echo '{"Version": "hunter2-secret"}'""",
+    "it is not there": None,
+}
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_of_what_a_program_that_gives_credentials_prints_nothing_is_kept(store, monkeypatch, tmp_path, program):
+    if PROGRAMS[program] is not None:
+        (tmp_path / "hunter2-secret").write_text("#!/bin/sh\n" + PROGRAMS[program])
+        (tmp_path / "hunter2-secret").chmod(0o755)
+    (tmp_path / "config").write_text("[default]\ncredential_process = %s\n" % (tmp_path / "hunter2-secret"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    with pytest.raises(ConfigurationError, match="check the AWS variables and profile") as caught:
+        put(store)
+    assert "hunter2" not in str(caught.value)
+    assert "denied" not in str(caught.value)
+
+
+def test_credentials_that_can_be_had_no_more_are_a_persons_work(store, monkeypatch, tmp_path):
+    """A program that gave credentials which have expired by now, and then goes wrong."""
+    first = tmp_path / "first"
+    script = f"""#!/bin/sh
+if [ -e {first} ]; then echo hunter2-secret; exit 0; fi
+touch {first}
+echo '{{"Version": 1, "AccessKeyId": "a", "SecretAccessKey": "s", "Expiration": "2020-01-01T00:00:00Z"}}'
+"""
+    (tmp_path / "program").write_text(script)
+    (tmp_path / "program").chmod(0o755)
+    (tmp_path / "config").write_text("[default]\ncredential_process = %s\n" % (tmp_path / "program"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    with pytest.raises(ConfigurationError, match="credentials") as caught:
+        put(store)
+    assert "hunter2" not in str(caught.value)
 
 
 @pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL_S3", "HTTP_PROXY"])

@@ -1,0 +1,220 @@
+"""Archive -> `issues`: what a rebuild reads, and what it says of an archive that is not whole."""
+
+import hashlib
+import json
+import logging
+import os
+
+import pytest
+
+import archive
+import db
+import main
+import queue_manager
+import rebuild
+from archive_choice import Location
+from clock import SYSTEM_CLOCK
+from errors import ConfigurationError
+from local_archive import DirectoryArchive
+from queue_manager import Item
+from tests import payloads
+
+NOW = "2026-11-23T10:00:00Z"
+
+
+def item(number, day=2, **changes):
+    updated_at = f"2026-01-{day:02d}T00:00:00Z"
+    text = payloads.as_text(payloads.issue(id=number, number=number, updated_at=updated_at, **changes)).encode()
+    return Item("issue", number, number, updated_at, text, hashlib.sha256(text).hexdigest())
+
+
+@pytest.fixture
+def conn(tmp_path):
+    connection = db.connect(str(tmp_path / "p.db"))
+    yield connection
+    connection.close()
+
+
+class Counting(DirectoryArchive):
+    """Notes what is read; `stop_at`: a signal comes at that read. `shown`: only so many keys are listed."""
+
+    def __init__(self, root):
+        super().__init__(str(root))
+        self.reads, self.stop_at, self.shown = [], None, None
+
+    def get(self, key):
+        self.reads.append(key)
+        if len(self.reads) == self.stop_at:
+            raise KeyboardInterrupt
+        return super().get(key)
+
+    def keys(self, folder):
+        return iter(list(super().keys(folder))[: self.shown])
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Counting(tmp_path / "archive")
+
+
+def put(store, *items, first=1):
+    for order, version in enumerate(items, first):
+        store.put(archive.single("raw/github/", claimed(version, order)))
+
+
+def claimed(version, order=1):
+    known = {name: getattr(version, name) for name in Item._fields}
+    extra = {"id": order, "repo": "acme/widgets", "attempts": 0, "s3_key": None, "group_failures": 0, "fetched_at": NOW}
+    return queue_manager.ClaimedItem(**known, **extra)
+
+
+def run(conn, store, where="here", restart=False):
+    made = rebuild.Rebuild(
+        conn=conn, store=store, where=where, prefix="raw/github/", repos=None, threads=1, clock=SYSTEM_CLOCK
+    )
+    return made.run(restart=restart)
+
+
+@pytest.fixture
+def stopped(conn, store, monkeypatch):
+    """A rebuild of 20 objects that was stopped after 12 or so."""
+    monkeypatch.setattr(rebuild, "COMMIT_ROWS", 1)
+    put(store, *(item(number, day=10) for number in range(20)))
+    store.stop_at = 12
+    with pytest.raises(KeyboardInterrupt):
+        run(conn, store)
+    store.stop_at = None
+    store.reads.clear()
+
+
+def numbers(conn):
+    return sorted(row["number"] for row in conn.execute("SELECT number FROM issues"))
+
+
+def test_a_rebuild_goes_on_and_says_so(conn, store, stopped, caplog):
+    caplog.set_level(logging.INFO)
+    result = run(conn, store)
+    assert 9 <= result.before <= 11
+    assert (len(store.reads), result.listed, result.missing) == (20 - result.before, 20, 0)
+    assert f"goes on from {result.before} objects" in caplog.text
+    assert "--restart" in caplog.text
+    assert numbers(conn) == list(range(20))
+    assert run(conn, store).objects == 20  # it had ended: the next begins anew
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda conn, store: {"restart": True},
+        lambda conn, store: {"where": "another"},
+        lambda conn, store: conn.execute("DELETE FROM issues") and {},
+        lambda conn, store: conn.execute("DELETE FROM issues WHERE number = 10") and {},
+    ],
+    ids=["--restart", "another archive", "the table emptied", "a row deleted"],
+)
+def test_what_was_read_counts_only_for_the_same_archive_and_table(conn, store, stopped, change):
+    result = run(conn, store, **change(conn, store))
+    assert (result.before, result.objects, len(store.reads)) == (0, 20, 20)
+    assert numbers(conn) == list(range(20))
+
+
+def test_objects_of_earlier_days_that_came_since_are_read(conn, store, stopped):
+    put(store, item(100, day=1), item(101, day=1), first=50)
+    result = run(conn, store)
+    assert (result.before > 0, result.listed, result.missing) == (True, 22, 0)
+    assert numbers(conn) == [*range(20), 100, 101]
+
+
+def test_objects_that_come_while_it_reads_are_read(conn, store):
+    put(store, item(1, day=10))
+    get = store.get
+
+    def another_comes(key):
+        store.get = get
+        put(store, item(2, day=1))
+        return get(key)
+
+    store.get = another_comes
+    assert (run(conn, store).listed, numbers(conn)) == (2, [1, 2])
+
+
+def test_a_listing_that_shows_less_than_was_read_is_spoken_of(conn, store, stopped):
+    store.shown = 4
+    result = run(conn, store)
+    assert (result.listed, result.missing) == (4, result.before + result.objects - 4)
+    assert result.missing > 0
+
+
+def test_an_archive_that_shows_less_the_second_time_ends_the_command_with_1(store, tmp_path, monkeypatch, capsys):
+    class Forgetful(Counting):
+        def keys(self, folder):
+            self.shown = None if self.shown is None and not self.reads else 4
+            return super().keys(folder)
+
+    put(store, *(item(number) for number in range(20)))
+    monkeypatch.setattr("archive_choice.open_archive", lambda *arguments, **options: Forgetful(tmp_path / "archive"))
+    code = main.main(["rebuild", "--json", "--db", str(tmp_path / "p.db"), "--archive-dir", str(tmp_path / "archive")])
+    out, err = capsys.readouterr()
+    assert (code, json.loads(out)["listed"]) == (1, 4)
+    assert "shows 4 objects, and 16 more were read" in err
+
+
+def test_what_could_not_be_read_is_looked_at_again_by_the_run_that_goes_on(conn, store, stopped):
+    key = sorted(store.keys("raw/github/"))[0]
+    conn.execute("DELETE FROM rebuild_read WHERE key <> ?", (key,))
+    (store._root / key).write_bytes(b"{")
+    assert run(conn, store).unreadable == 0  # it had been read before
+    assert run(conn, store).unreadable == 1
+    store.stop_at = len(store.reads) + 5
+    with pytest.raises(KeyboardInterrupt):
+        run(conn, store)
+    store.stop_at = None
+    assert run(conn, store).unreadable == 1
+
+
+def test_of_two_versions_of_one_second_in_a_batch_the_later_line_counts(conn, store):
+    versions = sorted((item(1, title=title) for title in ("one", "two")), key=lambda version: version.payload_sha256)
+    first, last = claimed(versions[1], 1), claimed(versions[0], 2)  # the hash alone would choose the other one
+    store.put(archive.batch(archive.batch_key("raw/github/", [first, last]), [first, last]))
+    run(conn, store)
+    assert [row["payload_sha256"] for row in conn.execute("SELECT * FROM issues")] == [last.payload_sha256]
+
+
+def test_a_place_is_told_by_real_path_endpoint_and_prefix(tmp_path, monkeypatch):
+    (tmp_path / "one" / "archive").mkdir(parents=True)
+    (tmp_path / "two").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "one" / "archive")
+    local = Location(None, "archive")
+    monkeypatch.chdir(tmp_path / "one")
+    one = local.place("raw/", {})
+    assert one == Location(None, str(tmp_path / "link")).place("raw/", {})
+    assert one != local.place("other/", {})
+    monkeypatch.chdir(tmp_path / "two")
+    assert one != local.place("raw/", {})
+    bucket = Location("lake", None)
+    url = "http://ada:secret@127.0.0.1:9000/"
+    assert bucket.place("raw/", {"AWS_ENDPOINT_URL": url}) != bucket.place("raw/", {})
+    assert "secret" not in bucket.place("raw/", {"AWS_ENDPOINT_URL_S3": url}).text
+    assert bucket.place("", {"AWS_ENDPOINT_URL": "https://s3.eu-west-1.amazonaws.com"}) == bucket.place("", {})
+
+
+def test_an_archive_that_is_not_there_is_an_error_and_nothing_is_made(run_main, tmp_path):
+    code, out, err = run_main("rebuild", "--archive-dir", "typo", "--json")
+    assert (code, out, os.listdir(tmp_path)) == (2, "", [])
+    assert "'typo'" in err.splitlines()[-1]
+
+
+def test_an_archive_may_be_one_that_can_only_be_read(conn, store, tmp_path):
+    put(store, item(1))
+    only_read = DirectoryArchive(str(tmp_path / "archive"), only_read=True)
+    os.rmdir(tmp_path / "archive" / ".incoming")
+    assert run(conn, only_read).objects == 1
+    assert not (tmp_path / "archive" / ".incoming").exists()
+    with pytest.raises(ConfigurationError, match="--archive-dir"):
+        DirectoryArchive(str(tmp_path / "archive" / "none"), only_read=True)
+
+
+def test_a_prefix_below_which_nothing_lies_is_spoken_of(run_main, tmp_path):
+    (tmp_path / "archive").mkdir()
+    code, _, err = run_main("rebuild", "--archive-dir", "archive", "--prefix", "typo/")
+    assert (code, "check --prefix" in err) == (0, True)
