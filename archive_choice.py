@@ -75,10 +75,18 @@ def locate(*, bucket: str | None, archive_dir: str | None, environ: Mapping[str,
     if bucket and archive_dir:
         raise ConfigurationError("--bucket and --archive-dir exclude each other; give one")
     if not archive_dir:
-        bucket = bucket or environ.get("BUCKET_NAME")
+        bucket = bucket or _bucket_of(environ)
     if not bucket and not archive_dir:
         raise ConfigurationError("no archive: give --bucket NAME (or set BUCKET_NAME), or --archive-dir DIR")
     return Location(bucket, archive_dir)
+
+
+def _bucket_of(environ: Mapping[str, str]) -> str | None:
+    named = environ.get("BUCKET_NAME")
+    try:
+        return settings.bucket(named) if named else None
+    except ValueError as error:
+        raise ConfigurationError(f"BUCKET_NAME: {error}") from error
 
 
 def open_archive(

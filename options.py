@@ -28,13 +28,13 @@ def build_parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=VERSION)
     commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
     common = _common_options(environ)
-    _add_ingest(commands, common)
+    _add_ingest(commands, common, environ)
     _add_worker(commands, common, environ)
     commands.add_parser("status", parents=[common], help="what is queued, done, failed, and how fresh it is")
-    _add_check(commands, common)
+    _add_check(commands, common, environ)
     _add_retry(commands, common)
     _add_prune(commands, common)
-    _add_rebuild(commands, common)
+    _add_rebuild(commands, common, environ)
     parser.add_argument(
         "--print-completion",
         action=_PrintCompletion,
@@ -70,9 +70,9 @@ def _common_options(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     return common
 
 
-def _add_ingest(commands: Any, common: argparse.ArgumentParser) -> None:
+def _add_ingest(commands: Any, common: argparse.ArgumentParser, environ: Mapping[str, str]) -> None:
     parser = commands.add_parser("ingest", parents=[common], help="GitHub -> queue")
-    _add_repos(parser, "a repository")
+    _add_repos(parser, environ, "a repository")
     _add_repos_file(parser)
     parser.add_argument(
         "--org",
@@ -152,7 +152,9 @@ def _add_worker(commands: Any, common: argparse.ArgumentParser, environ: Mapping
 
 
 def _add_archive(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--bucket", metavar="NAME", help="the S3 bucket (default: $BUCKET_NAME)")
+    parser.add_argument(
+        "--bucket", metavar="NAME", type=_checked(settings.bucket), help="the S3 bucket (default: $BUCKET_NAME)"
+    )
     parser.add_argument("--archive-dir", metavar="DIR", help="a local directory instead, in the same layout")
     parser.add_argument(
         "--prefix",
@@ -173,14 +175,14 @@ def _add_threads(parser: argparse.ArgumentParser, what: str) -> None:
     )
 
 
-def _add_repos(parser: argparse.ArgumentParser, meaning: str) -> None:
+def _add_repos(parser: argparse.ArgumentParser, environ: Mapping[str, str], meaning: str) -> None:
     parser.add_argument(
         "--repo",
         dest="repos",
         metavar="OWNER/NAME",
         action="append",
         default=[],
-        type=_checked(settings.repo_name),
+        type=_checked(lambda text: settings.repo_name(text, settings.web_hosts(environ))),
         help=f"{meaning}; may be given again and again",
     )
 
@@ -212,9 +214,9 @@ def _add_object_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_check(commands: Any, common: argparse.ArgumentParser) -> None:
+def _add_check(commands: Any, common: argparse.ArgumentParser, environ: Mapping[str, str]) -> None:
     parser = commands.add_parser("check", parents=[common], help="is everything that a run needs in place?")
-    _add_repos(parser, "a repository that must be readable")
+    _add_repos(parser, environ, "a repository that must be readable")
     _add_repos_file(parser)
     _add_archive(parser)
 
@@ -231,11 +233,11 @@ def _add_prune(commands: Any, common: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_rebuild(commands: Any, common: argparse.ArgumentParser) -> None:
+def _add_rebuild(commands: Any, common: argparse.ArgumentParser, environ: Mapping[str, str]) -> None:
     parser = commands.add_parser("rebuild", parents=[common], help="archive -> table `issues`")
     _add_archive(parser)
     _add_threads(parser, "downloads")
-    _add_repos(parser, "only this repository")
+    _add_repos(parser, environ, "only this repository")
     parser.add_argument("--restart", action="store_true", help="read again what a run that was stopped had read")
 
 

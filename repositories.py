@@ -10,7 +10,7 @@ import itertools
 import json
 import logging
 from pathlib import Path
-from typing import Any, Callable, Iterable
+from typing import Any, Callable, Iterable, Mapping
 
 import settings
 from errors import ConfigurationError, PipelineError
@@ -23,8 +23,9 @@ from transform import is_integer
 log = logging.getLogger("pipeline.repositories")
 
 
-def from_file(path: str) -> list[str]:
+def from_file(path: str, environ: Mapping[str, str]) -> list[str]:
     """The names in a file, one a line; `#` begins a comment. Raises ConfigurationError with the line's number."""
+    hosts = settings.web_hosts(environ)
     try:
         lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -33,9 +34,10 @@ def from_file(path: str) -> list[str]:
     names = []
     for number, line in enumerate(lines, start=1):
         name = line.split("#")[0].strip()
-        if name and not settings.is_repo_name(name):
-            raise ConfigurationError(f"--repos-file {path!r}, line {number}: {name!r} is no OWNER/NAME; correct it")
-        names.extend([name] if name else [])
+        try:
+            names.extend([settings.repo_name(name, hosts)] if name else [])
+        except ValueError as error:
+            raise ConfigurationError(f"--repos-file {path!r}, line {number}: {error}") from error
     return names
 
 

@@ -23,6 +23,13 @@ SECRET_VARIABLES = ("GITHUB_TOKEN", "GH_TOKEN", "AWS_SECRET_ACCESS_KEY", "AWS_SE
 
 # GitHub: letters, digits and hyphens for an owner (underscores for managed users), those and dots for a repository.
 _REPO_NAME = re.compile(r"[A-Za-z0-9-][A-Za-z0-9_-]{0,99}/(?!\.{1,2}\Z)[A-Za-z0-9_.-]{1,100}\Z", re.ASCII)
+# https://HOST/OWNER/NAME and what lies below it, git@HOST:OWNER/NAME.git, ssh://git@HOST/OWNER/NAME.git
+_PASTED = re.compile(
+    r"(?:https?://|git://|ssh://)?(?:[\w.-]+@)?(?P<host>[A-Za-z0-9.-]+)(?::\d+)?[/:]"
+    r"(?P<owner>[A-Za-z0-9_-]+)/(?P<name>[A-Za-z0-9_.-]+)(?:[/?#].*)?\Z",
+    re.ASCII,
+)
+_BUCKET = re.compile(r"(?:s3://)?([^/\s]+)/?\Z")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d\Z", re.ASCII)
 
 
@@ -31,11 +38,36 @@ def is_repo_name(name: str) -> bool:
     return _REPO_NAME.match(name) is not None
 
 
-def repo_name(text: str) -> str:
-    """The text, if it is OWNER/NAME; ValueError with what to do otherwise."""
+def repo_name(text: str, hosts: frozenset[str] = frozenset({"github.com"})) -> str:
+    """OWNER/NAME, from that or from what people paste: an address of the web or of git, also one within the repository.
+
+    `hosts`: whose addresses these are. ValueError with what to do for anything else.
+    """
+    pasted = _PASTED.match(text.strip())
+    if pasted and pasted["host"].lower() in hosts:
+        text = f"{pasted['owner']}/{pasted['name']}"
+        text = text[: -len(".git")] if text.endswith(".git") else text
     if not is_repo_name(text):
         raise ValueError(f"{text!r} is no repository name; write OWNER/NAME, such as octocat/Hello-World")
     return text
+
+
+def web_hosts(environ: Mapping[str, str]) -> frozenset[str]:
+    """Where repositories are looked at: github.com, and the server of GITHUB_API_URL."""
+    try:
+        own = urlsplit(environ.get("GITHUB_API_URL") or DEFAULT_API_URL).hostname or ""
+    except ValueError:  # said where it is used
+        own = ""
+    own = own[len("api.") :] if own.startswith("api.") else own
+    return frozenset({"github.com", "www.github.com", own}) - {""}
+
+
+def bucket(text: str) -> str:
+    """A bucket's name, also from `s3://name`; ValueError for one with a path, and for none."""
+    match = _BUCKET.match(text.strip())
+    if match is None:
+        raise ValueError(f"{text!r} is no name of a bucket; write one such as my-lake, and a path in it as --prefix")
+    return match[1]
 
 
 def owner_name(text: str) -> str:

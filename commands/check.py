@@ -32,7 +32,7 @@ def run(
     archive_dir: str | None,
     prefix: str,
 ) -> int:
-    names = [*repos, *(repositories.from_file(repos_file) if repos_file else [])]
+    names = [*repos, *(repositories.from_file(repos_file, environ) if repos_file else [])]
     findings = [
         *_guarded("GitHub", lambda: checks.github(_api(environ, clock), names, clock=clock)),
         *_guarded("archive", lambda: _archive(bucket, archive_dir, prefix, environ, clock)),

@@ -51,7 +51,7 @@ def run(
     started = clock.monotonic()
     since = ALL_HISTORY if all_history else _look_back(since, days, clock)
     api = _github(environ, clock, max_wait_seconds=max_wait_seconds, reserve_points=reserve_points)
-    names = [*repos, *(repositories.from_file(repos_file) if repos_file else [])]
+    names = [*repos, *(repositories.from_file(repos_file, environ) if repos_file else [])]
     if not names and not orgs:
         raise ConfigurationError("no repository: give --repo OWNER/NAME, --repos-file FILE or --org ORG")
     conn = db.connect(db_path)  # one that can't be used is found before GitHub is asked for anything

@@ -140,7 +140,7 @@ def test_any_repos_file_is_read_or_refused_with_its_line(tmp_path_factory, conte
     path = tmp_path_factory.mktemp("repos") / "repos.txt"
     path.write_bytes(content)
     try:
-        assert all(map(checked.is_repo_name, repositories.from_file(str(path))))
+        assert all(map(checked.is_repo_name, repositories.from_file(str(path), {})))
     except ConfigurationError as error:
         assert "repos.txt" in str(error)
 

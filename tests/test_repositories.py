@@ -20,7 +20,7 @@ def api(github):
 def test_a_file_has_a_name_a_line_and_comments(tmp_path):
     path = tmp_path / "repos.txt"
     path.write_bytes(b"\xef\xbb\xbf# ours\r\nacme/widgets # the main one\r\n\r\n  acme/gadgets\r\n")
-    assert repositories.from_file(str(path)) == ["acme/widgets", "acme/gadgets"]
+    assert repositories.from_file(str(path), {}) == ["acme/widgets", "acme/gadgets"]
 
 
 @pytest.mark.parametrize("content, said", [(b"a/b\nfoo", "line 2"), (b"\xff", "UTF-8"), (None, "No such file")])
@@ -29,7 +29,7 @@ def test_a_file_that_cannot_be_used_is_a_clear_error(tmp_path, content, said):
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(ConfigurationError, match=said):
-        repositories.from_file(str(path))
+        repositories.from_file(str(path), {})
 
 
 def test_an_organisation_is_read_to_its_last_page(github, api):

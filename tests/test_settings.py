@@ -4,7 +4,7 @@ import settings
 from errors import ConfigurationError
 
 
-@pytest.mark.parametrize("name", ["octocat/Hello-World", "a/b", "acme/.github", "a_b/c.d-e_f", "x/..."])
+@pytest.mark.parametrize("name", ["octocat/Hello-World", "a/b", "acme/.github", "a_b/c.d-e_f", "x/...", "-a/b"])
 def test_repository_names_that_github_allows(name):
     assert settings.repo_name(name) == name
 
@@ -22,13 +22,55 @@ def test_repository_names_that_github_allows(name):
         "a/",
         "a b/c",
         "a/b\n",
-        "-a/b",
         "https://g.com/a/b",
+        "https://github.com/a",
+        "https://github.com/a/..",
+        "https://github.com.evil.example/a/b",
     ],
 )
 def test_anything_else_is_no_repository_name(name):
     with pytest.raises(ValueError, match="OWNER/NAME"):
         settings.repo_name(name)
+
+
+@pytest.mark.parametrize(
+    "pasted",
+    [
+        "https://github.com/octocat/Hello-World",
+        "https://github.com/octocat/Hello-World/",
+        "http://www.github.com/octocat/Hello-World.git",
+        "github.com/octocat/Hello-World",
+        "https://github.com/octocat/Hello-World/issues/3",
+        "https://github.com/octocat/Hello-World/pull/4#issuecomment-5",
+        "https://github.com/octocat/Hello-World?tab=readme",
+        "git@github.com:octocat/Hello-World.git",
+        "ssh://git@github.com/octocat/Hello-World.git",
+        "https://ghe.example/octocat/Hello-World/issues",
+        "ssh://git@ghe.example:2222/octocat/Hello-World.git",
+        "  octocat/Hello-World ".strip(),
+    ],
+)
+def test_pasted_addresses_of_a_repository_are_understood(pasted):
+    hosts = settings.web_hosts({"GITHUB_API_URL": "https://ghe.example/api/v3"})
+    assert settings.repo_name(pasted, hosts) == "octocat/Hello-World"
+
+
+def test_only_the_servers_own_addresses_are_its_repositories():
+    assert settings.web_hosts({}) == {"github.com", "www.github.com"}
+    assert settings.web_hosts({"GITHUB_API_URL": "http://["}) == {"github.com", "www.github.com"}
+    with pytest.raises(ValueError, match="OWNER/NAME"):
+        settings.repo_name("https://ghe.example/a/b", settings.web_hosts({}))
+
+
+@pytest.mark.parametrize("text", ["my-lake", "s3://my-lake", "s3://my-lake/", " my-lake"])
+def test_a_bucket_may_be_given_as_an_address(text):
+    assert settings.bucket(text) == "my-lake"
+
+
+@pytest.mark.parametrize("text", ["s3://my-lake/raw", "", "s3://", "a b"])
+def test_a_path_in_a_bucket_is_no_bucket(text):
+    with pytest.raises(ValueError, match="--prefix"):
+        settings.bucket(text)
 
 
 def test_dates_are_a_day_or_a_moment_in_utc():
