@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any, Callable, Mapping
+from typing import Any, Callable, Iterator, Mapping
 
 import settings
 
@@ -265,8 +265,22 @@ class _PrintCompletion(argparse.Action):
             import shtab  # here, so that no other command pays for it
         except ModuleNotFoundError as error:
             parser.error(missing_package(error))
+        for each in _parsers(parser):
+            for action in each._actions:
+                if action.dest in ("archive_dir", "to_archive_dir"):
+                    action.complete = shtab.DIRECTORY  # type: ignore[attr-defined]
+                elif action.dest in ("db_path", "repos_file"):
+                    action.complete = shtab.FILE  # type: ignore[attr-defined]
         print(shtab.complete(parser, shell=arguments[1]))
         parser.exit()
+
+
+def _parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """The parser, and those of its commands."""
+    yield parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            yield from action.choices.values()
 
 
 def _checked(check: Callable[[str], Any]) -> Callable[[str], Any]:

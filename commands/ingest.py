@@ -56,7 +56,7 @@ def run(
         raise ConfigurationError("no repository: give --repo OWNER/NAME, --repos-file FILE or --org ORG")
     conn = db.connect(db_path)  # one that can't be used is found before GitHub is asked for anything
     bar = progress.start(unit=" items", total=None, quiet=quiet, no_progress=no_progress, monotonic=clock.monotonic)
-    what = f"{', '.join([*names, *(f'all of {org}' for org in orgs)])}, looking back to {since or 'the cursors'}"
+    what = f"{', '.join([*names, *(f'all of {org}' for org in orgs)])}, looking back to {_shown(since)}"
     with SignalsRaise(), runs.recorded(
         conn, db_path=db_path, command="ingest", what=what, clock=clock, environ=environ
     ) as record:
@@ -91,6 +91,10 @@ def _locks(conn: sqlite3.Connection, targets: Sequence[tuple[str, str]]) -> Iter
     """What no other ingest may do meanwhile: a lock for each repository, by the name under which it is kept."""
     names = {queue_manager.load_stream(conn, repo=repo, stream=stream)[0].lower() for repo, stream in targets}
     return [f"ingest of {name}" for name in sorted(names)]
+
+
+def _shown(since: str | None) -> str:
+    return "the cursors" if since is None else "the beginning" if since == ALL_HISTORY else since
 
 
 def _look_back(since: str | None, days: int | None, clock: Clock) -> str | None:

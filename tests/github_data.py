@@ -219,6 +219,39 @@ def _variety(rng, updated):
     return fields
 
 
+PEOPLE = ["ada", "bo", "cy", "dee", "eli", "fay", "gus", "hana"]
+LABELS = ["bug", "documentation", "enhancement", "good first issue", "performance", "security"]
+WHAT = ["Crash", "Wrong count", "Time-out", "Typo", "Missing option", "Slow start", "Flaky test", "Unclear error"]
+WHERE = ["in the parser", "on Windows", "with large files", "after an upgrade", "in the docs", "behind a proxy"]
+
+
+def populate(repo, count, now, seed=1):
+    """A year of a project's life: people, labels, and lead times from minutes to weeks."""
+    rng = random.Random(seed)
+    for created in sorted(now - rng.random() * 365 * 86400 for _ in range(count)):
+        is_pull = rng.random() < 0.4
+        hours = rng.lognormvariate(*((2.5, 1.8) if is_pull else (4.0, 2.0)))  # medians of 12 and 55 hours
+        finished = created + hours * 3600
+        fields = {
+            "title": f"{rng.choice(WHAT)} {rng.choice(WHERE)}", "created_at": utc(created),
+            "user": _user(rng.choice(PEOPLE)), "body": "It happens " + rng.choice(WHERE) + ".",
+            "labels": [{"id": LABELS.index(name) + 1, "name": name} for name in rng.sample(LABELS, rng.randrange(4))],
+            "assignees": [_user(name) for name in rng.sample(PEOPLE, rng.randrange(2))],
+            "comments": int(rng.expovariate(0.3)),
+        }  # fmt: skip
+        if finished < now and rng.random() < 0.85:
+            fields.update(state="closed", closed_at=utc(finished), updated_at=utc(finished))
+            if is_pull:
+                fields["merged_at"] = utc(finished) if rng.random() < 0.8 else None
+            else:
+                fields["state_reason"] = rng.choice(["completed", "completed", "not_planned"])
+        else:
+            fields.update(
+                updated_at=utc(min(now, created + rng.expovariate(1 / (5 * 86400)))), draft=rng.random() < 0.1
+            )
+        repo._add("pulls" if is_pull else "issues", fields)
+
+
 def load(repo, lines):
     """Serve the payloads of JSON lines `{"item_type", "payload"}`; of several versions of an item, the newest."""
     newest = {}

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from tests.github_data import Repo, compact_json, load
+from tests.github_data import Repo, compact_json, load, populate
 
 WINDOW_SECONDS = 3600
 ANONYMOUS_LIMIT = 60
@@ -64,6 +64,7 @@ class GitHubServer(ThreadingHTTPServer):
         self.journal, self.served = [], set()
         self.keeps_served = True  # False saves a hash of each item
         self.points_used = 0
+        self._used = {}  # (token, hour) -> points: each token has its own, and so has who has none
         self.hanging = 0  # how many requests have been left without an answer
         self.repos = {}
         self._repos_made = 0
@@ -130,6 +131,8 @@ class GitHubServer(ThreadingHTTPServer):
         with self._lock:
             self.journal.append(request)
             self.points_used += request.points
+            window = self._window(request.headers.get("authorization", "").split(" ")[-1] or None)
+            self._used[window] = self._used.get(window, 0) + request.points
 
     # Answers.
 
@@ -139,22 +142,28 @@ class GitHubServer(ThreadingHTTPServer):
         token = headers.get("authorization", "").split(" ")[-1] or None
         if token and self.tokens is not None and token not in self.tokens:
             return _error(401, "Bad credentials")
-        if self.rate_limit and self.points_used >= self._limit(token) and path != "/rate_limit":
-            return _error(403, "API rate limit exceeded for user ID 1.", **self.limit_headers(token))
+        if self.rate_limit and not self._left(token) and path != "/rate_limit":
+            whose = "user ID 1." if token else "127.0.0.1. (But here's the good news: Authenticated requests get more.)"
+            return _error(403, "API rate limit exceeded for " + whose, **self.limit_headers(token))
         return self._route(path.strip("/").split("/"), query, token)
 
     def _limit(self, token):
         return self.rate_limit if token else min(self.rate_limit, ANONYMOUS_LIMIT)
 
+    def _window(self, token):
+        return token, int(self.clock()) // WINDOW_SECONDS
+
+    def _left(self, token):
+        return max(0, self._limit(token) - self._used.get(self._window(token), 0))
+
     def limit_headers(self, token):
         if self.rate_limit is None:
             return {}
-        limit = self._limit(token)
-        left = max(0, limit - self.points_used)
+        limit, left = self._limit(token), self._left(token)
         reset = (int(self.clock()) // WINDOW_SECONDS + 1) * WINDOW_SECONDS
         return {
             "x-ratelimit-limit": str(limit), "x-ratelimit-remaining": str(left), "x-ratelimit-reset": str(reset),
-            "x-ratelimit-used": str(self.points_used), "x-ratelimit-resource": "core",
+            "x-ratelimit-used": str(limit - left), "x-ratelimit-resource": "core",
         }  # fmt: skip
 
     def _route(self, parts, query, token):
@@ -162,8 +171,7 @@ class GitHubServer(ThreadingHTTPServer):
             parts = parts[2:]
         if parts == ["rate_limit"] and self.rate_limit is not None:
             reset = (int(self.clock()) // WINDOW_SECONDS + 1) * WINDOW_SECONDS
-            left = max(0, self.rate_limit - self.points_used)
-            core = {"limit": self.rate_limit, "remaining": left, "reset": reset}
+            core = {"limit": self._limit(token), "remaining": self._left(token), "reset": reset}
             return Answer(200, compact_json({"resources": {"core": core}}).encode())
         if parts == ["user"] and token:
             return Answer(200, compact_json({"login": self.login, "id": 1}).encode())
@@ -407,8 +415,7 @@ def main():
                 with options.from_file.open(encoding="utf-8") as lines:
                     load(repo, lines)
             else:
-                # Spread over 30 days, so that a first run of 7 days finds some and --all finds more.
-                repo.make(options.items, step_seconds=30 * 86400 / max(1, options.items))
+                populate(repo, options.items, server.clock())
         print("GITHUB_API_URL=" + server.url, flush=True)
         if options.port_file:
             temporary = options.port_file.with_name(options.port_file.name + ".tmp")
