@@ -39,12 +39,12 @@ def github(time):
         yield server
 
 
-def client(base_url, time, *, token="test-token", max_wait_seconds=900, reserve_points=0, clock=None):
+def client(base_url, time, *, token="test-token", max_wait_seconds=900, clock=None, **options):
     clock = clock or time.clock
-    limits = RateLimits(
-        now=clock.now, monotonic=clock.monotonic, max_wait_seconds=max_wait_seconds, reserve_points=reserve_points
+    limits = RateLimits(now=clock.now, monotonic=clock.monotonic, max_wait_seconds=max_wait_seconds)
+    return GitHub(
+        base_url=base_url, token=token, user_agent="test/1", limits=limits, clock=clock, rng=random.Random(1), **options
     )
-    return GitHub(base_url=base_url, token=token, user_agent="test/1", limits=limits, clock=clock, rng=random.Random(1))
 
 
 def get(api, url=ISSUES, **options):
@@ -161,6 +161,17 @@ def test_a_reserve_that_the_limit_never_leaves_is_a_mistake_of_the_options(githu
     assert "--reserve 5000" in err.splitlines()[-1]
 
 
+def test_every_wait_is_told_before_it_begins_and_every_answer_after_it_came(github, time):
+    told, statuses = [], []
+    api = client(github.url, time, on_wait=lambda seconds, reason: told.append((len(time.slept), seconds, reason)))
+    github.fail_next(502)
+    github.fail_next("secondary_403", retry_after=7)
+    api.get(ISSUES, parse=json.loads, on_request=statuses.append)
+    assert [(count, reason) for count, _, reason in told] == [(0, "status 502"), (1, "GitHub's rate limit")]
+    assert [seconds for _, seconds, _ in told] == time.slept
+    assert statuses == [502, 403, 200]
+
+
 # Odd answers, which prove nothing until they are repeated.
 
 
@@ -180,6 +191,11 @@ def test_a_token_that_was_never_taken_is_refused_after_two_attempts(github, time
     with pytest.raises(ConfigurationError, match="GITHUB_TOKEN"):
         get(client(github.url, time, token="wrong"))
     assert len(github.journal) == 2
+
+
+def test_an_odd_answer_is_asked_for_again_even_where_one_attempt_is_enough_for_a_fault(github, time):
+    github.fail_next(401)
+    assert get(client(github.url, time), attempts=1).body
 
 
 def test_a_401_among_other_faults_is_an_outage(github, time):
@@ -321,6 +337,13 @@ def test_a_web_page_where_the_path_is_right_is_an_outage(github, time):
 )
 def test_only_a_server_of_ones_own_has_its_api_below_a_path(url, missing):
     assert github_answers.lacks_api_path(url) is missing
+
+
+def test_a_redirect_without_end_is_given_up(github, time):
+    github.fail_next("redirect", times=10**6, url=github.url + ISSUES)
+    with pytest.raises(NotReadable, match="redirects more than 5 times"):
+        get(client(github.url, time))
+    assert len(github.journal) == 5
 
 
 # Bodies that do not come whole.
