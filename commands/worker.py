@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import sqlite3
 from typing import Callable, Mapping, NamedTuple, Sequence
@@ -21,6 +22,8 @@ from clock import SYSTEM_CLOCK, Clock
 from errors import EXIT_CONFIGURATION, EXIT_FAILED, EXIT_OK, ConfigurationError, Interrupted, Outage, PipelineError
 from signals import SignalsCall
 from worker import Result
+
+log = logging.getLogger("pipeline.worker")
 
 MAX_TAGS = 10  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-tagging.html
 
@@ -77,9 +80,11 @@ def run(
     started = clock.monotonic()
     location = archive_choice.locate(bucket=bucket, archive_dir=archive_dir, environ=environ)
     objects = _object_options(storage_class, encryption, kms_key_id, tags, is_local=archive_dir is not None)
-    settings = worker.Settings(prefix, layout == "batch", threads, max_attempts, limit, follow)
+    place = location.place(prefix, environ)
+    settings = worker.Settings(prefix, layout == "batch", threads, max_attempts, limit, follow, place.text)
     work = Work(environ, logs.current(), db_path, location, objects, settings)
     conn = db.connect(db_path)
+    _say_what_lies_elsewhere(conn, place)
     total = None if follow else queue_manager.counts(conn).pending
     bar = progress.start(unit=" items", total=total, quiet=quiet, no_progress=no_progress, monotonic=clock.monotonic)
 
@@ -101,6 +106,15 @@ def run(
     if worked.signum is not None:
         raise Interrupted(worked.signum)
     return worked.exit_code
+
+
+def _say_what_lies_elsewhere(conn: sqlite3.Connection, here: archive_choice.Place) -> None:
+    """A warning at the first run with another archive; who goes on with it has read that."""
+    level = logging.INFO if queue_manager.is_known_archive(conn, here.text) else logging.WARNING
+    for text, items in queue_manager.archived_elsewhere(conn, here=here.text).items():
+        there = archive_choice.Place.of_text(text)
+        bring = archive_choice.how_to_bring(there, here)
+        log.log(level, "%d items lie in %s, not in %s; %s", items, there, here, bring)
 
 
 def _object_options(
