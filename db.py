@@ -175,8 +175,16 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "DROP TABLE rebuild_state",
         "CREATE TABLE rebuild_read (scope TEXT NOT NULL, key TEXT NOT NULL, PRIMARY KEY (scope, key)) WITHOUT ROWID",
         "CREATE TRIGGER rebuild_anew AFTER DELETE ON issues BEGIN DELETE FROM rebuild_read; END",
-        # Where items were archived, and how many still lie only there.
+        # Where a begun batch is to go (`batch_key` says as what).
+        "ALTER TABLE queue_items ADD COLUMN batch_place TEXT",
+        # Where items were archived or copied last, and how many.
         "CREATE TABLE archives (place TEXT NOT NULL PRIMARY KEY, items INTEGER NOT NULL)",
+        # How many of the target's items lie in the source as well.
+        """
+        CREATE TABLE copies (
+            source TEXT NOT NULL, target TEXT NOT NULL, items INTEGER NOT NULL, PRIMARY KEY (source, target)
+        )
+        """,
         # What only one run may do at a time, and which run (owners.py) does it.
         "CREATE TABLE locks (name TEXT NOT NULL PRIMARY KEY, owner TEXT NOT NULL, since TEXT NOT NULL)",
     ),

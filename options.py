@@ -35,6 +35,7 @@ def build_parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     _add_retry(commands, common)
     _add_prune(commands, common)
     _add_rebuild(commands, common, environ)
+    _add_copy(commands, common)
     parser.add_argument(
         "--print-completion",
         action=_PrintCompletion,
@@ -239,6 +240,15 @@ def _add_rebuild(commands: Any, common: argparse.ArgumentParser, environ: Mappin
     _add_threads(parser, "downloads")
     _add_repos(parser, environ, "only this repository")
     parser.add_argument("--restart", action="store_true", help="read again what a run that was stopped had read")
+
+
+def _add_copy(commands: Any, common: argparse.ArgumentParser) -> None:
+    parser = commands.add_parser("copy", parents=[common], help="the archive to another place")
+    _add_archive(parser)
+    target = parser.add_mutually_exclusive_group(required=True)
+    target.add_argument("--to-bucket", metavar="NAME", help="copy to this S3 bucket, at the same endpoint")
+    target.add_argument("--to-archive-dir", metavar="DIR", help="copy to this local directory")
+    _add_threads(parser, "copies")
 
 
 def _add_retry(commands: Any, common: argparse.ArgumentParser) -> None:

@@ -278,23 +278,33 @@ _AVAILABLE = """
 """
 
 
-def claim_begun(conn: sqlite3.Connection, lease: Lease) -> Claim:
-    """The whole of a batch that an earlier run began and did not finish, if there is one."""
-    found = conn.execute(
-        f"""
-        SELECT batch_key FROM queue_items
-        WHERE {_AVAILABLE} AND batch_key > :own_object ORDER BY batch_key LIMIT 1
-        """,
-        _present(lease),
-    ).fetchone()
-    if found is None:
-        return Claim([])
+def claim_begun(conn: sqlite3.Connection, lease: Lease, *, place: str, prefix: str) -> Claim:
+    """The whole of a batch that an earlier run began and did not finish, if there is one.
+
+    One that was to go to another place is begun anew: what became of it there is nothing to this one.
+    """
+    while True:
+        found = conn.execute(
+            f"""
+            SELECT batch_key, batch_place FROM queue_items
+            WHERE {_AVAILABLE} AND batch_key > :own_object ORDER BY batch_key LIMIT 1
+            """,
+            _present(lease),
+        ).fetchone()
+        if found is None:
+            return Claim([])
+        # None: begun before places were noted.
+        if found["batch_place"] in (place, None) and found["batch_key"].startswith(prefix):
+            break
+        conn.execute(
+            "UPDATE queue_items SET batch_key = NULL WHERE status = 'pending' AND batch_key = ?", (found["batch_key"],)
+        )
     rows = conn.execute(
         f"SELECT {_CLAIMED_COLUMNS} FROM queue_items WHERE status = 'pending' AND batch_key = ? ORDER BY id",
         (found["batch_key"],),
     )
     items = [ClaimedItem(*row) for row in rows]
-    _take(conn, items, lease, batch_key=found["batch_key"])
+    _take(conn, items, lease, batch_key=found["batch_key"], place=place)
     return Claim(items, found["batch_key"])
 
 
@@ -319,9 +329,10 @@ def claim_batch(
     limit: int,
     max_bytes: int,
     fetched_before: str | None,
+    place: str,
     key_of: Callable[[Sequence[ClaimedItem]], str],
 ) -> Claim:
-    """Begin a batch: rows of one item type and one day, those of the oldest row, with their common key.
+    """Begin a batch for `place`: rows of one item type and one day, those of the oldest row, with their common key.
 
     At most `limit` rows and, from the second on, `max_bytes` of payload. A batch that is not full is begun only when
     its oldest row was fetched at or before `fetched_before` (None: at once), or by a clock that was ahead. The caller
@@ -351,7 +362,7 @@ def claim_batch(
         return Claim([])
     items = _alike(items)
     key = key_of(items)
-    _take(conn, items, lease, batch_key=key)
+    _take(conn, items, lease, batch_key=key, place=place)
     return Claim(items, key)
 
 
@@ -396,14 +407,22 @@ def _alike(items: list[ClaimedItem]) -> list[ClaimedItem]:
     return alike
 
 
-def _take(conn: sqlite3.Connection, items: Sequence[ClaimedItem], lease: Lease, *, batch_key: str | None) -> None:
-    for some in db.in_statements([item.id for item in items], besides=3):
+def _take(
+    conn: sqlite3.Connection,
+    items: Sequence[ClaimedItem],
+    lease: Lease,
+    *,
+    batch_key: str | None,
+    place: str | None = None,
+) -> None:
+    for some in db.in_statements([item.id for item in items], besides=4):
         conn.execute(
             f"""
-            UPDATE queue_items SET status = 'processing', claim_token = ?, lease_until = ?, batch_key = ?
+            UPDATE queue_items SET status = 'processing', claim_token = ?, lease_until = ?, batch_key = ?,
+                batch_place = ?
             WHERE id IN {db.places(len(some))} AND status = 'pending'
             """,
-            (lease.token, lease.until, batch_key, *some),
+            (lease.token, lease.until, batch_key, place, *some),
         )
 
 
@@ -631,6 +650,44 @@ def prune(conn: sqlite3.Connection, *, finished_before: str, overlap_seconds: in
         """,
         {"before": finished_before, "overlap": f"-{overlap_seconds} seconds", "limit": limit},
     ).rowcount
+
+
+def count_archived(conn: sqlite3.Connection, *, place: str, items: int) -> None:
+    """So many items more lie in this archive."""
+    known = conn.execute("UPDATE archives SET items = items + ? WHERE place = ?", (items, place)).rowcount
+    if not known:
+        conn.execute("INSERT INTO archives (place, items) VALUES (?, ?)", (place, items))
+
+
+def archived_elsewhere(conn: sqlite3.Connection, *, here: str) -> dict[str, int]:
+    """About how many items lie in other archives than this one, and not in it."""
+    rows = conn.execute(
+        """
+        SELECT archives.place, archives.items - coalesce(copies.items, 0) AS items
+        FROM archives LEFT JOIN copies ON copies.target = archives.place AND copies.source = :here
+        WHERE archives.place <> :here ORDER BY archives.place
+        """,
+        {"here": here},
+    )
+    return {row["place"]: row["items"] for row in rows if row["items"] > 0}
+
+
+def is_known_archive(conn: sqlite3.Connection, place: str) -> bool:
+    return conn.execute("SELECT 1 FROM archives WHERE place = ?", (place,)).fetchone() is not None
+
+
+def note_copied(conn: sqlite3.Connection, *, source: str, target: str) -> None:
+    """All that lies in the one archive lies in the other, too."""
+    row = conn.execute("SELECT items FROM archives WHERE place = ?", (source,)).fetchone()
+    items = row["items"] if row else 0
+    count_archived(conn, place=source, items=-items)
+    count_archived(conn, place=target, items=items)
+    conn.execute("DELETE FROM copies WHERE source = ? AND target = ?", (target, source))
+    before = conn.execute("SELECT items FROM copies WHERE source = ? AND target = ?", (source, target)).fetchone()
+    conn.execute(
+        "INSERT OR REPLACE INTO copies (source, target, items) VALUES (?, ?, ?)",
+        (source, target, items + (before["items"] if before else 0)),
+    )
 
 
 def unread(conn: sqlite3.Connection, scope: str, keys: Sequence[str]) -> list[str]:

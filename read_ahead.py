@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import collections
+import concurrent.futures
 import queue
 import threading
-from typing import Any, Generic, Iterator, NamedTuple, TypeVar
+from typing import Any, Callable, Generic, Iterable, Iterator, NamedTuple, TypeVar
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -86,3 +89,20 @@ class ReadAhead(Generic[T]):
             except BaseException as raised:  # handed to the thread that iterates
                 error = raised
             self._brought.put((source, Ended(error)))
+
+
+def in_order(
+    pool: concurrent.futures.Executor, work: Callable[[S], T], things: Iterable[S], *, ahead: int
+) -> Iterator[T]:
+    """What `work` makes of each thing, in their order, with never more than `ahead` under way or waiting."""
+    under_way: collections.deque[concurrent.futures.Future[T]] = collections.deque()
+    try:
+        for thing in things:
+            under_way.append(pool.submit(work, thing))
+            if len(under_way) >= ahead:
+                yield under_way.popleft().result()
+        while under_way:
+            yield under_way.popleft().result()
+    finally:
+        for future in under_way:
+            future.cancel()

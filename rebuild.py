@@ -5,7 +5,6 @@ No argparse, no S3 details, no SQL text.
 
 from __future__ import annotations
 
-import collections
 import concurrent.futures
 import hashlib
 import itertools
@@ -17,6 +16,7 @@ from typing import Any, Callable, Iterator, NamedTuple
 import archive
 import db
 import queue_manager
+import read_ahead
 import transform
 from archive import Archive, Stored
 from clock import Clock
@@ -113,7 +113,7 @@ class Rebuild:
         """List the archive once, and read what is not read yet."""
         self.result = self.result._replace(listed=0)
         waiting: list[_Read] = []
-        for read in _in_order(pool, self._read, self._unread_keys(), ahead=2 * self._threads):
+        for read in read_ahead.in_order(pool, self._read, self._unread_keys(), ahead=2 * self._threads):
             waiting.append(read)
             if sum(len(each.rows) for each in waiting) >= COMMIT_ROWS:
                 self._commit(waiting)
@@ -187,20 +187,3 @@ class Rebuild:
             unreadable=self.result.unreadable + sum(len(read.errors) for read in reads),
         )
         self._on_progress(self.result)
-
-
-def _in_order(
-    pool: concurrent.futures.Executor, read: Callable[[str], _Read], keys: Iterator[str], *, ahead: int
-) -> Iterator[_Read]:
-    """The results in the order of the keys, with never more than `ahead` under way or waiting: memory stays bounded."""
-    under_way: collections.deque[concurrent.futures.Future[_Read]] = collections.deque()
-    try:
-        for key in keys:
-            under_way.append(pool.submit(read, key))
-            if len(under_way) >= ahead:
-                yield under_way.popleft().result()
-        while under_way:
-            yield under_way.popleft().result()
-    finally:
-        for future in under_way:
-            future.cancel()

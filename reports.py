@@ -70,6 +70,11 @@ def rebuild_lines(summary: Mapping[str, Any]) -> list[str]:
     return [*aligned({shown: summary[name] for name, shown in figures.items()}), f"in {summary['seconds']:.1f} s"]
 
 
+def copy_lines(summary: Mapping[str, Any]) -> list[str]:
+    figures = {name: summary[name] for name in ("objects", "copied", "skipped", "failed", "bytes")}
+    return [*aligned(figures), f"in {summary['seconds']:.1f} s"]
+
+
 def check_lines(summary: Mapping[str, Any]) -> list[str]:
     return [f"{check['state']:<7}  {check['name']}: {check['detail']}" for check in summary["checks"]]
 

@@ -52,7 +52,10 @@ STOP_SECONDS = 8.0
 
 
 class Settings(NamedTuple):
-    """What a run is asked to do. `limit`: rows to claim in all. `follow`: go on when nothing is left."""
+    """What a run is asked to do. `limit`: rows to claim in all. `follow`: go on when nothing is left.
+
+    `place` names the archive, as the database keeps it (archive_choice.py).
+    """
 
     prefix: str
     batches: bool
@@ -60,6 +63,7 @@ class Settings(NamedTuple):
     max_attempts: int
     limit: int | None = None
     follow: bool = False
+    place: str = ""
 
 
 class Result(NamedTuple):
@@ -118,6 +122,7 @@ class Worker:
         self._isolated = False  # a suspect is in hand: nothing is claimed beside it
         self._finished: list[Outcome] = []
         self._surprises: list[JobResult] = []  # not judged yet
+        self._archived = 0  # items that this transaction says are in the archive now
         self._committed_at = self._extended_at = clock.monotonic()
         self._leaving = False
         self.result = Result()
@@ -292,7 +297,8 @@ class Worker:
     def _claim_something(self, lease: Lease, room: int | None) -> Claim:
         wanted = self._settings.threads * ROWS_PER_THREAD
         limit = wanted if room is None else min(wanted, room)
-        claim = queue_manager.claim_begun(self._conn, lease)
+        place, prefix = self._settings.place, self._settings.prefix
+        claim = queue_manager.claim_begun(self._conn, lease, place=place, prefix=prefix)
         if not claim.items:
             claim = queue_manager.claim_archived(self._conn, lease, limit=limit)
         if not claim.items:
@@ -307,7 +313,8 @@ class Worker:
             limit=BATCH_ROWS if room is None else min(BATCH_ROWS, room),
             max_bytes=BATCH_BYTES,
             fetched_before=linger,
-            key_of=lambda items: archive.batch_key(self._settings.prefix, items),
+            place=place,
+            key_of=lambda items: archive.batch_key(prefix, items),
         )
 
     def _take(self, result: JobResult) -> None:
@@ -378,18 +385,23 @@ class Worker:
     def _record_all(self) -> Result:
         """Write the outcomes down, inside the caller's transaction; a row that is no longer ours changes nothing."""
         result, now = self.result, self._clock.utc()
+        self._archived = 0
         for outcome in self._finished:
             if outcome.ending is not Ending.DONE:
                 result = self._record(outcome, result, now)
         done = (outcome for outcome in self._finished if outcome.ending is Ending.DONE)
         for key, sharing in itertools.groupby(done, key=lambda outcome: outcome.s3_key or ""):
             result = result._replace(done=result.done + self._complete(key, list(sharing), now))
+        if self._archived:
+            queue_manager.count_archived(self._conn, place=self._settings.place, items=self._archived)
         return result
 
     def _record(self, outcome: Outcome, result: Result, now: str) -> Result:
         item = outcome.item
         if outcome.ending is Ending.ARCHIVED:
-            queue_manager.note_archived(self._conn, item_id=item.id, token=self._token, s3_key=outcome.s3_key or "")
+            self._archived += queue_manager.note_archived(
+                self._conn, item_id=item.id, token=self._token, s3_key=outcome.s3_key or ""
+            )
             return result
         if outcome.ending is Ending.PARTED:
             queue_manager.part(self._conn, item_id=item.id, token=self._token)
@@ -402,6 +414,7 @@ class Worker:
         """For rows whose payloads are in the object `key`; returns how many of them were still ours."""
         ids = [outcome.item.id for outcome in outcomes]
         ours = queue_manager.complete(self._conn, item_ids=ids, token=self._token, s3_key=key, now=now)
+        self._archived += sum(outcome.item.id in ours and outcome.item.s3_key is None for outcome in outcomes)
         db.upsert_issues(
             self._conn,
             (
@@ -417,6 +430,7 @@ class Worker:
         ours = queue_manager.fail(
             self._conn, item_id=item.id, token=self._token, s3_key=outcome.s3_key, error=outcome.error, now=now
         )
+        self._archived += ours and item.s3_key is None and outcome.s3_key is not None
         if ours:
             log.warning("%s #%d (row %d) failed: %s", item.repo, item.number, item.id, outcome.error)
         return ours

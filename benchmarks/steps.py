@@ -98,7 +98,7 @@ def _drained(items):
             with claim, db.transaction(conn):
                 claimed = queue_manager.claim_batch(
                     conn, Lease(TOKEN, LONG_AGO, 300), limit=BATCH_ROWS, max_bytes=BATCH_BYTES, fetched_before=None,
-                    key_of=lambda rows: archive.batch_key("", rows),
+                    place="", key_of=lambda rows: archive.batch_key("", rows),
                 )  # fmt: skip
             if not claimed.items:
                 return spent

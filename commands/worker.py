@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import sqlite3
 from multiprocessing.connection import Connection
@@ -23,6 +24,8 @@ from clock import SYSTEM_CLOCK, Clock
 from errors import EXIT_CONFIGURATION, EXIT_FAILED, EXIT_OK, ConfigurationError, Interrupted, Outage, PipelineError
 from signals import ParentCalls, SignalsCall
 from worker import Result
+
+log = logging.getLogger("pipeline.worker")
 
 MAX_TAGS = 10  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-tagging.html
 
@@ -80,9 +83,11 @@ def run(
     started = clock.monotonic()
     location = archive_choice.locate(bucket=bucket, archive_dir=archive_dir, environ=environ)
     objects = _object_options(storage_class, encryption, kms_key_id, tags, is_local=archive_dir is not None)
-    settings = worker.Settings(prefix, layout == "batch", threads, max_attempts, limit, follow)
+    place = location.place(prefix, environ)
+    settings = worker.Settings(prefix, layout == "batch", threads, max_attempts, limit, follow, place.text)
     work = Work(environ, logs.current(), db_path, location, objects, settings)
     conn = db.connect(db_path)
+    _say_what_lies_elsewhere(conn, place)
     total = None if follow else queue_manager.counts(conn).pending
     bar = progress.start(unit=" items", total=total, quiet=quiet, no_progress=no_progress, monotonic=clock.monotonic)
 
@@ -111,6 +116,15 @@ def _farewell(worked: Worked) -> str:
         return f"interrupted, but rows could not be handed back: {worked.outage}; the next worker takes them over"
     said = "interrupted: what was claimed is handed back, the next run goes on from here"
     return said if worked.outage is None else f"{said} (before that: {worked.outage})"
+
+
+def _say_what_lies_elsewhere(conn: sqlite3.Connection, here: archive_choice.Place) -> None:
+    """A warning at the first run with another archive; who goes on with it has read that."""
+    level = logging.INFO if queue_manager.is_known_archive(conn, here.text) else logging.WARNING
+    for text, items in queue_manager.archived_elsewhere(conn, here=here.text).items():
+        there = archive_choice.Place.of_text(text)
+        bring = archive_choice.how_to_bring(there, here)
+        log.log(level, "%d items lie in %s, not in %s; %s", items, there, here, bring)
 
 
 def _object_options(

@@ -98,11 +98,12 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_DELETE = do_POST = do_PUT
 
     def _answer(self, status, headers, body):
+        length = dict(headers).get("Content-Length", "0") if self.command == "HEAD" else str(len(body))
         self.send_response(status)
         for name, value in headers:
             if name.lower() not in ("content-length", "connection", "date", "server", "transfer-encoding"):
                 self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Content-Length", length)
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)

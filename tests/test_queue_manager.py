@@ -36,12 +36,12 @@ def claim(conn, token="me", limit=10, now=NOW, **lease):
 def claim_batch(conn, token="me", limit=10, max_bytes=10**6, fetched_before=None, now=NOW):
     return queue_manager.claim_batch(
         conn, Lease(token, now, 60), limit=limit, max_bytes=max_bytes, fetched_before=fetched_before,
-        key_of=lambda items: "batch-" + "-".join(str(item.id) for item in items),
+        place="here", key_of=lambda items: "batch-" + "-".join(str(item.id) for item in items),
     )  # fmt: skip
 
 
-def claim_begun(conn, token="me", now=NOW):
-    return queue_manager.claim_begun(conn, Lease(token, now, 60))
+def claim_begun(conn, token="me", now=NOW, place="here"):
+    return queue_manager.claim_begun(conn, Lease(token, now, 60), place=place, prefix="batch-")
 
 
 def archive_all(conn):
@@ -418,6 +418,22 @@ def test_prune_leaves_what_the_next_ordinary_run_looks_at_again_however_old_it_i
         *(("Acme/Old", time) for time in kept[1:]),
         *(("acme/unread", time) for time in kept),
     ]
+
+
+def test_what_was_copied_lies_in_both_places_and_is_missed_in_neither(conn):
+    def elsewhere(here):
+        return queue_manager.archived_elsewhere(conn, here=here)
+
+    queue_manager.count_archived(conn, place="a", items=7)
+    queue_manager.note_copied(conn, source="a", target="b")
+    assert (elsewhere("a"), elsewhere("b"), elsewhere("c")) == ({}, {}, {"b": 7})
+    queue_manager.count_archived(conn, place="a", items=2)
+    assert (elsewhere("a"), elsewhere("b")) == ({}, {"a": 2})
+    queue_manager.note_copied(conn, source="a", target="b")
+    queue_manager.count_archived(conn, place="b", items=1)
+    assert (elsewhere("a"), elsewhere("b")) == ({"b": 1}, {})
+    queue_manager.note_copied(conn, source="b", target="a")
+    assert (elsewhere("a"), elsewhere("b"), elsewhere("c")) == ({}, {}, {"a": 10})
 
 
 def test_a_refused_batch_is_parted_into_smaller_ones(conn):

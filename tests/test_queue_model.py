@@ -130,14 +130,14 @@ class Queue(RuleBasedStateMachine):
 
     def _claim(self, lease, limit, kind):
         if kind == 0:
-            return queue_manager.claim_begun(self.conn, lease)
+            return queue_manager.claim_begun(self.conn, lease, place="here", prefix="batch-")
         if kind == 1:
             return queue_manager.claim_archived(self.conn, lease, limit=limit)
         if kind == 2:
             return queue_manager.claim_single(self.conn, lease, limit=limit)
         return queue_manager.claim_batch(
             self.conn, lease, limit=limit, max_bytes=10**6, fetched_before=None,
-            key_of=lambda items: "batch-" + "-".join(str(item.id) for item in items),
+            place="here", key_of=lambda items: "batch-" + "-".join(str(item.id) for item in items),
         )  # fmt: skip
 
     @rule(data=st.data())

@@ -1,5 +1,6 @@
 """Archive -> `issues`: what a rebuild reads, and what it says of an archive that is not whole."""
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -178,6 +179,32 @@ def test_of_two_versions_of_one_second_in_a_batch_the_later_line_counts(conn, st
     store.put(archive.batch(archive.batch_key("raw/github/", [first, last]), [first, last]))
     run(conn, store)
     assert [row["payload_sha256"] for row in conn.execute("SELECT * FROM issues")] == [last.payload_sha256]
+
+
+@pytest.mark.parametrize("layout", ["object", "batch"])
+@pytest.mark.parametrize("worked_before", [0, 1, 2], ids=["never", "after the first", "after the second"])
+def test_of_contents_of_one_second_the_one_fetched_last_is_in_issues_and_in_a_rebuild_too(
+    conn, run_main, tmp_path, layout, worked_before
+):
+    def work():
+        assert run_main("worker", "-q", "--archive-dir", "archive", "--layout", layout, "--db", "p.db")[0] == 0
+
+    def found(path):
+        with contextlib.closing(db.connect(str(tmp_path / path))) as its:
+            return [(row["labels"], row["fetched_order"]) for row in its.execute("SELECT * FROM issues WHERE id = 1")]
+
+    bug, defect = (item(1, labels=[{"name": name}]) for name in ("bug", "defect"))
+    for turn, shown in enumerate((bug, defect, bug), 1):
+        with db.transaction(conn):
+            # Rows between them: a batch takes the time of its last one.
+            others = [item(number) for number in range(turn * 100, turn * 100 + 20)]
+            queue_manager.enqueue(conn, repo="acme/widgets", items=[shown, *others], now=NOW)
+        if turn == worked_before:
+            work()
+    work()
+    assert [labels for labels, _ in found("p.db")] == ['["bug"]']
+    assert run_main("rebuild", "-q", "--archive-dir", "archive", "--db", "new.db")[0] == 0
+    assert found("new.db") == found("p.db")
 
 
 def test_a_place_is_told_by_real_path_endpoint_and_prefix(tmp_path, monkeypatch):

@@ -24,6 +24,13 @@ from tests.conftest import REAL_SLEEP, ROOT, started_main
 NOW = 1_800_000_000
 
 
+def fail_with(error):
+    def fault(key):
+        raise error
+
+    return fault
+
+
 class Archive:
     """Keeps objects in memory; `fault(key)` may raise."""
 
@@ -600,13 +607,52 @@ def test_a_batch_that_is_refused_is_parted_until_the_one_at_fault_is_alone(conn,
     assert conn.execute("SELECT number, attempts FROM queue_items WHERE status = 'pending'").fetchall()[0][:] == (7, 1)
 
 
+@pytest.mark.parametrize(
+    "now",
+    [{}, {"place": "another bucket"}, {"prefix": "right/"}],
+    ids=["the same place", "another bucket", "another prefix"],
+)
+@pytest.mark.parametrize("is_noted", [True, False])
+def test_a_batch_that_was_begun_for_another_place_is_begun_anew(conn, work, now, is_noted):
+    enqueue(conn, 5)
+    work(Archive(fail_with(Outage("down"))), batches=True, prefix="wrong/", place="a bucket")
+    (begun,) = {row["batch_key"] for row in conn.execute("SELECT batch_key FROM queue_items")}
+    if not is_noted:  # begun by a version that did not note it
+        conn.execute("UPDATE queue_items SET batch_place = NULL")
+    archive = Archive()
+    _, result = work(archive, batches=True, **{"prefix": "wrong/", "place": "a bucket", **now})
+    assert (result.done, result.objects) == (5, 1)
+    assert (archive.puts == [begun]) is ("prefix" not in now)
+    assert archive.puts[0].startswith(now.get("prefix", "wrong/"))
+
+
+@pytest.mark.parametrize("layout", [True, False])
+def test_a_begun_batch_of_another_place_holds_up_no_worker_of_either_layout(conn, work, layout):
+    enqueue(conn, 5)
+    work(Archive(fail_with(Outage("down"))), batches=True, prefix="wrong/", place="one")
+    archive = Archive(lambda key: None if key.startswith("right/") else pytest.fail(key))
+    _, result = work(archive, batches=layout, prefix="right/", place="one")
+    assert (result.done, result.objects) == (5, 1 if layout else 5)
+
+
+def test_what_lies_where_is_counted(conn, work):
+    enqueue(conn, 5)
+    work(Archive(), place="one")
+    enqueue(conn, 4, first=10)
+    work(Archive(), batches=True, place="two")
+    enqueue(conn, 1, first=20, created_at=None)  # archived, not extracted
+    work(Archive(), place="two")
+    assert queue_manager.archived_elsewhere(conn, here="one") == {"two": 5}
+    assert queue_manager.archived_elsewhere(conn, here="three") == {"one": 5, "two": 5}
+
+
 def test_a_batch_whose_process_died_is_uploaded_first_and_extracted_row_by_row(conn, path, work):
     enqueue(conn, 20)
     token = dead_token(path)
     with db.transaction(conn):
         begun = queue_manager.claim_batch(
             conn, Lease(token, "2026-11-23T00:00:00Z", 10**8), limit=20, max_bytes=10**6, fetched_before=None,
-            key_of=lambda items: "raw/issues/dt=2026-01-02/batch-x.jsonl.gz",
+            place="", key_of=lambda items: "raw/issues/dt=2026-01-02/batch-x.jsonl.gz",
         )  # fmt: skip
     archive = Archive()
     _, result = work(archive, batches=True)

@@ -1,0 +1,76 @@
+"""`copy`: the archive to another place."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Mapping
+
+import archive_choice
+import archive_copy
+import db
+import options
+import progress
+import queue_manager
+import reports
+from archive_choice import Location, Place
+from clock import Clock
+from errors import EXIT_FAILED, EXIT_OK, ConfigurationError
+from signals import SignalsRaise
+
+log = logging.getLogger("pipeline.copy")
+
+
+def run(
+    *,
+    environ: Mapping[str, str],
+    clock: Clock,
+    db_path: str,
+    quiet: bool,
+    as_json: bool,
+    no_progress: bool,
+    bucket: str | None,
+    archive_dir: str | None,
+    to_bucket: str | None,
+    to_archive_dir: str | None,
+    prefix: str,
+    threads: int,
+) -> int:
+    started = clock.monotonic()
+    source = archive_choice.locate(bucket=bucket, archive_dir=archive_dir, environ=environ)
+    target = Location(to_bucket, to_archive_dir)
+    here, there = source.place(prefix, environ), target.place(prefix, environ)
+    if here == there:
+        raise ConfigurationError(f"{here} is both where to copy from and where to; give another --to-...")
+    bar = progress.start(unit=" objects", total=None, quiet=quiet, no_progress=no_progress, monotonic=clock.monotonic)
+    with SignalsRaise():
+        copier = archive_copy.Copier(
+            source=archive_choice.open_archive(
+                source, threads=threads, environ=environ, user_agent=options.USER_AGENT, only_read=True
+            ),
+            target=archive_choice.open_archive(target, threads=threads, environ=environ, user_agent=options.USER_AGENT),
+            prefix=prefix,
+            threads=threads,
+            on_progress=lambda result: bar.update(result.objects, f"{result.skipped} there already"),
+        )
+        result = copier.run()
+        if not result.failed:
+            _note(db_path, here, there)
+    bar.close()
+    if not result.objects:
+        log.warning("%s: no object of this project is there; check --prefix", here)
+    summary = {"command": "copy", **result._asdict(), "seconds": round(clock.monotonic() - started, 3)}
+    reports.show(summary, reports.copy_lines(summary), as_json=as_json, quiet=quiet)
+    return EXIT_FAILED if result.failed else EXIT_OK
+
+
+def _note(db_path: str, source: Place, target: Place) -> None:
+    """Where there is a database, it need no longer say that something lies only in the source."""
+    if not Path(db_path).is_file():
+        return
+    conn = db.connect(db_path)
+    try:
+        with db.transaction(conn):
+            queue_manager.note_copied(conn, source=source.text, target=target.text)
+    finally:
+        conn.close()
