@@ -113,6 +113,16 @@ def test_a_row_that_is_shown_again_is_no_longer_its_workers(conn):
     assert [claimed.payload_sha256 for claimed in claim(conn, "another")] == [BUG.payload_sha256]
 
 
+def test_a_row_that_is_shown_again_leaves_its_batch_and_the_others_keep_to_it(conn):
+    enqueue(conn, BUG, DEFECT, item(2))
+    begun = claim_batch(conn)
+    queue_manager.release(conn, token="me")
+    enqueue(conn, BUG)
+    again = claim_begun(conn)
+    assert (again.batch_key, [claimed.id for claimed in again.items]) == (begun.batch_key, [2, 3])
+    assert [claimed.payload_sha256 for claimed in claim_batch(conn).items] == [BUG.payload_sha256]
+
+
 def test_a_failed_row_that_is_shown_again_waits_for_retry_in_its_new_place(conn):
     enqueue(conn, BUG, DEFECT)
     claim(conn)
