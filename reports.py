@@ -51,6 +51,8 @@ def ingest_lines(summary: Mapping[str, Any]) -> list[str]:
         for repo in summary["repos"]
     ]
     left = "-" if summary["rate_limit_remaining"] is None else summary["rate_limit_remaining"]
+    if not summary["fetched"] and any(repo["error"] for repo in summary["repos"]):
+        return lines
     return [*lines, f"queued {summary['enqueued']} items in {summary['seconds']:.1f} s; {left} API points left"]
 
 

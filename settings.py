@@ -29,7 +29,7 @@ _PASTED = re.compile(
     r"(?P<owner>[A-Za-z0-9_-]+)/(?P<name>[A-Za-z0-9_.-]+)(?:[/?#].*)?\Z",
     re.ASCII,
 )
-_BUCKET = re.compile(r"(?:s3://)?([^/\s]+)/?\Z")
+_BUCKET = re.compile(r"(?:s3://)?([^/]+)/?\Z")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d\Z", re.ASCII)
 
 

@@ -18,7 +18,7 @@ import runs
 import settings
 import timestamps
 from clock import Clock
-from errors import EXIT_CONFIGURATION, ConfigurationError
+from errors import EXIT_CONFIGURATION, EXIT_OK, EXIT_OUTAGE, ConfigurationError, Outage, PipelineError
 from fetcher import ALL_HISTORY
 from github_api import GitHub
 from rate_limit import RateLimits
@@ -77,14 +77,28 @@ def run(
         )
         results = scans.run(targets, jobs=jobs)
         code = ingest.exit_code(results, failures)
-        record.ended(code, next((r.error for r in results if r.exit_code == code), None))
+        error = _error(code, results, failures)
+        record.ended(code, None if error is None else str(error))
     bar.close()
     conn.close()
     summary = reports.ingest_summary(results, api.limits.remaining, clock.monotonic() - started)
     reports.show(summary, reports.ingest_lines(summary), as_json=as_json, quiet=quiet)
-    if code == EXIT_CONFIGURATION:
-        raise ConfigurationError(next(r.error or "" for r in results if r.exit_code == code))
+    if error is not None:
+        raise error
     return code
+
+
+def _error(
+    code: int, results: Sequence[ingest.StreamResult], failures: Sequence[PipelineError]
+) -> PipelineError | None:
+    """What a person reads last: the first error of those that decide the exit code."""
+    said = [str(failure) for failure in failures if failure.exit_code == code]
+    said += [result.error for result in results if result.error is not None and result.exit_code == code]
+    if code == EXIT_OK:
+        return None
+    kind = {EXIT_CONFIGURATION: ConfigurationError, EXIT_OUTAGE: Outage}.get(code, PipelineError)
+    more = f" (and {len(said) - 1} more, see above)" if len(set(said)) > 1 else ""
+    return kind(said[0] + more)
 
 
 def _locks(conn: sqlite3.Connection, targets: Sequence[tuple[str, str]]) -> Iterable[str]:

@@ -103,7 +103,8 @@ def run(
         "seconds": round(clock.monotonic() - started, 3),
     }
     conn.close()
-    reports.show(summary, reports.worker_lines(summary), as_json=as_json, quiet=quiet)
+    came_to_nothing = worked.outage is not None and worked.result.ended == 0
+    reports.show(summary, reports.worker_lines(summary), as_json=as_json, quiet=quiet or came_to_nothing)
     if worked.signum is not None:
         raise Interrupted(worked.signum, _farewell(worked))
     if worked.outage is not None:
