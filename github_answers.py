@@ -87,7 +87,6 @@ def advice(status: int) -> str:
         410: "it is gone; where all are gone, GitHub has retired the version of its API: upgrade this program",
         451: "it was taken down for legal reasons",
         403: "the token lacks the permission, or access is blocked",
-        422: "GitHub does not accept this request",
     }.get(status, "GitHub does not accept this request")
 
 

@@ -18,6 +18,7 @@ import github_api
 import github_http
 from clock import Clock
 from errors import ConfigurationError, Outage
+from github_answers import Kind
 from github_api import GitHub, HeavyAnswer, NotReadable
 from rate_limit import RateLimits
 from tests.github_server import GitHubServer
@@ -242,6 +243,48 @@ def test_an_empty_answer_is_a_fault(github, time):
     github.fail_next("empty", times=5)
     with pytest.raises(HeavyAnswer):
         get(api)
+
+
+# What an answer means.
+
+HTML = b"  \n<!DOCTYPE html>"
+NONE_LEFT = {"x-ratelimit-limit": "60", "x-ratelimit-remaining": "0"}
+
+
+@pytest.mark.parametrize(
+    "status, headers, body, kind",
+    [
+        *[(status, {}, b"[]", Kind.ANSWER) for status in (200, 304)],
+        *[(status, {}, b"", Kind.REDIRECT) for status in (301, 302, 303, 307, 308)],
+        *[(status, {}, b"", Kind.UNAVAILABLE) for status in (408, 500, 502, 503, 504, 599)],
+        *[(status, {}, b"", Kind.NOT_READABLE) for status in (402, 403, 404, 409, 410, 422, 451, 499)],
+        *[(status, {}, HTML, Kind.WEB_PAGE) for status in (200, 403, 404, 406)],
+        (406, {}, b"", Kind.WEB_PAGE),
+        (502, {}, HTML, Kind.UNAVAILABLE),
+        (401, {}, b"", Kind.BAD_TOKEN),
+        (407, {}, b"", Kind.BAD_PROXY),
+        (429, {}, b"", Kind.LIMITED),
+        (403, NONE_LEFT, b"", Kind.LIMITED),
+        (403, {"retry-after": "1"}, b"", Kind.LIMITED),
+        (403, {}, b'{"message":"You have exceeded a secondary rate limit."}', Kind.LIMITED),
+        (403, {}, b'{"message":"You have triggered an abuse detection mechanism."}', Kind.LIMITED),
+        (403, {**NONE_LEFT, "x-ratelimit-limit": "0"}, b"", Kind.NOT_READABLE),
+        (403, {**NONE_LEFT, "x-ratelimit-remaining": "1"}, b"", Kind.NOT_READABLE),
+        (404, {"retry-after": "1"}, b"", Kind.NOT_READABLE),
+        (404, {"link": "<x>"}, b"", Kind.TOO_MANY),
+        (403, {"link": "<x>"}, b"", Kind.NOT_READABLE),
+        *[(status, {}, b'{"message": "Unsupported API Version"}', Kind.RETIRED) for status in (400, 410)],
+        (422, {}, b'{"message": "Unsupported API Version"}', Kind.NOT_READABLE),
+    ],
+)
+def test_each_answer_has_one_meaning(status, headers, body, kind):
+    assert github_answers.classify(status, headers, body) is kind
+
+
+@pytest.mark.parametrize("status, said", [(403, "permission"), (404, "name"), (410, "gone"), (451, "legal")])
+def test_a_refusal_comes_with_advice(status, said):
+    assert said in github_answers.advice(status)
+    assert github_answers.advice(422) == github_answers.advice(499) == "GitHub does not accept this request"
 
 
 # What is not there.
