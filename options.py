@@ -246,7 +246,12 @@ def _add_copy(commands: Any, common: argparse.ArgumentParser) -> None:
     parser = commands.add_parser("copy", parents=[common], help="the archive to another place")
     _add_archive(parser)
     target = parser.add_mutually_exclusive_group(required=True)
-    target.add_argument("--to-bucket", metavar="NAME", help="copy to this S3 bucket, at the same endpoint")
+    target.add_argument(
+        "--to-bucket",
+        metavar="NAME",
+        type=_checked(settings.bucket),
+        help="copy to this S3 bucket, at the same endpoint",
+    )
     target.add_argument("--to-archive-dir", metavar="DIR", help="copy to this local directory")
     _add_threads(parser, "copies")
 

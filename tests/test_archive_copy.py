@@ -77,7 +77,7 @@ def test_from_bucket_to_directory_and_back_nothing_is_lost_or_changed(archived, 
         assert result["bytes"] == sum(len(body) for body, _, _ in before.values())
     assert read_directory(tmp_path / "b") == bucket.objects()
     emptied(bucket)
-    assert copy("--archive-dir", "b", "--to-bucket", bucket.name)[0] == 0
+    assert copy("--archive-dir", "b", "--to-bucket", f"s3://{bucket.name}")[0] == 0
     assert stored(bucket) == before
     assert problems(str(tmp_path / "pipeline.db"), bucket.objects()) == []
 
