@@ -1,6 +1,7 @@
 """Fixtures, and the guards that every test runs under: loopback only, no credentials, no real sleep in our code."""
 
 import contextlib
+import logging
 import os
 import socket
 import subprocess
@@ -46,6 +47,8 @@ def guards(monkeypatch, tmp_path_factory):
         monkeypatch.setenv(name, nowhere)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("NO_PROXY", "*")
+    for attribute, fresh in {"handlers": [], "propagate": True, "level": logging.NOTSET}.items():
+        monkeypatch.setattr(logging.getLogger("pipeline"), attribute, fresh)  # a test before may have set up the log
 
 
 @pytest.fixture

@@ -246,7 +246,7 @@ def queued(github, run_main):
         ({"AWS_SECRET_ACCESS_KEY": "wrong-secret"}, "AWS_SECRET_ACCESS_KEY"),
         ({"AWS_ACCESS_KEY_ID": "reader-access-key", "AWS_SECRET_ACCESS_KEY": "reader-secret-key"}, "AccessDenied"),
         ({"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, "credentials"),
-        ({"BUCKET_NAME": "no bucket/name"}, "bucket"),
+        ({"BUCKET_NAME": "no bucket name"}, "bucket"),
     ],
 )
 def test_a_wrong_key_or_bucket_is_exit_2_and_leaves_every_row_pending(queued, bucket, run_main, wrong, said):

@@ -1,5 +1,4 @@
 import json
-import logging
 import random
 
 import pytest
@@ -78,8 +77,7 @@ def test_one_odd_answer_hides_no_repository(github, api, fault, page):
     assert len(repositories.of_organisation(api, "acme", include_archived=True, include_forks=False)) == 250
 
 
-def test_an_owner_whose_name_begins_with_a_hyphen_is_not_dropped(github, api, caplog, monkeypatch):
-    monkeypatch.setattr(logging.getLogger("pipeline"), "propagate", True)  # a test before may have set up the log
+def test_an_owner_whose_name_begins_with_a_hyphen_is_not_dropped(github, api, caplog):
     github.add_repo("-acme/plain")
     github.add_repo("-acme/..")
     found = repositories.of_organisation(api, "-acme", include_archived=True, include_forks=False)
