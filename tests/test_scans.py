@@ -236,6 +236,26 @@ def test_a_server_whose_clock_was_set_back_does_not_make_the_walk_loop(run, gith
     assert results[0].cursor <= timestamps.from_epoch(START - 86400)
 
 
+@pytest.mark.parametrize("refusal", [404, 422])
+def test_one_refusal_in_the_middle_of_a_walk_does_not_start_it_over(run, github, tmp_path, refusal):
+    github.add_repo("acme/widgets").make(600, pulls=1.0)
+    github.fail_next(refusal, match="page=4")
+    results = run(only="pulls", since=ALL_HISTORY)
+    assert (codes(results), len(queued(tmp_path))) == (EXIT_OK, 600)
+    assert [request.status for request in github.journal].count(200) < 10
+
+
+@pytest.mark.parametrize("jobs", [1, 6])
+def test_an_outage_ends_a_run_over_many_repositories_soon(run, github, time, jobs):
+    names = [f"acme/r{number}" for number in range(25)]
+    for name in names:
+        github.add_repo(name)
+    github.fail_next(503, times=10**6)
+    assert codes(run(repo=names, jobs=jobs)) == EXIT_OUTAGE
+    assert len(github.journal) < 50 + 20 * (3 + jobs)
+    assert sum(time.slept) < 300 * jobs
+
+
 # Items that can't be had.
 
 
