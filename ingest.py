@@ -15,6 +15,7 @@ from typing import Callable, Iterator, Mapping, NamedTuple, Sequence
 import db
 import queue_manager
 import repositories
+import timestamps
 from clock import Clock
 from errors import EXIT_CONFIGURATION, EXIT_FAILED, EXIT_OK, EXIT_OUTAGE, ConfigurationError, PipelineError
 from fetcher import Page, StreamScan
@@ -22,6 +23,7 @@ from github_api import GitHub, NotReadable
 from queue_manager import Gap, StreamState
 from rate_limit import RateLimitReached
 from read_ahead import Ended, ReadAhead
+from settings import DAY_SECONDS
 
 log = logging.getLogger("pipeline.ingest")
 
@@ -105,6 +107,9 @@ class Ingest:
         if self._stop_reason is not None:
             started.pages = _fail(self._stop_reason)
             return started
+        if self._since is None and state.covered_since is None and state.scan is None:
+            days = round((self._clock.now() - timestamps.to_epoch(self._default_since)) / DAY_SECONDS)
+            log.info("%s %s, for the first time: the last %d days; --all for everything", repo, stream, days)
         if stream not in self._known:
             self._known[stream] = queue_manager.load_known(conn, stream=stream)
         scan = StreamScan(

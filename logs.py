@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import sys
 import time
-from typing import Mapping, NamedTuple
+from typing import Callable, ContextManager, Mapping, NamedTuple
 
 import settings
 
@@ -53,9 +54,26 @@ def current() -> Choice:
     return Choice(logger.level, any(isinstance(handler.formatter, _Json) for handler in logger.handlers))
 
 
+class _Handler(logging.StreamHandler):  # type: ignore[type-arg]
+    """Writes beside whatever else is shown on the terminal."""
+
+    beside: Callable[[], ContextManager[object]] = contextlib.nullcontext
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with self.beside():
+            super().emit(record)
+
+
+def share_terminal(beside: Callable[[], ContextManager[object]] | None) -> None:
+    """While a line of the log is written, `beside()` holds: it clears a bar away, and shows it again. None: no bar."""
+    for handler in logging.getLogger("pipeline").handlers:
+        if isinstance(handler, _Handler):
+            handler.beside = beside or contextlib.nullcontext
+
+
 def set_up(chosen: Choice, environ: Mapping[str, str]) -> None:
     """Show the project's own log. Libraries stay silent even at DEBUG: they log headers, and so secrets."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Handler(sys.stderr)
     handler.setFormatter(_Json(environ) if chosen.as_json else _OneLine(environ))
     logger = logging.getLogger("pipeline")
     logger.handlers = [handler]

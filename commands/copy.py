@@ -43,7 +43,7 @@ def run(
     if here == there:
         raise ConfigurationError(f"{here} is both where to copy from and where to; give another --to-...")
     bar = progress.start(unit=" objects", total=None, quiet=quiet, no_progress=no_progress, monotonic=clock.monotonic)
-    with SignalsRaise():
+    with bar, SignalsRaise():
         copier = archive_copy.Copier(
             source=archive_choice.open_archive(
                 source, threads=threads, environ=environ, user_agent=options.USER_AGENT, only_read=True
@@ -56,7 +56,6 @@ def run(
         result = copier.run()
         if not result.failed:
             _note(db_path, here, there)
-    bar.close()
     if not result.objects:
         log.warning("%s: no object of this project is there; check --prefix", here)
     summary = {"command": "copy", **result._asdict(), "seconds": round(clock.monotonic() - started, 3)}

@@ -50,14 +50,22 @@ def run(
 ) -> int:
     started = clock.monotonic()
     since = ALL_HISTORY if all_history else _look_back(since, days, clock)
-    api = _github(environ, clock, max_wait_seconds=max_wait_seconds, reserve_points=reserve_points)
+
+    def on_wait(seconds: float, reason: str) -> None:
+        if not api.has_token and "limit" in reason:
+            reason += "; GITHUB_TOKEN raises 60 points an hour to 5,000"
+        back = timestamps.from_epoch(clock.now() + seconds)
+        log.info("waiting %.0f s, until %s: %s", seconds, back, reason)
+        bar.wait(seconds, reason)
+
+    api = _github(environ, clock, max_wait_seconds=max_wait_seconds, reserve_points=reserve_points, on_wait=on_wait)
     names = [*repos, *(repositories.from_file(repos_file, environ) if repos_file else [])]
     if not names and not orgs:
         raise ConfigurationError("no repository: give --repo OWNER/NAME, --repos-file FILE or --org ORG")
     conn = db.connect(db_path)  # one that can't be used is found before GitHub is asked for anything
     bar = progress.start(unit=" items", total=None, quiet=quiet, no_progress=no_progress, monotonic=clock.monotonic)
     what = f"{', '.join([*names, *(f'all of {org}' for org in orgs)])}, looking back to {_shown(since)}"
-    with SignalsRaise(), runs.recorded(
+    with bar, SignalsRaise(), runs.recorded(
         conn, db_path=db_path, command="ingest", what=what, clock=clock, environ=environ
     ) as record:
         listed, failures = repositories.of_organisations(
@@ -79,7 +87,7 @@ def run(
         code = ingest.exit_code(results, failures)
         error = _error(code, results, failures)
         record.ended(code, None if error is None else str(error))
-    bar.close()
+        bar.close("stopped, see below" if error else None)
     conn.close()
     summary = reports.ingest_summary(results, api.limits.remaining, clock.monotonic() - started)
     reports.show(summary, reports.ingest_lines(summary), as_json=as_json, quiet=quiet)
@@ -132,7 +140,14 @@ def _shown_on(bar: progress.Progress, api: GitHub) -> Callable[[ingest.StreamRes
     return show
 
 
-def _github(environ: Mapping[str, str], clock: Clock, *, max_wait_seconds: int, reserve_points: int) -> GitHub:
+def _github(
+    environ: Mapping[str, str],
+    clock: Clock,
+    *,
+    max_wait_seconds: int,
+    reserve_points: int,
+    on_wait: Callable[[float, str], None],
+) -> GitHub:
     token = settings.token(environ)
     return GitHub(
         base_url=settings.api_url(environ, with_token=token is not None),
@@ -146,7 +161,5 @@ def _github(environ: Mapping[str, str], clock: Clock, *, max_wait_seconds: int, 
         ),
         clock=clock,
         rng=random.Random(),
-        on_wait=lambda seconds, reason: log.info(
-            "waiting %.0f s, until %s: %s", seconds, timestamps.from_epoch(clock.now() + seconds), reason
-        ),
+        on_wait=on_wait,
     )

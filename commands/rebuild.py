@@ -44,7 +44,7 @@ def run(
     conn = db.connect(db_path)
     bar = progress.start(unit=" objects", total=None, quiet=quiet, no_progress=no_progress, monotonic=clock.monotonic)
     what = f"the table `issues` from {location}, {', '.join(repos) or 'all repositories'}"
-    with SignalsRaise(), runs.recorded(
+    with bar, SignalsRaise(), runs.recorded(
         conn, db_path=db_path, command="rebuild", what=what, clock=clock, environ=environ
     ) as record:
         record.hold(["rebuild"])
@@ -62,7 +62,6 @@ def run(
         wrong = _what_is_wrong(result)
         code = EXIT_FAILED if wrong else EXIT_OK
         record.ended(code, wrong)
-    bar.close()
     if wrong:
         log.error("%s: %s", place, wrong)
     elif not result.listed:

@@ -94,8 +94,9 @@ def run(
     def report(result: Result) -> None:
         bar.update(result.done + result.failed, f"{result.failed} failed")
 
-    worked = _work(report, work, clock) if processes == 1 else _work_in_processes(report, work, processes)
-    bar.close()
+    with bar:
+        worked = _work(report, work, clock) if processes == 1 else _work_in_processes(report, work, processes)
+        bar.close(_why_not_all(worked))
     summary = {
         "command": "worker",
         **worked.result._asdict(),
@@ -110,6 +111,13 @@ def run(
     if worked.outage is not None:
         raise worked.outage
     return worked.exit_code
+
+
+def _why_not_all(worked: Worked) -> str | None:
+    """Why the bar does not end at 100 %."""
+    if worked.result.stopped_by is not None:
+        return f"stopped by {worked.result.stopped_by}"
+    return f"{worked.result.retrying} wait for another attempt" if worked.result.retrying else None
 
 
 def _farewell(worked: Worked) -> str:
