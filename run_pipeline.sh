@@ -101,7 +101,7 @@ take_lock() {
         [ -w "$here" ] || die "$venv must be set up, but $here is not writable; run this once as its owner"
         owner=$(cat "$lock/owner" 2>/dev/null)
         if { [ -n "$owner" ] && [ "$(identity "${owner%% *}")" != "$owner" ]; } ||
-            { [ -z "$owner" ] && [ "$tries" -gt 10 ]; }; then
+            { [ -z "$owner" ] && [ "$tries" -gt 5 ]; }; then
             if mkdir "$lock/takeover" 2>/dev/null; then
                 [ "$(cat "$lock/owner" 2>/dev/null)" = "$owner" ] && break
                 rmdir "$lock/takeover"
@@ -120,23 +120,32 @@ take_lock() {
 # The stamp is written last: a half-made one has none and is made again.
 is_set_up() { [ -x "$venv/bin/python" ] && [ -f "$venv/stamp" ]; }
 
-# `.venv` leads to one that fits requirements.txt, whichever interpreter made it; one made by hand is left alone.
+# `.venv` leads to one that fits requirements.txt, whichever interpreter made it; a folder of that name is left alone.
 point_to_it() {
     [ -x "$here/.venv/bin/python" ] && [ "$(cat "$here/.venv/stamp" 2>/dev/null)" = "$packages" ] && return
-    [ -d "$here/.venv" ] && [ ! -L "$here/.venv" ] && return
+    if [ -d "$here/.venv" ] && [ ! -L "$here/.venv" ]; then
+        # Only the environments of run_pipeline.sh have a stamp: this is one from when they were not yet led to.
+        [ ! -f "$here/.venv/stamp" ] || say "$here/.venv is out of date; remove it once nothing runs in it"
+        return
+    fi
     ln -s "${venv##*/}" "$here/.venv.link.$$" 2>/dev/null &&
         "$venv/bin/python" -c 'import os, sys; os.replace(*sys.argv[1:])' "$here/.venv.link.$$" "$here/.venv"
 }
 
-# What an interrupted set-up left, and environments for another requirements.txt: a day after they were made, because a
-# run may still be at work in one.
+# What an interrupted set-up left goes at once. An environment that was replaced is marked, and goes in a set-up a month
+# later: a run, or a service, may be at work in it, and may come back to it.
 tidy_up() {
-    set +f
     for old in "$here"/.venv-run-*; do
-        [ "$old" = "$venv" ] || [ "$(cat "$old/stamp" 2>/dev/null)" = "$packages" ] && continue
-        if [ ! -f "$old/stamp" ] || [ -n "$(find "$old/stamp" -mtime +1 2>/dev/null)" ]; then rm -rf "$old"; fi
+        if [ ! -f "$old/stamp" ]; then
+            rm -rf "$old"
+        elif [ "$old" -ef "$venv" ] || [ "$old" -ef "$here/.venv" ]; then
+            rm -f "$old/replaced"
+        elif [ ! -f "$old/replaced" ]; then
+            : >"$old/replaced"
+        elif [ -n "$(find "$old/replaced" -mtime +30)" ]; then
+            rm -rf "$old"
+        fi
     done
-    set -f
 }
 
 set_up() {
@@ -146,7 +155,11 @@ set_up() {
         die "$python does not run or is older than 3.8; set PYTHON"
     packages=$(cksum <"$here/requirements.txt" | tr ' ' -)
     venv=$here/.venv-run-$("$python" -c 'import sys; print(sys.version, sys.base_prefix)' | cksum | tr ' ' -)-$packages
-    is_set_up && { point_to_it; return 0; }
+    if is_set_up; then
+        rm -f "$venv/replaced" 2>/dev/null # nobody else's to remove
+        point_to_it
+        return
+    fi
     "$python" -c 'import ensurepip, venv' 2>/dev/null ||
         die "$python has no venv module; install it (Debian: python3-venv)"
     take_lock
@@ -159,7 +172,9 @@ set_up() {
         printf '%s\n' "$packages" >"$venv/stamp"
     fi
     point_to_it
+    set +f
     tidy_up
+    set -f
     rm -rf "$lock"
     locked=""
 }
@@ -170,7 +185,7 @@ run_main() { step "$venv/bin/python" "$here/main.py" "$@"; }
 pipeline() {
     repos=""
     # Names have no spaces, as was checked; words may be split here.
-    while [ $# -gt 0 ] && [ "$1" != -- ]; do repos="$repos --repo $1"; shift; done
+    while [ $# -gt 0 ] && [ "$1" != -- ]; do repos="$repos --repo=$1"; shift; done
     [ $# -eq 0 ] || shift
     # shellcheck disable=SC2086
     run_main ingest $repos "$@"
@@ -188,7 +203,7 @@ demo() {
     if [ -e demo ] && [ ! -e "demo/$mark" ]; then
         die "./demo is there already, and no demo made it: move it away, or run this in another folder"
     fi
-    mkdir -p demo && cd demo && : >"$mark" || exit 2
+    { mkdir -p demo && cd demo && : >"$mark"; } || die "./demo can't be made; run this in a folder that you may write to"
     rm -rf pipeline.db pipeline.db-wal pipeline.db-shm pipeline.db.owners archive github-url
     unset GITHUB_TOKEN GH_TOKEN BUCKET_NAME PIPELINE_DB
     # In a process group of its own, as run_child's: at Ctrl-C it serves until the child has ended.
@@ -234,10 +249,15 @@ SQL
     echo "Archive   $(pwd)/archive, $(find archive -name '*.json' | wc -l | tr -d ' ') objects, such as"
     find archive -name '*.json' | sort | head -n 3 | sed 's/^/          /'
     echo
-    echo "What to try next, in $(pwd):"
-    echo "  $here/.venv/bin/python $here/main.py status"
-    echo "  sqlite3 pipeline.db \"SELECT author, count(*) FROM issues GROUP BY author\""
-    echo "and with GitHub's own:  $here/run_pipeline.sh octocat/Hello-World"
+    printf -v main '%q %q' "$venv/bin/python" "$here/main.py"
+    echo "What to try next:"
+    printf '  cd %q\n' "$(pwd)"
+    echo "  $main status"
+    echo "  $main rebuild --archive-dir archive --db again.db"
+    ! command -v sqlite3 >/dev/null ||
+        echo '  sqlite3 -header -column pipeline.db "SELECT author, count(*) AS items FROM issues GROUP BY author"'
+    echo "With what GitHub has:"
+    printf '  %q octocat/Hello-World -- --all\n' "$self"
 }
 
 case "${1:-}" in
@@ -245,16 +265,17 @@ case "${1:-}" in
     --demo) [ $# -eq 1 ] || die "--demo takes nothing else"; set_up; demo; exit "$worst" ;;
 esac
 set -f # names are words, never patterns
-case "${1:---}" in
-    # shellcheck disable=SC2086
-    --) set -- ${PIPELINE_REPOS:-} "$@" ;;
-esac
-[ "${1:---}" != -- ] || set -- octocat/Hello-World "$@"
+no_names() { [ $# -eq 0 ] || [ "$1" = -- ]; }
+# shellcheck disable=SC2086
+! no_names "$@" || set -- ${PIPELINE_REPOS:-} "$@"
+! no_names "$@" || set -- octocat/Hello-World "$@"
 for repo in "$@"; do
     case $repo in
         --) break ;;
+        --*) die "unknown option $repo; see --help (options for ingest come behind --)" ;;
+        "" | *[!A-Za-z0-9._/:@?=\&#%~+-]*) die "'$repo' is no repository name; write OWNER/NAME" ;;
+        -*/*) ;; # old accounts may begin so
         -*) die "unknown option $repo; see --help (options for ingest come behind --)" ;;
-        "" | *[!A-Za-z0-9._/:@-]*) die "'$repo' is no repository name; write OWNER/NAME" ;;
     esac
 done
 set_up

@@ -1,4 +1,5 @@
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -119,20 +120,20 @@ def is_alive(pid):
 
 def test_without_a_bucket_it_archives_into_a_directory_and_says_so(copy, tmp_path):
     code, calls, said = run(copy, "a/b", "c/d", cwd=tmp_path)
-    assert (code, calls) == (0, ["ingest --repo a/b --repo c/d", "worker --archive-dir archive"])
+    assert (code, calls) == (0, ["ingest --repo=a/b --repo=c/d", "worker --archive-dir archive"])
     assert "./archive" in said
 
 
 def test_with_a_bucket_the_worker_takes_it_from_the_environment(copy, tmp_path):
-    assert run(copy, "a/b", cwd=tmp_path, BUCKET_NAME="lake")[1] == ["ingest --repo a/b", "worker"]
+    assert run(copy, "a/b", cwd=tmp_path, BUCKET_NAME="lake")[1] == ["ingest --repo=a/b", "worker"]
 
 
 def test_repositories_come_from_the_environment_else_the_example(copy, tmp_path):
-    assert run(copy, cwd=tmp_path, PIPELINE_REPOS="a/b  c/d")[1][0] == "ingest --repo a/b --repo c/d"
+    assert run(copy, cwd=tmp_path, PIPELINE_REPOS="a/b  c/d")[1][0] == "ingest --repo=a/b --repo=c/d"
     (tmp_path / "calls").unlink()
-    assert run(copy, cwd=tmp_path)[1][0] == "ingest --repo octocat/Hello-World"
+    assert run(copy, cwd=tmp_path)[1][0] == "ingest --repo=octocat/Hello-World"
     (tmp_path / "calls").unlink()
-    assert run(copy, cwd=tmp_path, PIPELINE_REPOS=" ")[1][0] == "ingest --repo octocat/Hello-World"
+    assert run(copy, cwd=tmp_path, PIPELINE_REPOS=" ")[1][0] == "ingest --repo=octocat/Hello-World"
 
 
 @pytest.mark.parametrize("ingest, worker, worst", [(3, 0, 3), (1, 3, 3), (0, 1, 1), (2, 1, 2)])
@@ -267,7 +268,7 @@ def test_another_interpreter_takes_nothing_from_a_run_under_way(copy, tmp_path):
     assert os.readlink(str(copy.parent / ".venv")) == led_to == environment(copy.parent, one).name
 
 
-def test_new_requirements_move_the_link_and_what_is_long_out_of_use_goes(copy, tmp_path):
+def test_new_requirements_move_the_link_and_what_was_replaced_long_ago_goes(copy, tmp_path):
     python = quick_python(tmp_path, "one")
     made = []
     for number in range(3):
@@ -275,10 +276,24 @@ def test_new_requirements_move_the_link_and_what_is_long_out_of_use_goes(copy, t
         assert run(copy, "a/b", cwd=tmp_path, PYTHON=python)[0] == 0
         made.append(environment(copy.parent, python))
         assert os.readlink(str(copy.parent / ".venv")) == made[-1].name
-        if number == 1:
-            assert made[0].exists()  # a run may be at work in it
-            os.utime(str(made[0] / "stamp"), (0, 0))
+        os.utime(str(made[-1] / "stamp"), (0, 0))  # how old it is by itself says nothing: a service may run in it
+        assert all(folder.exists() for folder in made)
+    os.utime(str(made[0] / "replaced"), (0, 0))
+    os.utime(str(made[1] / "replaced"), (0, 0))
+    (copy.parent / "requirements.txt").write_text("# 1\n")
+    assert run(copy, "a/b", cwd=tmp_path, PYTHON=python)[0] == 0  # back to it: it is no more one that was replaced
+    (copy.parent / "requirements.txt").write_text("# 3\n")
+    assert run(copy, "a/b", cwd=tmp_path, PYTHON=python)[0] == 0
     assert [folder.exists() for folder in made] == [False, True, True]
+
+
+def test_an_environment_of_an_earlier_version_is_left_alone_and_named(copy, tmp_path):
+    earlier = copy.parent / ".venv"
+    earlier.mkdir()
+    (earlier / "stamp").write_text("1 2\n")
+    code, calls, said = run(copy, "a/b", cwd=tmp_path)
+    assert (code, len(calls), "out of date" in said) == (0, 2, True)
+    assert (earlier / "stamp").exists()
 
 
 def test_an_environment_made_by_hand_is_left_alone(copy, tmp_path):
@@ -308,18 +323,18 @@ def test_the_lock_of_a_dead_set_up_is_taken_over(copy, tmp_path, owner):
 
 def test_what_follows_two_hyphens_goes_to_ingest(copy, tmp_path):
     calls = run(copy, "a/b", "--", "--all", "--jobs", "2", cwd=tmp_path)[1]
-    assert calls == ["ingest --repo a/b --all --jobs 2", "worker --archive-dir archive"]
+    assert calls == ["ingest --repo=a/b --all --jobs 2", "worker --archive-dir archive"]
     (tmp_path / "calls").unlink()
     assert (
-        run(copy, "--", "--all", cwd=tmp_path, PIPELINE_REPOS="c/d e/f")[1][0] == "ingest --repo c/d --repo e/f --all"
+        run(copy, "--", "--all", cwd=tmp_path, PIPELINE_REPOS="c/d e/f")[1][0] == "ingest --repo=c/d --repo=e/f --all"
     )
     (tmp_path / "calls").unlink()
-    assert run(copy, "--", "--all", cwd=tmp_path)[1][0] == "ingest --repo octocat/Hello-World --all"
+    assert run(copy, "--", "--all", cwd=tmp_path)[1][0] == "ingest --repo=octocat/Hello-World --all"
 
 
 def test_addresses_that_were_pasted_are_passed_on(copy, tmp_path):
-    pasted = ["https://github.com/a/b/issues/3", "git@github.com:a/b.git"]
-    assert run(copy, *pasted, cwd=tmp_path)[1][0] == "ingest --repo " + " --repo ".join(pasted)
+    pasted = ["https://github.com/a/b/issues/3", "git@github.com:a/b.git", "https://github.com/a/b/pull/4#issue-5", "-a/b"]
+    assert run(copy, *pasted, cwd=tmp_path)[1][0] == "ingest --repo=" + " --repo=".join(pasted)
 
 
 def test_a_repeat_of_a_signal_is_not_passed_on(copy, tmp_path):
@@ -344,7 +359,7 @@ def test_a_demo_folder_that_no_demo_made_is_left_alone(copy, tmp_path):
 
 @pytest.mark.slow
 def test_the_demo_runs_from_set_up_to_the_end(tmp_path):
-    copy = tmp_path / "clone"
+    copy = tmp_path / "clone it's"
     for source in [
         *ROOT.glob("*.py"),
         *ROOT.glob("commands/*.py"),
@@ -361,5 +376,12 @@ def test_the_demo_runs_from_set_up_to_the_end(tmp_path):
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout.decode()
-    assert "500 objects" in done.stdout.decode()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["clone", "demo"]
+    said = done.stdout.decode()
+    assert "500 objects" in said
+    assert re.search(r"type +number +state +lead hours +title", said)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clone it's", "demo"]
+    commands = [line[2:] for line in said.split("What to try next:")[1].split("With what GitHub has:")[0].splitlines()[1:]]
+    assert commands[0].startswith("cd ")
+    assert len(commands) >= 3
+    shell = subprocess.run(["bash", "-e", "-c", "\n".join(commands)], cwd="/", stdout=subprocess.PIPE)
+    assert (shell.returncode, b"500" in shell.stdout) == (0, True), commands
