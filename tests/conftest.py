@@ -85,8 +85,14 @@ class Bucket:
         self.client.create_bucket(Bucket=self.name)
 
     def keys(self, prefix=""):
-        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix)
-        return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
+        """All of them. Some SeaweedFS say too early that a listing has ended (seaweedfs/seaweedfs #10652)."""
+        found, last = [], ""
+        while True:
+            page = self.client.list_objects_v2(Bucket=self.name, Prefix=prefix, StartAfter=last)
+            if not page.get("Contents"):
+                return found
+            found += [entry["Key"] for entry in page["Contents"]]
+            last = found[-1]
 
     def objects(self, prefix=""):
         return {key: self.get(key) for key in self.keys(prefix)}

@@ -175,9 +175,11 @@ def _become_worker(arguments):
             arguments = arguments[1:]
         code = main.main(arguments, clock=clock)
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        finally:
+            os._exit(code)
 
 
 def serve():

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Sets up a virtual environment of its own and runs linters, type check and tests.
-# With arguments: only pytest, with these arguments. $PYTHON names the interpreter (default: python3).
+# With arguments: only pytest, with these arguments (one test at a time, unless -n says more). $PYTHON names the
+# interpreter (default: python3).
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
@@ -9,10 +10,12 @@ die() { printf 'tests/run.sh: %s\n' "$*" >&2; exit 2; }
 
 command -v "$python" >/dev/null 2>&1 || die "no $python found; install Python 3.8 or newer, or set PYTHON"
 version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])') || die "$python does not run"
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 8))' || die "$python is older than 3.8; set PYTHON"
 venv=.venv-test-$version
 stamp=$(cat requirements.txt requirements-dev.txt | cksum)
 
-if [ "$(cat "$venv/stamp" 2>/dev/null || true)" != "$stamp" ]; then
+# The interpreter that it was made from may be gone.
+if [ "$(cat "$venv/stamp" 2>/dev/null || true)" != "$stamp" ] || ! "$venv/bin/python" -c '' 2>/dev/null; then
     rm -rf "$venv"
     "$python" -m venv "$venv" || die "$python has no venv module; install it (Debian: python3-venv)"
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt \
@@ -33,4 +36,5 @@ if [ -x "$venv/bin/ruff" ]; then
     "$venv/bin/ruff" format --check .
     "$venv/bin/mypy" -- *.py commands/*.py
 fi
-exec "$venv/bin/python" -m pytest
+# Two at a time: most tests wait for processes, for the disk or for a socket.
+exec "$venv/bin/python" -m pytest -n 2 --dist worksteal

@@ -5,6 +5,7 @@ By hand: `python -m tests.s3_server` prints the variables to set and serves unti
 
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -111,19 +112,22 @@ def _weed():
 
 
 def _free_ports(count):
-    """Ports that are free now, together with the ones 10,000 above, where SeaweedFS puts gRPC."""
+    """Ports that are free now, together with the ones 10,000 above, where SeaweedFS puts gRPC.
+
+    All lie below those that systems give to outgoing connections (32768 and more), of which other tests make many.
+    """
     found = []
-    while len(found) < count:
+    for port in random.SystemRandom().sample(range(20000, 22768), 2768):
         with socket.socket() as low, socket.socket() as high:
-            low.bind(("127.0.0.1", 0))
-            port = low.getsockname()[1]
             try:
+                low.bind(("127.0.0.1", port))
                 high.bind(("127.0.0.1", port + 10000))
-            except (OSError, OverflowError):
+            except OSError:
                 continue
-            if port not in found:
-                found.append(port)
-    return found
+        found.append(port)
+        if len(found) == count:
+            return found
+    raise RuntimeError("no free ports")
 
 
 def main():

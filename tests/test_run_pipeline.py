@@ -333,7 +333,7 @@ def test_what_follows_two_hyphens_goes_to_ingest(copy, tmp_path):
 
 
 def test_addresses_that_were_pasted_are_passed_on(copy, tmp_path):
-    pasted = ["https://github.com/a/b/issues/3", "git@github.com:a/b.git", "https://github.com/a/b/pull/4#issue-5", "-a/b"]
+    pasted = ["https://github.com/a/b/pull/4#issue-5", "git@github.com:a/b.git", "-a/b"]
     assert run(copy, *pasted, cwd=tmp_path)[1][0] == "ingest --repo=" + " --repo=".join(pasted)
 
 
@@ -380,7 +380,9 @@ def test_the_demo_runs_from_set_up_to_the_end(tmp_path):
     assert "500 objects" in said
     assert re.search(r"type +number +state +lead hours +title", said)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["clone it's", "demo"]
-    commands = [line[2:] for line in said.split("What to try next:")[1].split("With what GitHub has:")[0].splitlines()[1:]]
+    commands = re.findall(
+        r"^  (.+)$", said.split("What to try next:")[1].split("With what GitHub has:")[0], re.MULTILINE
+    )
     assert commands[0].startswith("cd ")
     assert len(commands) >= 3
     shell = subprocess.run(["bash", "-e", "-c", "\n".join(commands)], cwd="/", stdout=subprocess.PIPE)
