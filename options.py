@@ -81,7 +81,7 @@ def _add_ingest(commands: Any, common: argparse.ArgumentParser, environ: Mapping
         metavar="ORG",
         action="append",
         default=[],
-        type=_checked(settings.owner_name),
+        type=_checked(lambda text: settings.owner_name(text, settings.web_hosts(environ))),
         help="all repositories of an organisation or user, without forks; may be given again and again",
     )
     parser.add_argument("--skip-archived", action="store_true", help="with --org: leave archived repositories out")

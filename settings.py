@@ -23,11 +23,12 @@ SECRET_VARIABLES = ("GITHUB_TOKEN", "GH_TOKEN", "AWS_SECRET_ACCESS_KEY", "AWS_SE
 
 # GitHub: letters, digits and hyphens for an owner (underscores for managed users), those and dots for a repository.
 _REPO_NAME = re.compile(r"[A-Za-z0-9-][A-Za-z0-9_-]{0,99}/(?!\.{1,2}\Z)[A-Za-z0-9_.-]{1,100}\Z", re.ASCII)
-# https://HOST/OWNER/NAME and what lies below it, git@HOST:OWNER/NAME.git, ssh://git@HOST/OWNER/NAME.git
-_PASTED = re.compile(
-    r"(?:https?://|git://|ssh://)?(?:[\w.-]+@)?(?P<host>[A-Za-z0-9.-]+)(?::\d+)?[/:]"
-    r"(?P<owner>[A-Za-z0-9_-]+)/(?P<name>[A-Za-z0-9_.-]+)(?:[/?#].*)?\Z",
-    re.ASCII,
+# Of a server: https://HOST/, git@HOST:, ssh://git@HOST/; clones have USER:TOKEN@ in it, too.
+_SERVER = r"(?:https?://|git://|ssh://)?(?:[^\s/@]+@)?(?P<host>[A-Za-z0-9.-]+)(?::\d+)?[/:]"
+# ... then OWNER/NAME and what lies below it, or the page of an owner.
+_PASTED_REPO = re.compile(_SERVER + r"(?P<owner>[A-Za-z0-9_-]+)/(?P<name>[A-Za-z0-9_.-]+)(?:[/?#].*)?\Z", re.ASCII)
+_PASTED_OWNER = re.compile(
+    _SERVER + r"(?P<orgs>orgs/)?(?P<owner>[A-Za-z0-9_-]+)(?(orgs)(?:/.*)?|/?)(?:[?#].*)?\Z", re.ASCII
 )
 _BUCKET = re.compile(r"(?:s3://)?([^/]+)/?\Z")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d\Z", re.ASCII)
@@ -43,13 +44,18 @@ def repo_name(text: str, hosts: frozenset[str] = frozenset({"github.com"})) -> s
 
     `hosts`: whose addresses these are. ValueError with what to do for anything else.
     """
-    pasted = _PASTED.match(text.strip())
+    pasted = _PASTED_REPO.match(text.strip())
     if pasted and pasted["host"].lower() in hosts:
         text = f"{pasted['owner']}/{pasted['name']}"
         text = text[: -len(".git")] if text.endswith(".git") else text
     if not is_repo_name(text):
-        raise ValueError(f"{text!r} is no repository name; write OWNER/NAME, such as octocat/Hello-World")
+        raise ValueError(f"{_shown(text)} is no repository name; write OWNER/NAME, such as octocat/Hello-World")
     return text
+
+
+def _shown(text: str) -> str:
+    """Fit for a message: an address may hold a password."""
+    return repr(re.sub(r"[^\s/]+@", "***@", text))
 
 
 def web_hosts(environ: Mapping[str, str]) -> frozenset[str]:
@@ -70,10 +76,13 @@ def bucket(text: str) -> str:
     return match[1]
 
 
-def owner_name(text: str) -> str:
-    """The text, if it can be the name of an organisation or user; ValueError otherwise."""
+def owner_name(text: str, hosts: frozenset[str] = frozenset({"github.com"})) -> str:
+    """The name of an organisation or user, also from the address of its page; ValueError for anything else."""
+    pasted = _PASTED_OWNER.match(text.strip())
+    if pasted and pasted["host"].lower() in hosts:
+        text = pasted["owner"]
     if not is_repo_name(text + "/x"):
-        raise ValueError(f"{text!r} is no name of an organisation; write one such as octocat")
+        raise ValueError(f"{_shown(text)} is no name of an organisation; write one such as octocat")
     return text
 
 

@@ -131,7 +131,7 @@ class GitHubServer(ThreadingHTTPServer):
         with self._lock:
             self.journal.append(request)
             self.points_used += request.points
-            window = self._window(request.headers.get("authorization", "").split(" ")[-1] or None)
+            window = self._window(_token(request.headers))
             self._used[window] = self._used.get(window, 0) + request.points
 
     # Answers.
@@ -139,7 +139,7 @@ class GitHubServer(ThreadingHTTPServer):
     def answer(self, path, query, headers):
         if not headers.get("user-agent"):
             return _error(403, "Request forbidden by administrative rules. Please set a User-Agent.")
-        token = headers.get("authorization", "").split(" ")[-1] or None
+        token = _token(headers)
         if token and self.tokens is not None and token not in self.tokens:
             return _error(401, "Bad credentials")
         if self.rate_limit and not self._left(token) and path != "/rate_limit":
@@ -296,8 +296,9 @@ class _Handler(BaseHTTPRequestHandler):
             server.note(Request(parts.path, query, headers, 0, 0))
             return
         answer = self._conditional(answer, headers)
-        token = headers.get("authorization")
-        points = 0 if answer.status == 304 and token else 1
+        token = _token(headers)
+        # https://docs.github.com/rest/rate-limit/rate-limit: to ask for the limit costs nothing.
+        points = 0 if parts.path == "/rate_limit" or (answer.status == 304 and token) else 1
         server.note(Request(parts.path, query, headers, answer.status, points))
         self._send(answer, token, cut=bool(fault) and fault[0] == "truncate")
 
@@ -363,6 +364,10 @@ class _Handler(BaseHTTPRequestHandler):
         if kind == "link":
             return whole._replace(headers={**whole.headers, "Link": '<{}>; rel="next"'.format(details["url"])})
         return _fault_answer(kind, details, whole)
+
+
+def _token(headers):
+    return headers.get("authorization", "").split(" ")[-1] or None
 
 
 def _fault_answer(kind, details, whole):

@@ -340,3 +340,13 @@ def test_completion_scripts_know_every_command():
     assert b"main.py" in asked.stdout
     for word in ("ingest", "worker", "rebuild", "--older-than", "--layout"):
         assert word in made
+
+
+def test_completion_offers_files_and_folders_where_an_option_takes_one():
+    made = subprocess.run(
+        [sys.executable, str(ROOT / "main.py"), "--print-completion", "bash"], stdout=subprocess.PIPE, check=True
+    ).stdout.decode()
+    for place in ("status___db", "ingest___repos_file", "check___repos_file"):
+        assert f"{place}_COMPGEN=_shtab_compgen_files" in made, place
+    for place in ("worker___archive_dir", "rebuild___archive_dir", "copy___to_archive_dir"):
+        assert f"{place}_COMPGEN=_shtab_compgen_dirs" in made, place

@@ -47,12 +47,32 @@ def test_anything_else_is_no_repository_name(name):
         "ssh://git@github.com/octocat/Hello-World.git",
         "https://ghe.example/octocat/Hello-World/issues",
         "ssh://git@ghe.example:2222/octocat/Hello-World.git",
-        "  octocat/Hello-World ".strip(),
+        "https://ada:ghp_secret@github.com/octocat/Hello-World.git",
     ],
 )
 def test_pasted_addresses_of_a_repository_are_understood(pasted):
     hosts = settings.web_hosts({"GITHUB_API_URL": "https://ghe.example/api/v3"})
     assert settings.repo_name(pasted, hosts) == "octocat/Hello-World"
+
+
+@pytest.mark.parametrize(
+    "pasted", ["acme", "https://github.com/acme", "github.com/acme/", "https://github.com/orgs/acme/repositories?q=x"]
+)
+def test_pasted_addresses_of_an_owner_are_understood(pasted):
+    assert settings.owner_name(pasted) == "acme"
+
+
+@pytest.mark.parametrize("pasted", ["https://github.com/acme/widgets", "https://g.com/acme", "", "a/b"])
+def test_another_address_is_no_owner(pasted):
+    with pytest.raises(ValueError, match="organisation"):
+        settings.owner_name(pasted)
+
+
+def test_a_password_in_an_address_is_not_shown():
+    for check in (settings.repo_name, settings.owner_name):
+        with pytest.raises(ValueError) as caught:
+            check("https://ada:ghp_secret@example.org/a/b")
+        assert "secret" not in str(caught.value)
 
 
 def test_only_the_servers_own_addresses_are_its_repositories():
