@@ -254,6 +254,7 @@ def _add_check(commands: Any, common: argparse.ArgumentParser, environ: Mapping[
     _add_repos(parser, environ, "a repository that must be readable")
     _add_repos_file(parser)
     _add_archive(parser)
+    _add_object_options(parser)
 
 
 def _add_prune(commands: Any, common: argparse.ArgumentParser) -> None:
