@@ -296,7 +296,7 @@ class _Handler(BaseHTTPRequestHandler):
             server.note(Request(parts.path, query, headers, 0, 0))
             return
         answer = self._conditional(answer, headers)
-        token = headers.get("authorization")
+        token = headers.get("authorization", "").split(" ")[-1] or None
         points = 0 if answer.status == 304 and token else 1
         server.note(Request(parts.path, query, headers, answer.status, points))
         self._send(answer, token, cut=bool(fault) and fault[0] == "truncate")
