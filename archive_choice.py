@@ -6,7 +6,7 @@ import json
 import os
 import re
 import shlex
-from typing import TYPE_CHECKING, Mapping, NamedTuple
+from typing import TYPE_CHECKING, Mapping, NamedTuple, Sequence
 
 import settings
 from archive import Archive, ObjectOptions
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from s3_writer import S3Archive
 
 PLAIN = ObjectOptions()
+MAX_TAGS = 10  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-tagging.html
 
 
 class Place(NamedTuple):
@@ -87,6 +88,25 @@ def _bucket_of(environ: Mapping[str, str]) -> str | None:
         return settings.bucket(named) if named else None
     except ValueError as error:
         raise ConfigurationError(f"BUCKET_NAME: {error}") from error
+
+
+def object_options(
+    storage_class: str | None,
+    encryption: str | None,
+    kms_key_id: str | None,
+    tags: Sequence[tuple[str, str]],
+    *,
+    is_local: bool,
+) -> ObjectOptions:
+    """Raises ConfigurationError for options that do not go together."""
+    if kms_key_id and not (encryption or "").startswith("aws:kms"):
+        raise ConfigurationError("--sse-kms-key-id needs --sse aws:kms")
+    if len(tags) > MAX_TAGS:
+        raise ConfigurationError(f"S3 takes {MAX_TAGS} tags an object; leave out some --tag")
+    objects = ObjectOptions(storage_class, encryption, kms_key_id, tuple(tags))
+    if is_local and objects.parameters():
+        raise ConfigurationError("--storage-class, --sse and --tag are S3's; with --archive-dir leave them out")
+    return objects
 
 
 def open_archive(

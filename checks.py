@@ -51,9 +51,25 @@ def github(api: GitHub, repos: Sequence[str], *, clock: Clock) -> Iterator[Findi
         found = answer.body if isinstance(answer.body, dict) else {}
         name = str(found.get("full_name"))
         notes = [f"it is now {name}"] if name.lower() != repo.lower() else []
-        notes += [] if found.get("has_issues", True) else ["its issues are disabled"]
         notes += ["it is archived"] if found.get("archived") else []
-        yield Finding(WARNING if notes else OK, f"repository {repo}", "; ".join(notes) or "can be read")
+        yield Finding(WARNING if notes else OK, f"repository {repo}", "; ".join(notes) or "is there")
+        yield _list(api, repo, "issues", "Issues", is_on=found.get("has_issues", True))
+        yield _list(api, repo, "pulls", "Pull requests", is_on=found.get("has_pull_requests", True))
+
+
+def _list(api: GitHub, repo: str, path: str, permission: str, *, is_on: bool) -> Finding:
+    """Ask for one item of a list: a token may see a repository without the permission for what lies in it.
+
+    https://docs.github.com/rest/authentication/permissions-required-for-fine-grained-personal-access-tokens
+    """
+    name = f"{permission} of {repo}"
+    if not is_on:
+        return Finding(WARNING, name, "disabled there, nothing to read")
+    try:
+        api.get(f"/repos/{repo}/{path}?state=all&per_page=1", parse=json.loads, on_request=lambda status: None)
+    except NotReadable as error:
+        return Finding(ERROR, name, f"{error}; the token needs read access to {permission!r}")
+    return Finding(OK, name, "can be read")
 
 
 def _token(api: GitHub, clock: Clock) -> Iterator[Finding]:

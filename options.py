@@ -30,7 +30,8 @@ def build_parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     common = _common_options(environ)
     _add_ingest(commands, common, environ)
     _add_worker(commands, common, environ)
-    commands.add_parser("status", parents=[common], help="what is queued, done, failed, and how fresh it is")
+    _add_status(commands, common)
+    _add_forget(commands, common, environ)
     _add_check(commands, common, environ)
     _add_retry(commands, common)
     _add_prune(commands, common)
@@ -215,11 +216,45 @@ def _add_object_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_status(commands: Any, common: argparse.ArgumentParser) -> None:
+    parser = commands.add_parser("status", parents=[common], help="what is queued, done, failed, and how fresh it is")
+    parser.add_argument(
+        "--max-age",
+        dest="max_age_seconds",
+        type=_checked(settings.age),
+        metavar="AGE",
+        help="end with 1 when a stream was last read, or a row is pending, for longer than this (90s, 15m, 2h, 3d)",
+    )
+    parser.add_argument(
+        "--max-failed", type=_checked(settings.amount), metavar="N", help="end with 1 when more than N rows are failed"
+    )
+
+
+def _add_forget(commands: Any, common: argparse.ArgumentParser, environ: Mapping[str, str]) -> None:
+    parser = commands.add_parser(
+        "forget", parents=[common], help="a repository, or a failed row, that nobody wants any more"
+    )
+    _add_repos(parser, environ, "a repository whose state is to go; what is queued or archived stays")
+    _add_items(parser, "the failed row of this id, as `status` shows it")
+
+
+def _add_items(parser: Any, meaning: str) -> None:
+    parser.add_argument(
+        "--item",
+        dest="item_ids",
+        metavar="ID",
+        action="append",
+        type=_checked(settings.amount),
+        help=f"{meaning}; may be given again and again",
+    )
+
+
 def _add_check(commands: Any, common: argparse.ArgumentParser, environ: Mapping[str, str]) -> None:
     parser = commands.add_parser("check", parents=[common], help="is everything that a run needs in place?")
     _add_repos(parser, environ, "a repository that must be readable")
     _add_repos_file(parser)
     _add_archive(parser)
+    _add_object_options(parser)
 
 
 def _add_prune(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -260,14 +295,7 @@ def _add_retry(commands: Any, common: argparse.ArgumentParser) -> None:
     parser = commands.add_parser("retry", parents=[common], help="failed -> pending")
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--all", dest="all_failed", action="store_true", help="every failed row")
-    which.add_argument(
-        "--item",
-        dest="item_ids",
-        metavar="ID",
-        action="append",
-        type=_checked(settings.amount),
-        help="the row of this id, as `status` shows it; may be given again and again",
-    )
+    _add_items(which, "the row of this id, as `status` shows it")
 
 
 def missing_package(error: ModuleNotFoundError) -> str:

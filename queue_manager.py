@@ -571,6 +571,19 @@ def retry(conn: sqlite3.Connection, *, item_ids: Sequence[int] | None) -> int:
     )
 
 
+def drop(conn: sqlite3.Connection, *, item_ids: Sequence[int]) -> int:
+    """Delete those of the rows that are `failed`, for good; returns how many. What they had archived stays."""
+    statement = "DELETE FROM queue_items WHERE status = 'failed' AND id = ?"
+    return sum(conn.execute(statement, (item_id,)).rowcount for item_id in item_ids)
+
+
+def forget_repo(conn: sqlite3.Connection, *, repo: str) -> int:
+    """Delete the state of the repository that is kept under this name, or was before; returns how many streams."""
+    name = load_stream(conn, repo=repo, stream="issues")[0]
+    conn.execute("DELETE FROM repo_aliases WHERE lower(repo) = lower(?)", (name,))
+    return conn.execute("DELETE FROM ingest_state WHERE lower(repo) = lower(?)", (name,)).rowcount
+
+
 def backoff_seconds(*, attempts: int, jitter: float) -> float:
     """How long to put off an item that has failed `attempts` times; `jitter` from 0 to 1 spreads it by half."""
     doubled = FIRST_BACKOFF_SECONDS * 2.0 ** min(attempts - 1, 20)

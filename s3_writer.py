@@ -137,7 +137,7 @@ class S3Archive:
 
         Raises what `put` raises; returns where the store took it, unverified.
         """
-        self._call("put_object", Key=key, Body=b"", **_checksum(b"not this"))
+        self._call("put_object", Key=key, Body=b"", **_checksum(b"not this"), **self._parameters)
 
     def delete(self, key: str) -> bool:
         """False where that is not allowed."""

@@ -108,6 +108,17 @@ def database(text: str) -> str:
     return text
 
 
+_UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": DAY_SECONDS}
+
+
+def age(text: str) -> int:
+    """Seconds of `90s`, `15m`, `2h` or `3d`; ValueError for anything else."""
+    match = re.match(r"(\d{1,6})([smhd])\Z", text, re.ASCII)
+    if match is None:
+        raise ValueError(f"{text!r} is no age; write one such as 90s, 15m, 2h or 3d")
+    return int(match[1]) * _UNIT_SECONDS[match[2]]
+
+
 def count(text: str) -> int:
     """A whole number from 1 to 9999, for threads, jobs, attempts."""
     if not re.match(r"[1-9]\d{0,3}\Z", text, re.ASCII):

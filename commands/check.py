@@ -11,6 +11,7 @@ import options
 import reports
 import repositories
 import settings
+from archive import ObjectOptions
 from checks import ERROR, OK, OUTAGE, WARNING, Finding
 from clock import Clock
 from errors import EXIT_CONFIGURATION, EXIT_OK, EXIT_OUTAGE, ConfigurationError, Outage, PipelineError
@@ -31,11 +32,18 @@ def run(
     bucket: str | None,
     archive_dir: str | None,
     prefix: str,
+    storage_class: str | None,
+    encryption: str | None,
+    kms_key_id: str | None,
+    tags: Sequence[tuple[str, str]],
 ) -> int:
+    objects = archive_choice.object_options(
+        storage_class, encryption, kms_key_id, tags, is_local=archive_dir is not None
+    )
     names = [*repos, *(repositories.from_file(repos_file, environ) if repos_file else [])]
     findings = [
         *_guarded("GitHub", lambda: checks.github(_api(environ, clock), names, clock=clock)),
-        *_guarded("archive", lambda: _archive(bucket, archive_dir, prefix, environ, clock)),
+        *_guarded("archive", lambda: _archive(bucket, archive_dir, prefix, objects, environ, clock)),
         *_guarded("database", lambda: checks.database(db_path)),
     ]
     summary = {"command": "check", "checks": [finding._asdict() for finding in findings]}
@@ -58,7 +66,12 @@ def _guarded(name: str, check: Callable[[], Iterator[Finding]]) -> Iterator[Find
 
 
 def _archive(
-    bucket: str | None, archive_dir: str | None, prefix: str, environ: Mapping[str, str], clock: Clock
+    bucket: str | None,
+    archive_dir: str | None,
+    prefix: str,
+    objects: ObjectOptions,
+    environ: Mapping[str, str],
+    clock: Clock,
 ) -> Iterator[Finding]:
     try:
         location = archive_choice.locate(bucket=bucket, archive_dir=archive_dir, environ=environ)
@@ -70,7 +83,9 @@ def _archive(
     if location.directory is not None:
         yield from checks.directory(location.directory)
         return
-    store = archive_choice.open_bucket(location, threads=1, environ=environ, user_agent=options.USER_AGENT)
+    store = archive_choice.open_bucket(
+        location, threads=1, environ=environ, user_agent=options.USER_AGENT, options=objects
+    )
     yield from checks.bucket(store, str(location), prefix, clock=clock)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping
+from typing import Any, Iterator, Mapping
 
 import db
 import owners
@@ -11,18 +11,26 @@ import reports
 import settings
 import timestamps
 from clock import Clock
-from errors import EXIT_OK
+from errors import EXIT_OK, PipelineError
 
 FAILED_ITEMS_SHOWN = 20
 REASONS_SHOWN = 10
 
 
 def run(
-    *, environ: Mapping[str, str], clock: Clock, db_path: str, quiet: bool, as_json: bool, no_progress: bool
+    *,
+    environ: Mapping[str, str],
+    clock: Clock,
+    db_path: str,
+    quiet: bool,
+    as_json: bool,
+    no_progress: bool,
+    max_age_seconds: int | None,
+    max_failed: int | None,
 ) -> int:
     with db.onlooker(db_path) as conn:
         oldest = queue_manager.oldest_pending(conn)
-        summary = {
+        summary: dict[str, Any] = {
             "command": "status",
             "queue": queue_manager.counts(conn)._asdict(),
             "oldest_pending_seconds": max(0, int(clock.now() - timestamps.to_epoch(oldest))) if oldest else None,
@@ -34,9 +42,41 @@ def run(
             "failed_items": queue_manager.failed_items(conn, limit=FAILED_ITEMS_SHOWN),
             "db_bytes": db.size_bytes(db_path),
         }
+    alerts = [*_too_old(summary, max_age_seconds, clock.now()), *_too_many_failed(summary, max_failed)]
+    if max_age_seconds is not None or max_failed is not None:
+        summary["alerts"] = alerts
     lines = [settings.one_line(line, environ) for line in reports.status_lines(summary)]
     reports.show(summary, lines, as_json=as_json)
+    if alerts:
+        more = f" (and {len(alerts) - 1} more)" if len(alerts) > 1 else ""
+        raise PipelineError(alerts[0] + more)
     return EXIT_OK
+
+
+def _too_old(summary: Mapping[str, Any], max_age_seconds: int | None, now: float) -> Iterator[str]:
+    """What was not done for longer than that, in words; a stream that never succeeded is beyond any age."""
+    if max_age_seconds is None:
+        return
+    limit = f"--max-age allows {max_age_seconds} s"
+    for row in summary["repos"]:
+        name, success = f"{row['repo']} {row['stream']}", row["last_success_at"]
+        if success is None:
+            said = row["last_error"] or "no run has ended"
+            yield f"{name} has never been read to its end: {said}; `forget --repo` ends this where nobody wants it"
+        elif (age := int(now - timestamps.to_epoch(success))) > max_age_seconds:
+            yield f"{name} was last read to its end {age} s ago ({success}), {limit}" + (
+                f": {row['last_error']}" if row["last_error"] else ""
+            )
+    waits = summary["oldest_pending_seconds"]
+    if waits is not None and waits > max_age_seconds:
+        yield f"a row has been pending for {waits} s, {limit}; see that a worker runs"
+
+
+def _too_many_failed(summary: Mapping[str, Any], max_failed: int | None) -> Iterator[str]:
+    failed = summary["queue"]["failed"]
+    if max_failed is not None and failed > max_failed:
+        first = summary["failed_reasons"][0]["reason"]
+        yield f"{failed} rows are failed, --max-failed allows {max_failed}; most often: {first}"
 
 
 def _shown(run: Mapping[str, Any], db_path: str) -> dict[str, Any]:

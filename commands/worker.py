@@ -21,13 +21,11 @@ import runs
 import worker
 from archive import ObjectOptions
 from clock import SYSTEM_CLOCK, Clock
-from errors import EXIT_CONFIGURATION, EXIT_FAILED, EXIT_OK, ConfigurationError, Interrupted, Outage, PipelineError
+from errors import EXIT_CONFIGURATION, EXIT_FAILED, EXIT_OK, Interrupted, Outage, PipelineError
 from signals import ParentCalls, SignalsCall
 from worker import Result
 
 log = logging.getLogger("pipeline.worker")
-
-MAX_TAGS = 10  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-tagging.html
 
 
 class Work(NamedTuple):
@@ -82,7 +80,9 @@ def run(
 ) -> int:
     started = clock.monotonic()
     location = archive_choice.locate(bucket=bucket, archive_dir=archive_dir, environ=environ)
-    objects = _object_options(storage_class, encryption, kms_key_id, tags, is_local=archive_dir is not None)
+    objects = archive_choice.object_options(
+        storage_class, encryption, kms_key_id, tags, is_local=archive_dir is not None
+    )
     place = location.place(prefix, environ)
     settings = worker.Settings(prefix, layout == "batch", threads, max_attempts, limit, follow, place.text)
     work = Work(environ, logs.current(), db_path, location, objects, settings)
@@ -134,24 +134,6 @@ def _say_what_lies_elsewhere(conn: sqlite3.Connection, here: archive_choice.Plac
         there = archive_choice.Place.of_text(text)
         bring = archive_choice.how_to_bring(there, here)
         log.log(level, "%d items lie in %s, not in %s; %s", items, there, here, bring)
-
-
-def _object_options(
-    storage_class: str | None,
-    encryption: str | None,
-    kms_key_id: str | None,
-    tags: Sequence[tuple[str, str]],
-    *,
-    is_local: bool,
-) -> ObjectOptions:
-    if kms_key_id and not (encryption or "").startswith("aws:kms"):
-        raise ConfigurationError("--sse-kms-key-id needs --sse aws:kms")
-    if len(tags) > MAX_TAGS:
-        raise ConfigurationError(f"S3 takes {MAX_TAGS} tags an object; leave out some --tag")
-    objects = ObjectOptions(storage_class, encryption, kms_key_id, tuple(tags))
-    if is_local and objects.parameters():
-        raise ConfigurationError("--storage-class, --sse and --tag are S3's; with --archive-dir leave them out")
-    return objects
 
 
 def _work(

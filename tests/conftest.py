@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -49,6 +50,14 @@ def guards(monkeypatch, tmp_path_factory):
     monkeypatch.setenv("NO_PROXY", "*")
     for attribute, fresh in {"handlers": [], "propagate": True, "level": logging.NOTSET}.items():
         monkeypatch.setattr(logging.getLogger("pipeline"), attribute, fresh)  # a test before may have set up the log
+
+
+@pytest.fixture(scope="session", autouse=True)
+def signals_count():
+    """Under `nohup`, or in the background of a script, some are ignored; the processes that we start inherit that."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda signum, frame: None)  # other than SIG_IGN it ends with exec
 
 
 @pytest.fixture

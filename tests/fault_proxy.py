@@ -23,6 +23,7 @@ class FaultProxy:
     def __init__(self, upstream, fault=lambda method, path: None):
         self.fault, self.closing = fault, threading.Event()
         self.requests = 0
+        self.put_headers = []  # of each upload, names in lower case
         self._upstream = urlsplit(upstream).netloc
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.proxy = self
@@ -84,6 +85,8 @@ class _Handler(BaseHTTPRequestHandler):
         proxy = self.server.proxy
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         proxy.requests += 1
+        if self.command == "PUT":
+            proxy.put_headers.append({name.lower(): value for name, value in self.headers.items()})
         fault = proxy.fault(self.command, self.path)
         if isinstance(fault, tuple):
             status, code = fault

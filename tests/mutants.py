@@ -63,7 +63,7 @@ def tried(module, tests, env, jobs):
         lines += [
             "pytest_add_cli_args=",
             "    -m",
-            "    not slow",
+            "    not slow and not long",
             "pytest_add_cli_args_test_selection=",
             *(f"    tests/{test}.py" for test in tests),
         ]

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Sets up a virtual environment of its own and runs linters, type check and tests.
-# With arguments: only pytest, with these arguments (one test at a time, unless -n says more). $PYTHON names the
-# interpreter (default: python3).
+# Sets up a virtual environment of its own and runs linters, type check and tests, two at a time; the few that take a
+# good part of a minute each only with `tests/run.sh -m long`.
+# With arguments: only pytest, with these arguments. $PYTHON names the interpreter (default: python3).
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
@@ -36,5 +36,4 @@ if [ -x "$venv/bin/ruff" ]; then
     "$venv/bin/ruff" format --check .
     "$venv/bin/mypy" -- *.py commands/*.py
 fi
-# Two at a time: most tests wait for processes, for the disk or for a socket.
-exec "$venv/bin/python" -m pytest -n 2 --dist worksteal
+exec "$venv/bin/python" -m pytest -n 2 --dist worksteal -m "not long"

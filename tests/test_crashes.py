@@ -102,7 +102,7 @@ def test_an_item_that_kills_every_worker_fails_in_the_end_and_takes_no_other_wit
     assert problems(path, read_directory(archive)) == []
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("layout", ["object", "batch"])
 def test_after_200_kills_at_random_moments_everything_is_there_once(zygote, bucket, conn, path, tmp_path, layout):
     rng = random.Random(layout)

@@ -155,7 +155,7 @@ def test_after_any_request_failed_once_a_rerun_ends_as_if_it_had_not(run, whole,
 
         def fault_for(target, at=at, requests=requests):
             requests.append(target)
-            return (kind, {"retry_after": 0}) if len(requests) == at else None
+            return (kind, {"retry_after": 1}) if len(requests) == at else None
 
         usual, served.fault_for = served.fault_for, fault_for
         run(f"{kind}{at}")

@@ -11,6 +11,7 @@ import db
 import queue_manager
 from tests import payloads
 from tests.conftest import ROOT, started_main
+from tests.fault_proxy import FaultProxy
 from tests.test_crashes import enqueue
 from tests.test_queue_manager import item
 
@@ -85,6 +86,38 @@ def test_check_says_what_is_wrong_and_goes_on(github, bucket, run_main, wrong, o
     assert (got, said in found["detail"], found["state"] != "ok") == (code, True, True), out + err
     assert len(json.loads(out)["checks"]) >= 3
     assert bucket.keys() == []
+
+
+@pytest.mark.parametrize("path, permission", [("/issues", "Issues"), ("/pulls", "Pull requests")])
+def test_check_looks_at_the_permissions_that_a_run_needs(github, run_main, path, permission):
+    github.add_repo("acme/widgets").make(5)
+    github.fail_next(403, match=path + "?", message="Resource not accessible by personal access token", times=9)
+    env = {"GITHUB_API_URL": github.url, "GITHUB_TOKEN": "t"}
+    code, out, _ = run_main("check", "--repo", "acme/widgets", "--json", env=env)
+    found = {check["name"]: check for check in json.loads(out)["checks"]}
+    assert (code, found["repository acme/widgets"]["state"]) == (2, "ok")
+    assert found[f"{permission} of acme/widgets"]["state"] == "error"
+    assert repr(permission) in found[f"{permission} of acme/widgets"]["detail"]
+    assert [r.query["per_page"] for r in github.journal if r.path.endswith(("issues", "pulls"))] == ["1", "1"]
+
+
+def test_check_does_not_ask_for_what_is_disabled(github, run_main):
+    github.add_repo("acme/widgets", issues_enabled=False, pulls_enabled=False)
+    code, out, _ = run_main("check", "--repo", "acme/widgets", "--json", env={"GITHUB_API_URL": github.url})
+    found = states(out)
+    assert (code, found["Issues of acme/widgets"], found["Pull requests of acme/widgets"]) == (0, "warning", "warning")
+
+
+def test_check_sends_what_the_worker_is_going_to_send(github, bucket, run_main):
+    with FaultProxy(bucket.endpoint) as proxy:
+        env = {"GITHUB_API_URL": github.url, **bucket.env, "AWS_ENDPOINT_URL_S3": proxy.url}
+        sent = ["--sse", "AES256", "--storage-class", "STANDARD_IA", "--tag", "team=data"]
+        run_main("check", *sent, env=env)
+    headers = proxy.put_headers[0]
+    assert headers["x-amz-server-side-encryption"] == "AES256"
+    assert headers["x-amz-storage-class"] == "STANDARD_IA"
+    assert headers["x-amz-tagging"] == "team=data"
+    assert run_main("check", "--archive-dir", "a", "--sse", "AES256", env={"GITHUB_API_URL": github.url})[0] == 2
 
 
 def test_check_sees_a_clock_that_is_wrong(run_main, tmp_path):

@@ -227,6 +227,7 @@ def test_many_repositories_need_no_more_open_files_than_one(github, tmp_path):
 
 def test_a_run_whose_lock_folder_is_unusable_says_so_in_one_line(run_main, tmp_path):
     (tmp_path / "pipeline.db.owners").write_text("a file, where a folder should be")
+    (tmp_path / "a").mkdir()
     for command in (
         ["worker", "--archive-dir", "a"],
         ["prune", "--older-than", "3"],

@@ -357,7 +357,7 @@ def test_a_demo_folder_that_no_demo_made_is_left_alone(copy, tmp_path):
     assert "./demo is there already" in said
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_demo_runs_from_set_up_to_the_end(tmp_path):
     copy = tmp_path / "clone it's"
     for source in [
