@@ -21,7 +21,7 @@ def commands(name):
         found = re.match(r"    .*(?:python3?|ExecStart=\S+) (?:\S*/)?main\.py (.*)", line)
         if found:
             words = shlex.split(found[1], comments=True)
-            end = next((at for at, word in enumerate(words) if word in ("|", "||", "&&")), len(words))
+            end = next((at for at, word in enumerate(words) if re.match(r"\d?>|\|+\Z|&&\Z", word)), len(words))
             yield words[:end]
 
 

@@ -1,5 +1,6 @@
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -304,9 +305,7 @@ def test_an_environment_made_by_hand_is_left_alone(copy, tmp_path):
     assert (by_hand / "mine").exists()
 
 
-@pytest.mark.parametrize(
-    "owner", ["dead", "another with the same number", pytest.param("nobody yet", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("owner", ["dead", "another with the same number", "nobody yet"])
 def test_the_lock_of_a_dead_set_up_is_taken_over(copy, tmp_path, owner):
     ended = subprocess.Popen(["true"])
     ended.wait()
@@ -316,7 +315,10 @@ def test_the_lock_of_a_dead_set_up_is_taken_over(copy, tmp_path, owner):
         pid = ended.pid if owner == "dead" else os.getpid()  # as pid 1 of a container that was killed
         (lock / "owner").write_text(f"{pid} 17\n")
     python = quick_python(tmp_path, "one")
-    code, calls, said = run(copy, "a/b", cwd=tmp_path, PYTHON=python)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "sleep").symlink_to(shutil.which("true"))  # what it waits for never comes
+    path = f"{tmp_path / 'bin'}:{bare_environment()['PATH']}"
+    code, calls, said = run(copy, "a/b", cwd=tmp_path, PYTHON=python, PATH=path)
     assert (code, len(calls)) == (0, 2), said
     assert not lock.exists()
 
