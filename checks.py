@@ -14,7 +14,7 @@ import db
 import timestamps
 from archive import ItemRefused
 from clock import Clock
-from github_api import GitHub, NotReadable
+from github_api import Answer, GitHub, NotReadable
 
 if TYPE_CHECKING:
     from s3_writer import S3Archive
@@ -27,6 +27,7 @@ CLOCK_ERROR_SECONDS = 900
 FREE_DISK_BYTES = 1024**3
 # A check of every page reads the whole file.
 INTEGRITY_CHECK_BYTES = 4 * 1024**3
+ATTEMPTS = 2
 # https://www.sqlite.org/wal.html#walresetbug
 WAL_RESET_FIXED = ((3, 44, 6), (3, 50, 7), (3, 51, 3))
 
@@ -44,7 +45,7 @@ def github(api: GitHub, repos: Sequence[str], *, clock: Clock) -> Iterator[Findi
     yield from _token(api, clock)
     for repo in repos:
         try:
-            answer = api.get(f"/repos/{repo}", parse=json.loads, on_request=lambda status: None)
+            answer = _ask(api, f"/repos/{repo}")
         except NotReadable as error:
             yield Finding(ERROR, f"repository {repo}", str(error))
             continue
@@ -57,6 +58,11 @@ def github(api: GitHub, repos: Sequence[str], *, clock: Clock) -> Iterator[Findi
         yield _list(api, repo, "pulls", "Pull requests", is_on=found.get("has_pull_requests", True))
 
 
+def _ask(api: GitHub, path: str) -> Answer:
+    """With few attempts: somebody waits for the result."""
+    return api.get(path, parse=json.loads, attempts=ATTEMPTS, on_request=lambda status: None)
+
+
 def _list(api: GitHub, repo: str, path: str, permission: str, *, is_on: bool) -> Finding:
     """Ask for one item of a list: a token may see a repository without the permission for what lies in it.
 
@@ -66,7 +72,7 @@ def _list(api: GitHub, repo: str, path: str, permission: str, *, is_on: bool) ->
     if not is_on:
         return Finding(WARNING, name, "disabled there, nothing to read")
     try:
-        api.get(f"/repos/{repo}/{path}?state=all&per_page=1", parse=json.loads, on_request=lambda status: None)
+        _ask(api, f"/repos/{repo}/{path}?state=all&per_page=1")
     except NotReadable as error:
         return Finding(ERROR, name, f"{error}; the token needs read access to {permission!r}")
     return Finding(OK, name, "can be read")
@@ -74,7 +80,7 @@ def _list(api: GitHub, repo: str, path: str, permission: str, *, is_on: bool) ->
 
 def _token(api: GitHub, clock: Clock) -> Iterator[Finding]:
     try:
-        answer = api.get("/rate_limit", parse=json.loads, on_request=lambda status: None)
+        answer = _ask(api, "/rate_limit")
     except NotReadable as error:
         if error.status != 404:
             raise
@@ -86,7 +92,7 @@ def _token(api: GitHub, clock: Clock) -> Iterator[Finding]:
         yield Finding(WARNING, "GitHub token", "none: 60 requests an hour, public repositories only; set GITHUB_TOKEN")
         return
     try:
-        user = api.get("/user", parse=json.loads, on_request=lambda status: None).body
+        user = _ask(api, "/user").body
     except NotReadable:
         yield Finding(OK, "GitHub token", "accepted; it is an app's, of no user")
         return

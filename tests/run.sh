@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Sets up a virtual environment of its own and runs linters, type check and tests, two at a time; the few that take a
-# good part of a minute each only with `tests/run.sh -m long`.
+# Sets up a virtual environment of its own and runs linters, type check and tests, four at a time (most of them wait for
+# processes); those that take a good part of a minute each only with `tests/run.sh -m long`.
 # With arguments: only pytest, with these arguments. $PYTHON names the interpreter (default: python3).
 set -euo pipefail
 
@@ -36,4 +36,4 @@ if [ -x "$venv/bin/ruff" ]; then
     "$venv/bin/ruff" format --check .
     "$venv/bin/mypy" -- *.py commands/*.py
 fi
-exec "$venv/bin/python" -m pytest -n 2 --dist worksteal -m "not long"
+exec "$venv/bin/python" -m pytest -n 4 --dist worksteal -m "not long"
