@@ -58,6 +58,8 @@ def ingest_lines(summary: Mapping[str, Any]) -> list[str]:
 
 def worker_lines(summary: Mapping[str, Any]) -> list[str]:
     names = ("done", "failed", "retrying", "released", "pending", "objects", "bytes")
+    if not any(summary[name] for name in names):
+        return ["no row is pending: nothing to do"]
     rate = summary["done"] / summary["seconds"] if summary["seconds"] else 0.0
     return [*aligned({name: summary[name] for name in names}), f"in {summary['seconds']:.1f} s, {rate:.0f} items/s"]
 

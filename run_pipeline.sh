@@ -28,6 +28,7 @@ server=""
 locked=""
 stopped=""
 stopped_at=0
+failed=""
 worst=0
 
 say() { printf 'run_pipeline: %s\n' "$*" >&2; }
@@ -75,12 +76,24 @@ run_child() {
     return "$code"
 }
 
-step() {
-    run_child "$@"
+run_main() { # COMMAND [OPTION ...]
+    run_child "$venv/bin/python" "$here/main.py" "$@"
     code=$?
+    [ "$code" -eq 0 ] || failed="${failed:+$failed, }$1 ended with $code"
     [ "$code" -gt "$worst" ] && worst=$code
     case $code in 129 | 130 | 143) exit "$code" ;; esac
     return 0
+}
+
+# The last line, because what a later step says may stand below an error.
+sum_up() {
+    [ "$worst" -eq 0 ] && return
+    case $worst in
+        3) what="something outside is down, run again later" ;;
+        4) what="another run is under way" ;;
+        *) what="a person is needed" ;;
+    esac
+    say "not all went well ($failed): $what; the errors are above"
 }
 
 # Who a process is: a process id alone is used again, by the first process of each new container above all.
@@ -179,8 +192,6 @@ set_up() {
     locked=""
 }
 
-run_main() { step "$venv/bin/python" "$here/main.py" "$@"; }
-
 # Repositories, then what follows --.
 pipeline() {
     repos=""
@@ -249,7 +260,9 @@ SQL
     echo "Archive   $(pwd)/archive, $(find archive -name '*.json' | wc -l | tr -d ' ') objects, such as"
     find archive -name '*.json' | sort | head -n 3 | sed 's/^/          /'
     echo
-    printf -v main '%q %q' "$venv/bin/python" "$here/main.py"
+    shown=$venv
+    [ "$here/.venv" -ef "$venv" ] && shown=$here/.venv
+    printf -v main '%q %q' "$shown/bin/python" "$here/main.py"
     echo "What to try next:"
     printf '  cd %q\n' "$(pwd)"
     echo "  $main status"
@@ -280,4 +293,5 @@ for repo in "$@"; do
 done
 set_up
 pipeline "$@"
+sum_up
 exit "$worst"

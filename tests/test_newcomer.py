@@ -69,6 +69,11 @@ def test_a_row_that_did_not_fail_can_not_be_retried(run_main, tmp_path):
     assert run_main("retry", "--item", "1", "--item", "1")[0] == 0
 
 
+def test_a_worker_with_nothing_to_do_says_that_and_no_zeros(run_main):
+    assert run_main("worker", "--archive-dir", "archive")[1] == "no row is pending: nothing to do\n"
+    assert json.loads(run_main("worker", "--archive-dir", "archive", "--json")[1])["done"] == 0
+
+
 @pytest.mark.parametrize("log_is_there", [False, True])
 def test_status_works_for_a_user_who_may_only_read(log_is_there):
     with tempfile.TemporaryDirectory() as folder:

@@ -143,6 +143,20 @@ def test_the_worker_runs_whatever_ingest_did_and_the_worst_code_wins(copy, tmp_p
     assert (code, len(calls)) == (worst, 2)
 
 
+@pytest.mark.parametrize(
+    "ingest, worker, said",
+    [
+        (3, 0, "(ingest ended with 3): something outside is down, run again later"),
+        (4, 0, "(ingest ended with 4): another run"),
+        (1, 2, "(ingest ended with 1, worker ended with 2): a person is needed"),
+    ],
+)
+def test_its_last_line_names_what_failed_further_up(copy, tmp_path, ingest, worker, said):
+    lines = run(copy, cwd=tmp_path, INGEST_CODE=str(ingest), WORKER_CODE=str(worker))[2].splitlines()
+    assert said in lines[-1]
+    assert "not all went well" not in run(copy, cwd=tmp_path)[2]
+
+
 def test_an_interrupted_ingest_ends_it_all(copy, tmp_path):
     code, calls, _ = run(copy, cwd=tmp_path, INGEST_CODE="143")
     assert (code, len(calls)) == (143, 1)
