@@ -430,12 +430,15 @@ def test_the_same_outage_of_all_uploads_ends_the_run_after_fewer_at_a_time(conn,
     """SlowDown: 4 at a time, then 2, then 1, and only then is it an outage; nobody's attempt is counted."""
     enqueue(conn, 50)
     sizes, under_way, lock = [], [0], threading.Lock()
+    all_four = threading.Barrier(4)
 
     def busy(key):
         with lock:
             under_way[0] += 1
             sizes.append(under_way[0])
-        REAL_SLEEP(0.005)  # long enough for the others to be under way as well
+            is_first = len(sizes) <= 4
+        if is_first:
+            all_four.wait(20)
         with lock:
             under_way[0] -= 1
         raise Throttled("busy")
