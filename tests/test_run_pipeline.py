@@ -401,5 +401,7 @@ def test_the_demo_runs_from_set_up_to_the_end(tmp_path):
     )
     assert commands[0].startswith("cd ")
     assert len(commands) >= 3
+    first = ". .venv/bin/activate\npython -c 'import boto3, requests'\npython main.py --version"  # as README has it
+    subprocess.run(["bash", "-e", "-c", first], cwd=str(copy), check=True)
     shell = subprocess.run(["bash", "-e", "-c", "\n".join(commands)], cwd="/", stdout=subprocess.PIPE)
     assert (shell.returncode, b"500" in shell.stdout) == (0, True), commands
