@@ -200,3 +200,31 @@ def test_an_answer_without_headers_of_a_limit_says_nothing_of_the_one_that_is_kn
     time.monotonic_seconds = 6
     limits.observe({}, sent_at=6)
     assert limits.seconds_to_wait() == 0
+
+
+def test_without_a_reserve_the_last_point_is_used():
+    limits = RateLimits(now=lambda: NOW, monotonic=lambda: 0.0, max_wait_seconds=0)
+    limits.observe(headers(1), sent_at=0)
+    assert limits.seconds_to_wait() == 0
+
+
+@pytest.mark.parametrize("left_out", ["limit", "remaining", "reset"])
+def test_headers_that_say_only_half_say_nothing(left_out):
+    limits = Time().limits()
+    some = headers(0)
+    del some["x-ratelimit-" + left_out]
+    limits.observe(some, sent_at=0)
+    assert (limits.remaining, limits.seconds_to_wait()) == (None, 0)
+
+
+@pytest.mark.parametrize("limit, said", [(60, "set GITHUB_TOKEN"), (5000, "; leave less")])
+def test_a_reserve_that_leaves_nothing_says_what_to_do(limit, said):
+    with pytest.raises(ConfigurationError, match=said):
+        Time().limits(reserve_points=limit).observe(headers(limit, limit=limit), sent_at=0)
+
+
+def test_a_late_answer_of_a_window_that_has_ended_changes_nothing():
+    limits = Time().limits()
+    limits.observe(headers(4000, reset_in=3600), sent_at=0)
+    limits.observe(headers(0, reset_in=0), sent_at=0)
+    assert (limits.remaining, limits.seconds_to_wait()) == (4000, 0)

@@ -93,8 +93,23 @@ def test_a_field_that_must_be_there_and_is_not_is_named(changes):
 
 @pytest.mark.parametrize("text", ["[]", "null", "{", "[" * 100000, '"x"'])
 def test_a_payload_that_is_no_object_is_refused(text):
-    with pytest.raises(transform.ExtractionError):
+    with pytest.raises(transform.ExtractionError, match="payload (is no JSON object|can't be parsed)"):
         transform.parse_payload(text.encode())
+
+
+def test_a_nul_in_whole_text_is_made_harmless_too():
+    assert row(payloads.issue(title="a\0b"))["title"] == "a\ufffdb"
+
+
+def test_fields_of_another_kind_than_they_should_be_are_left_out():
+    found = row(payloads.issue(comments="3", labels={"name": "bug"}, assignees="ada", state_reason=["x"]))
+    assert (found["comments"], found["labels"], found["assignees"], found["state_reason"]) == (None, "[]", "[]", None)
+    assert row(payloads.issue(state_reason="not_planned"))["state_reason"] == "not_planned"
+
+
+@pytest.mark.parametrize("value, is_one", [(2**63 - 1, True), (2**63, False), (-(2**63), True), (-(2**63) - 1, False)])
+def test_an_integer_is_what_a_column_of_64_bits_holds(value, is_one):
+    assert transform.is_integer(value) is is_one
 
 
 def test_names_in_arrays_are_json():
