@@ -161,6 +161,12 @@ def test_a_folder_of_another_user_is_a_clear_error_and_nothing_in_it_is_touched(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can leave another user's file behind")
+def test_a_file_that_no_process_wrote_names_none(path):
+    with owners.fresh_token(path) as token:
+        Path(path + ".owners", token).write_text("no number\n")
+        assert owners.process(path, token) == "another process"
+
+
 def test_a_file_that_another_user_left_is_nobodys_token(path):
     token = dead_token(path)
     os.chown(f"{path}.owners/{token}", 65534, 65534)

@@ -104,7 +104,8 @@ def test_a_shorter_limit_does_not_end_a_longer_one():
 def test_absurd_headers_do_no_harm():
     limits = Time().limits()
     limits.observe({"x-ratelimit-limit": "x", "x-ratelimit-remaining": "-1", "x-ratelimit-reset": "9" * 40}, sent_at=0)
-    limits.refused({"retry-after": "9" * 40}, sent_at=0)
+    for absurd in ("9" * 40, "9" * 12):  # thirty thousand years
+        limits.refused({"retry-after": absurd}, sent_at=0)
     assert limits.seconds_to_wait() == 60
 
 
@@ -228,3 +229,25 @@ def test_a_late_answer_of_a_window_that_has_ended_changes_nothing():
     limits.observe(headers(4000, reset_in=3600), sent_at=0)
     limits.observe(headers(0, reset_in=0), sent_at=0)
     assert (limits.remaining, limits.seconds_to_wait()) == (4000, 0)
+
+
+def test_a_window_that_is_used_up_stays_so_whatever_an_earlier_answer_says():
+    limits = Time().limits()
+    for remaining in (3, 0, 3):
+        limits.observe(headers(remaining), sent_at=0)
+    assert (limits.remaining, limits.seconds_to_wait()) == (0, 101)
+
+
+def test_a_window_counts_down_also_in_the_moment_of_its_reset():
+    limits = Time().limits()
+    for remaining in (5, 3):
+        limits.observe(headers(remaining, reset_in=0), sent_at=0)
+    assert limits.remaining == 3
+
+
+def test_a_wait_that_is_over_is_none_also_where_the_budget_is_spent():
+    time = Time()
+    limits = time.limits(max_wait_seconds=0)
+    limits.refused({"retry-after": "60"}, sent_at=0)
+    time.monotonic_seconds = 60
+    assert limits.seconds_to_wait() == 0

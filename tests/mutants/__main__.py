@@ -31,7 +31,8 @@ TESTS = {
     "owners": ["test_owners", "test_worker"],
     "transform": ["test_transform"],
 }
-LEFT_OUT = (".git", ".venv", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis", "mutants")
+TEST_SECONDS = 30  # many times what the slowest of them takes
+LEFT_OUT = (".git", ".venv", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis")
 
 
 def main():
@@ -42,7 +43,7 @@ def main():
     unknown = sorted(set(options.modules) - set(TESTS))
     if unknown:
         parser.error(f"no such module: {', '.join(unknown)}")
-    enter("mutants", "tests/requirements-mutants.txt", "tests.mutants")
+    enter("mutants", "tests/mutants/requirements.txt", "tests.mutants")
     from tests.s3_server import S3Server
 
     server = S3Server()  # one for all: a change that hangs must not leave one behind
@@ -60,11 +61,15 @@ def tried(module, tests, env, jobs):
         copy = Path(folder) / "project"
         shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(*LEFT_OUT, ".venv-*", "*.db"))
         names = sorted(path.name for path in copy.iterdir() if path.name != f"{module}.py")
-        lines = ["[mutmut]", f"source_paths={module}.py", "also_copy=", *(f"    {name}" for name in names)]
+        lines = ["[mutmut]", f"source_paths={module}.py", "timeout_multiplier=3", "timeout_constant=10"]
+        lines += ["also_copy=", *(f"    {name}" for name in names)]
         lines += [
             "pytest_add_cli_args=",
             "    -m",
             "    not slow and not long",
+            "    -p",
+            "    tests.mutants.plugin",
+            f"    --timeout={TEST_SECONDS}",  # a change that makes a test hang is noticed then
             "pytest_add_cli_args_test_selection=",
             *(f"    tests/{test}.py" for test in tests),
         ]
