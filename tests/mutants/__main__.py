@@ -39,6 +39,7 @@ def main():
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
     parser.add_argument("modules", nargs="*", metavar="MODULE", help=f"some of: {', '.join(TESTS)} (default: all)")
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="changes tried at a time (default 2)")
+    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="changes so called, with * for anything")
     options = parser.parse_args()
     unknown = sorted(set(options.modules) - set(TESTS))
     if unknown:
@@ -50,12 +51,12 @@ def main():
     try:
         for module in options.modules or TESTS:
             print(f"\n{module}", flush=True)
-            tried(module, TESTS[module], {**os.environ, **server.shared_env}, options.jobs)
+            tried(module, TESTS[module], {**os.environ, **server.shared_env}, options.jobs, options.only)
     finally:
         server.close()
 
 
-def tried(module, tests, env, jobs):
+def tried(module, tests, env, jobs, only):
     """Change one module, run its tests, print what they did not notice."""
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         copy = Path(folder) / "project"
@@ -77,7 +78,7 @@ def tried(module, tests, env, jobs):
         mutmut = [sys.executable, "-m", "mutmut"]
         with (Path(folder) / "log").open("w+") as log:
             ended = subprocess.run(
-                [*mutmut, "run", "--max-children", str(jobs)], cwd=copy, env=env, stdout=log, stderr=log
+                [*mutmut, "run", "--max-children", str(jobs), *only], cwd=copy, env=env, stdout=log, stderr=log
             )
             log.seek(0)
             last = log.read().replace("\r", "\n").strip().splitlines()
@@ -85,7 +86,8 @@ def tried(module, tests, env, jobs):
             print("\n".join(last[-30:]))
             return
         results = subprocess.run([*mutmut, "results"], cwd=copy, env=env, stdout=subprocess.PIPE, text=True)
-        left = [line.split(":")[0].strip() for line in results.stdout.splitlines() if ":" in line]
+        found = [line.strip().split(": ") for line in results.stdout.splitlines() if ": " in line]
+        left = [name for name, what in found if what != "not checked"]
         for name in left:
             shown = [*mutmut, "show", name]
             print(subprocess.run(shown, cwd=copy, env=env, stdout=subprocess.PIPE, text=True).stdout)
