@@ -11,7 +11,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any, Iterable, Iterator, Mapping, Sequence, TypeVar
 
-from errors import ConfigurationError, Outage
+from foundation.errors import ConfigurationError, Outage
 
 # How long a statement waits for another process's write lock. Ours are held for milliseconds; a backup may take longer.
 BUSY_TIMEOUT_SECONDS = 30

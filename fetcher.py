@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import Any, Callable, Iterator, NamedTuple
 from urllib.parse import quote, urlencode
 
-import pages
-import timestamps
-from errors import Outage, PipelineError
-from github_api import Answer, GitHub, HeavyAnswer, NotReadable
-from page_reader import MOST_OVERLAP, PageReader, Read
+from foundation import timestamps
+from foundation.errors import Outage, PipelineError
+from github import pages
+from github.api import Answer, GitHub, HeavyAnswer, NotReadable
+from github.page_reader import MOST_OVERLAP, PageReader, Read
+from github.spots import PAGE_SIZE, Spot
 from queue_manager import Gap, Item, StreamState
-from spots import PAGE_SIZE, Spot
 
 # "From the beginning": sorts before every time.
 ALL_HISTORY = "0001-01-01T00:00:00Z"

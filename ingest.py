@@ -14,16 +14,16 @@ from typing import Callable, Iterator, Mapping, NamedTuple, Sequence
 
 import db
 import queue_manager
-import repositories
-import timestamps
-from clock import Clock
-from errors import EXIT_CONFIGURATION, EXIT_FAILED, EXIT_OK, EXIT_OUTAGE, ConfigurationError, PipelineError
 from fetcher import Page, StreamScan
-from github_api import GitHub, NotReadable
+from foundation import timestamps
+from foundation.clock import Clock
+from foundation.errors import EXIT_CONFIGURATION, EXIT_FAILED, EXIT_OK, EXIT_OUTAGE, ConfigurationError, PipelineError
+from foundation.read_ahead import Ended, ReadAhead
+from foundation.settings import DAY_SECONDS
+from github import repositories
+from github.api import GitHub, NotReadable
+from github.rate_limit import RateLimitReached
 from queue_manager import Gap, StreamState
-from rate_limit import RateLimitReached
-from read_ahead import Ended, ReadAhead
-from settings import DAY_SECONDS
 
 log = logging.getLogger("pipeline.ingest")
 

@@ -15,13 +15,10 @@ import sys
 from typing import Mapping, Sequence
 
 import db
-import errors
-import logs
-import options
-import output
-import settings
-from clock import SYSTEM_CLOCK, Clock
-from errors import EXIT_CONFIGURATION, EXIT_FAILED, Interrupted, PipelineError
+from commands import options, output
+from foundation import errors, logs, settings
+from foundation.clock import SYSTEM_CLOCK, Clock
+from foundation.errors import EXIT_CONFIGURATION, EXIT_FAILED, Interrupted, PipelineError
 
 log = logging.getLogger("pipeline")
 

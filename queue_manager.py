@@ -14,7 +14,7 @@ import sqlite3
 from typing import Any, Callable, Iterable, Iterator, NamedTuple, Sequence
 
 import db
-import timestamps
+from foundation import timestamps
 
 # Backoff of an item that failed through its own fault: 30 s, doubled each time, an hour at most, plus up to half.
 FIRST_BACKOFF_SECONDS = 30

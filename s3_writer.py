@@ -17,9 +17,9 @@ import boto3
 import botocore.exceptions
 from botocore.config import Config
 
-import settings
-from archive import Described, Fetched, ItemRefused, Object, ObjectOptions, Throttled
-from errors import ConfigurationError, Outage, PipelineError
+from foundation import settings
+from foundation.errors import ConfigurationError, Outage, PipelineError
+from lake.objects import Described, Fetched, ItemRefused, Object, ObjectOptions, Throttled
 
 CONNECT_TIMEOUT_SECONDS = 10
 READ_TIMEOUT_SECONDS = 30

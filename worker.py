@@ -13,17 +13,17 @@ import random
 import sqlite3
 from typing import Callable, NamedTuple, Sequence, TypeVar
 
-import archive
 import db
-import owners
 import queue_manager
-import timestamps
-from archive import Archive
-from clock import Clock
-from errors import ConfigurationError, PipelineError
+from engines import owners
+from foundation import timestamps
+from foundation.clock import Clock
+from foundation.errors import ConfigurationError, PipelineError
+from lake import objects
+from lake.objects import Archive
+from lake.upload_limit import UploadLimit
+from lake.uploads import Ending, Job, JobResult, Outcome, Uploader
 from queue_manager import Claim, ClaimedItem, Lease
-from upload_limit import UploadLimit
-from uploads import Ending, Job, JobResult, Outcome, Uploader
 
 log = logging.getLogger("pipeline.worker")
 T = TypeVar("T")
@@ -314,7 +314,7 @@ class Worker:
             max_bytes=BATCH_BYTES,
             fetched_before=linger,
             place=place,
-            key_of=lambda items: archive.batch_key(prefix, items),
+            key_of=lambda items: objects.batch_key(prefix, items),
         )
 
     def _take(self, result: JobResult) -> None:

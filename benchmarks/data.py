@@ -7,8 +7,8 @@ import time
 
 import db
 import queue_manager
-import timestamps
-from pages import cut, to_item
+from foundation import timestamps
+from github.pages import cut, to_item
 from tests.github_data import Repo
 
 LONG_AGO = "2026-01-01T00:00:00Z"

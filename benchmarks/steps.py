@@ -11,13 +11,13 @@ from unittest import mock
 
 from botocore.config import Config
 
-import archive
 import db
 import queue_manager
-import transform
 from benchmarks.data import LONG_AGO, payloads
 from benchmarks.worker import with_s3
-from pages import cut, to_item
+from github import fields
+from github.pages import cut, to_item
+from lake import objects
 from queue_manager import Lease
 from s3_writer import S3Archive
 from worker import BATCH_BYTES, BATCH_ROWS
@@ -62,7 +62,7 @@ def _uploads(items):
         store = _archive(bucket)
         with mock.patch("s3_writer.Config", lambda **settings: Config(**{**settings, "user_agent": None})):
             naming_itself = _archive(bucket)
-        made = [archive.Object(f"{item.item_id}.json", item.payload, "0" * 64, "", LONG_AGO) for item in items]
+        made = [objects.Object(f"{item.item_id}.json", item.payload, "0" * 64, "", LONG_AGO) for item in items]
         spent = {"an upload, asking first": Spent(), "an upload, the SDK naming itself": Spent(), "an upload": Spent()}
         asking, naming, as_it_is = spent.values()
         for one in made:
@@ -98,12 +98,12 @@ def _drained(items):
             with claim, db.transaction(conn):
                 claimed = queue_manager.claim_batch(
                     conn, Lease(TOKEN, LONG_AGO, 300), limit=BATCH_ROWS, max_bytes=BATCH_BYTES, fetched_before=None,
-                    place="", key_of=lambda rows: archive.batch_key("", rows),
+                    place="", key_of=lambda rows: objects.batch_key("", rows),
                 )  # fmt: skip
             if not claimed.items:
                 return spent
             with compress:
-                archive.batch(claimed.batch_key, claimed.items)
+                objects.batch(claimed.batch_key, claimed.items)
             with extract:
                 rows = [_row(item) for item in claimed.items]
             with complete, db.transaction(conn):
@@ -130,6 +130,6 @@ def _queue(items):
 
 
 def _row(item):
-    row = transform.issues_row(item.item_type, item.repo, transform.parse_payload(item.payload))
+    row = fields.issues_row(item.item_type, item.repo, fields.parse_payload(item.payload))
     extra = {"s3_key": "k", "payload_sha256": item.payload_sha256, "processed_at": LONG_AGO, "fetched_order": ""}
     return {**row, **extra}

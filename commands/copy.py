@@ -6,17 +6,14 @@ import logging
 from pathlib import Path
 from typing import Mapping
 
-import archive_choice
-import archive_copy
 import db
-import options
-import progress
 import queue_manager
-import reports
-from archive_choice import Location, Place
-from clock import Clock
-from errors import EXIT_FAILED, EXIT_OK, ConfigurationError
-from signals import SignalsRaise
+from commands import archive_choice, options, progress, reports
+from commands.archive_choice import Location, Place
+from commands.signals import SignalsRaise
+from foundation.clock import Clock
+from foundation.errors import EXIT_FAILED, EXIT_OK, ConfigurationError
+from lake import copying
 
 log = logging.getLogger("pipeline.copy")
 
@@ -44,7 +41,7 @@ def run(
         raise ConfigurationError(f"{here} is both where to copy from and where to; give another --to-...")
     bar = progress.start(unit=" objects", total=None, quiet=quiet, no_progress=no_progress, monotonic=clock.monotonic)
     with bar, SignalsRaise():
-        copier = archive_copy.Copier(
+        copier = copying.Copier(
             source=archive_choice.open_archive(
                 source, threads=threads, environ=environ, user_agent=options.USER_AGENT, only_read=True
             ),

@@ -7,11 +7,10 @@ from typing import Mapping, Sequence
 
 import db
 import queue_manager
-import reports
-import runs
-from clock import Clock
-from errors import EXIT_OK, ConfigurationError
-from signals import SignalsRaise
+from commands import reports, runs
+from commands.signals import SignalsRaise
+from foundation.clock import Clock
+from foundation.errors import EXIT_OK, ConfigurationError
 
 
 def run(

@@ -9,20 +9,16 @@ from typing import Callable, Iterable, Mapping, Sequence
 
 import db
 import ingest
-import options
-import progress
 import queue_manager
-import reports
-import repositories
-import runs
-import settings
-import timestamps
-from clock import Clock
-from errors import EXIT_CONFIGURATION, EXIT_OK, EXIT_OUTAGE, ConfigurationError, Outage, PipelineError
+from commands import options, progress, reports, runs
+from commands.signals import SignalsRaise
 from fetcher import ALL_HISTORY
-from github_api import GitHub
-from rate_limit import RateLimits
-from signals import SignalsRaise
+from foundation import settings, timestamps
+from foundation.clock import Clock
+from foundation.errors import EXIT_CONFIGURATION, EXIT_OK, EXIT_OUTAGE, ConfigurationError, Outage, PipelineError
+from github import repositories
+from github.api import GitHub
+from github.rate_limit import RateLimits
 
 log = logging.getLogger("pipeline.ingest")
 

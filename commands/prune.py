@@ -9,14 +9,12 @@ from typing import Iterator, Mapping
 
 import db
 import queue_manager
-import reports
-import runs
-import settings
-import timestamps
-from clock import Clock
-from errors import EXIT_OK
+from commands import reports, runs
+from commands.signals import SignalsRaise
 from fetcher import OVERLAP_SECONDS
-from signals import SignalsRaise
+from foundation import settings, timestamps
+from foundation.clock import Clock
+from foundation.errors import EXIT_OK
 
 log = logging.getLogger("pipeline.prune")
 

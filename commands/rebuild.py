@@ -5,17 +5,13 @@ from __future__ import annotations
 import logging
 from typing import Mapping, Sequence
 
-import archive_choice
 import db
-import options
-import progress
 import queue_manager
-import rebuild
-import reports
-import runs
-from clock import Clock
-from errors import EXIT_FAILED, EXIT_OK
-from signals import SignalsRaise
+from commands import archive_choice, options, progress, reports, runs
+from commands.signals import SignalsRaise
+from foundation.clock import Clock
+from foundation.errors import EXIT_FAILED, EXIT_OK
+from lake import rebuild
 
 log = logging.getLogger("pipeline.rebuild")
 

@@ -6,9 +6,9 @@ from typing import Mapping, Sequence
 
 import db
 import queue_manager
-import reports
-from clock import Clock
-from errors import EXIT_OK, ConfigurationError
+from commands import reports
+from foundation.clock import Clock
+from foundation.errors import EXIT_OK, ConfigurationError
 
 
 def run(

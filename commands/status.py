@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any, Iterator, Mapping
 
 import db
-import owners
 import queue_manager
-import reports
-import settings
-import timestamps
-from clock import Clock
-from errors import EXIT_OK, PipelineError
+from commands import reports
+from engines import owners
+from foundation import settings, timestamps
+from foundation.clock import Clock
+from foundation.errors import EXIT_OK, PipelineError
 
 FAILED_ITEMS_SHOWN = 20
 REASONS_SHOWN = 10

@@ -8,21 +8,16 @@ import sqlite3
 from multiprocessing.connection import Connection
 from typing import Callable, Mapping, NamedTuple, Sequence
 
-import archive_choice
 import db
-import logs
-import options
-import output
-import processes as parallel
-import progress
 import queue_manager
-import reports
-import runs
 import worker
-from archive import ObjectOptions
-from clock import SYSTEM_CLOCK, Clock
-from errors import EXIT_CONFIGURATION, EXIT_FAILED, EXIT_OK, Interrupted, Outage, PipelineError
-from signals import ParentCalls, SignalsCall
+from commands import archive_choice, options, output, progress, reports, runs
+from commands import processes as parallel
+from commands.signals import ParentCalls, SignalsCall
+from foundation import logs
+from foundation.clock import SYSTEM_CLOCK, Clock
+from foundation.errors import EXIT_CONFIGURATION, EXIT_FAILED, EXIT_OK, Interrupted, Outage, PipelineError
+from lake.objects import ObjectOptions
 from worker import Result
 
 log = logging.getLogger("pipeline.worker")

@@ -57,9 +57,9 @@ class Zygote:
 
 def die_at(point, number):
     """Let this process kill itself when it passes the point for the `number`-th time."""
-    import local_archive
     import s3_writer
     import worker
+    from lake import local
 
     place, name, when = POINTS[point]
     passed = []
@@ -69,7 +69,7 @@ def die_at(point, number):
         if len(passed) == number:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    for owner in [local_archive.DirectoryArchive, s3_writer.S3Archive] if place == "STORE" else [worker.Worker]:
+    for owner in [local.DirectoryArchive, s3_writer.S3Archive] if place == "STORE" else [worker.Worker]:
         setattr(owner, name, _wrapped(getattr(owner, name), when, pass_by))
 
 
@@ -93,16 +93,16 @@ def die_at_statement(number):
 
 def die_over(marker):
     """Let this process kill itself over each payload that holds the marker, as a crash in a parser does."""
-    import transform
+    from github import fields
 
-    original = transform.parse_payload
+    original = fields.parse_payload
 
     def parse(payload):
         if marker.encode() in payload:
             os.kill(os.getpid(), signal.SIGKILL)
         return original(payload)
 
-    transform.parse_payload = parse
+    fields.parse_payload = parse
 
 
 def _wrapped(original, when, pass_by):
@@ -152,7 +152,7 @@ class _Children:
 
 def _become_worker(arguments):
     import main
-    from clock import SYSTEM_CLOCK
+    from foundation.clock import SYSTEM_CLOCK
 
     code = 70
     try:

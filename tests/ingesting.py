@@ -6,10 +6,10 @@ import pytest
 
 import db
 import ingest
-import timestamps
-from clock import Clock
-from github_api import GitHub
-from rate_limit import RateLimits
+from foundation import timestamps
+from foundation.clock import Clock
+from github.api import GitHub
+from github.rate_limit import RateLimits
 from tests.github_server import GitHubServer
 
 START = timestamps.to_epoch("2026-11-23T03:00:00Z")

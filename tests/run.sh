@@ -34,6 +34,6 @@ fi
 if [ -x "$venv/bin/ruff" ]; then
     "$venv/bin/ruff" check .
     "$venv/bin/ruff" format --check .
-    "$venv/bin/mypy" -- *.py commands/*.py
+    "$venv/bin/mypy" -- *.py commands engines foundation github lake
 fi
 exec "$venv/bin/python" -m pytest -n 4 --dist worksteal -m "not long"

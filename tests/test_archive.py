@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-import archive
-from archive import ItemRefused
+from lake import objects
+from lake.objects import ItemRefused
 from queue_manager import ClaimedItem
 
 SHA256 = "0123456789ab" + "c" * 52
@@ -21,7 +21,7 @@ def version(**changes):
 
 
 def key(prefix="raw/github/", **changes):
-    return archive.object_key(prefix, version(**changes))
+    return objects.object_key(prefix, version(**changes))
 
 
 def test_the_key_is_the_one_of_the_contract():
@@ -43,17 +43,17 @@ def test_parts_that_a_path_must_not_hold_are_refused(changes):
 
 def test_a_batch_has_the_key_of_its_members_and_of_nothing_else():
     one, two = version(item_id=1), version(item_id=2)
-    made = archive.batch_key("raw/", [one, two])
+    made = objects.batch_key("raw/", [one, two])
     assert made.startswith("raw/issues/dt=2026-11-20/batch-")
     assert made.endswith(".jsonl.gz")
-    assert archive.batch_key("raw/", [one._replace(id=9, attempts=3), two]) == made
-    assert archive.batch_key("raw/", [one]) != made
-    assert archive.batch_key("raw/", [one, version(item_id=2, payload_sha256="d" * 64)]) != made
+    assert objects.batch_key("raw/", [one._replace(id=9, attempts=3), two]) == made
+    assert objects.batch_key("raw/", [one]) != made
+    assert objects.batch_key("raw/", [one, version(item_id=2, payload_sha256="d" * 64)]) != made
 
 
 def test_a_batch_holds_each_payload_on_one_line_and_the_same_bytes_each_time():
     pretty = '{\r\n  "title": "a\\nb ☃"\n}'.encode()
-    made = archive.batch("k", [version(), version(payload=pretty)])
+    made = objects.batch("k", [version(), version(payload=pretty)])
     lines = gzip.decompress(made.body)
     assert [json.loads(line) for line in lines.decode().splitlines()] == [{}, {"title": "a\nb ☃"}]
     assert (made.sha256, made.content_type) == (hashlib.sha256(lines).hexdigest(), "application/gzip")
@@ -64,4 +64,4 @@ def test_a_later_line_of_a_batch_supersedes_one_of_the_same_item_and_second():
     def row(item_id, updated_at="t"):
         return {"item_type": "issue", "id": item_id, "updated_at": updated_at}
 
-    assert archive.superseded([row(1), row(2), None, row(1), row(2, "later"), row(1)]) == {0, 3}
+    assert objects.superseded([row(1), row(2), None, row(1), row(2, "later"), row(1)]) == {0, 3}

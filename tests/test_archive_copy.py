@@ -6,10 +6,10 @@ import os
 
 import pytest
 
-import archive_choice
 import db
 import queue_manager
-from local_archive import DirectoryArchive
+from commands import archive_choice
+from lake.local import DirectoryArchive
 from tests.fault_proxy import FaultProxy
 from tests.reconcile import problems, read_directory
 from tests.test_rebuild import item

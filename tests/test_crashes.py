@@ -10,8 +10,8 @@ import time
 import pytest
 
 import db
-import owners
 import queue_manager
+from engines import owners
 from queue_manager import Item
 from tests import payloads
 from tests.conftest import REAL_SLEEP, started_main

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 import db
-from errors import ConfigurationError, Outage
+from foundation.errors import ConfigurationError, Outage
 
 
 def issues_row(**changes):

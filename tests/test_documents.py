@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-import options
+from commands import options
 from tests.conftest import ROOT
 
 DOCUMENTS = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]

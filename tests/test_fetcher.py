@@ -3,14 +3,14 @@ import random
 import pytest
 
 import db
-import github_api
 import ingest
 import queue_manager
-import timestamps
-from errors import EXIT_CONFIGURATION, EXIT_FAILED, EXIT_OK, EXIT_OUTAGE, ConfigurationError, Outage
 from fetcher import ALL_HISTORY
-from github_api import GitHub
-from rate_limit import RateLimits
+from foundation import timestamps
+from foundation.errors import EXIT_CONFIGURATION, EXIT_FAILED, EXIT_OK, EXIT_OUTAGE, ConfigurationError, Outage
+from github import api as github_api
+from github.api import GitHub
+from github.rate_limit import RateLimits
 from tests.conftest import started_main
 from tests.github_server import GitHubServer
 from tests.ingesting import START, Killed, github, missing, queued, run, time, versions  # noqa: F401 - fixtures

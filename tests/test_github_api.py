@@ -13,14 +13,13 @@ from threading import Thread
 
 import pytest
 
-import github_answers
-import github_api
-import github_http
-from clock import Clock
-from errors import ConfigurationError, Outage
-from github_answers import Kind
-from github_api import GitHub, HeavyAnswer, NotReadable
-from rate_limit import RateLimits
+from foundation.clock import Clock
+from foundation.errors import ConfigurationError, Outage
+from github import answers, transport
+from github import api as github_api
+from github.answers import Kind
+from github.api import GitHub, HeavyAnswer, NotReadable
+from github.rate_limit import RateLimits
 from tests.github_server import GitHubServer
 from tests.ingesting import Time
 
@@ -278,13 +277,13 @@ NONE_LEFT = {"x-ratelimit-limit": "60", "x-ratelimit-remaining": "0"}
     ],
 )
 def test_each_answer_has_one_meaning(status, headers, body, kind):
-    assert github_answers.classify(status, headers, body) is kind
+    assert answers.classify(status, headers, body) is kind
 
 
 @pytest.mark.parametrize("status, said", [(403, "permission"), (404, "name"), (410, "gone"), (451, "legal")])
 def test_a_refusal_comes_with_advice(status, said):
-    assert said in github_answers.advice(status)
-    assert github_answers.advice(422) == github_answers.advice(499) == "GitHub does not accept this request"
+    assert said in answers.advice(status)
+    assert answers.advice(422) == answers.advice(499) == "GitHub does not accept this request"
 
 
 # What is not there.
@@ -379,7 +378,7 @@ def test_a_web_page_where_the_path_is_right_is_an_outage(github, time):
     ],
 )
 def test_only_a_server_of_ones_own_has_its_api_below_a_path(url, missing):
-    assert github_answers.lacks_api_path(url) is missing
+    assert answers.lacks_api_path(url) is missing
 
 
 def test_a_redirect_without_end_is_given_up(github, time):
@@ -487,7 +486,7 @@ def test_an_answer_that_stalls_in_the_middle_may_be_cured_by_a_smaller_page(gith
 
 
 def test_an_answer_that_drips_is_given_up_although_no_single_wait_is_long(github, time, monkeypatch):
-    monkeypatch.setattr(github_http, "WHOLE_ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(transport, "WHOLE_ANSWER_SECONDS", 0.3)
     github.fail_next("drip", times=2)
     clock = Clock(now=time.clock.now, monotonic=real_time.monotonic, sleep=time.sleep)
     began = real_time.monotonic()
@@ -497,7 +496,7 @@ def test_an_answer_that_drips_is_given_up_although_no_single_wait_is_long(github
 
 
 def test_an_answer_without_end_is_given_up(time, monkeypatch):
-    monkeypatch.setattr(github_http, "MAX_ANSWER_BYTES", 4)
+    monkeypatch.setattr(transport, "MAX_ANSWER_BYTES", 4)
     with Answers("200 OK", "Content-Length: 5", "", "[1,2]") as url, pytest.raises(HeavyAnswer, match="over 4 bytes"):
         get(client(url, time))
 

@@ -8,17 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import archive
-import pages
-import repositories
-import settings as checked
-import timestamps
-import transform
-from errors import ConfigurationError, PipelineError
-from github_answers import Kind, classify
-from pages import PageError
+from foundation import settings as checked
+from foundation import timestamps
+from foundation.errors import ConfigurationError, PipelineError
+from github import fields, pages, repositories
+from github.answers import Kind, classify
+from github.pages import PageError
+from github.rate_limit import RateLimits
+from lake import objects
 from queue_manager import ClaimedItem
-from rate_limit import RateLimits
 
 FEW = settings(max_examples=200, deadline=None)
 JSON = st.recursive(
@@ -73,8 +71,8 @@ def test_any_page_is_cut_to_its_own_characters_or_refused(text, item_type):
 @given(PAYLOADS | JSON)
 def test_any_payload_becomes_a_row_that_a_database_can_hold_or_is_refused(payload):
     try:
-        row = transform.issues_row("issue", "a/b", transform.parse_payload(json.dumps(payload).encode()))
-    except transform.ExtractionError:
+        row = fields.issues_row("issue", "a/b", fields.parse_payload(json.dumps(payload).encode()))
+    except fields.ExtractionError:
         return
     for name, value in row.items():
         assert value is None or isinstance(value, (str, int, float)), name
@@ -86,8 +84,8 @@ def test_any_payload_becomes_a_row_that_a_database_can_hold_or_is_refused(payloa
 def test_any_row_has_a_key_below_its_prefix_or_none(repo, updated_at, sha256, number):
     item = ClaimedItem(1, repo, "issue", 1, number, updated_at, b"{}", sha256, 0, None, 0, "2026-01-01T00:00:00Z")
     try:
-        key = archive.object_key("raw/", item)
-    except archive.ItemRefused:
+        key = objects.object_key("raw/", item)
+    except objects.ItemRefused:
         return
     assert key.startswith("raw/issues/dt=")
     assert not {"", ".", ".."} & set(key.split("/"))
@@ -96,21 +94,21 @@ def test_any_row_has_a_key_below_its_prefix_or_none(repo, updated_at, sha256, nu
 @FEW
 @given(st.text())
 def test_any_key_in_a_bucket_is_ours_or_passed_over(key):
-    assert archive.parse_key("raw/", "raw/issues/" + key) is None or "/" in key
+    assert objects.parse_key("raw/", "raw/issues/" + key) is None or "/" in key
 
 
 @pytest.mark.parametrize("repo, ours", [("a/b", True), ("\udcff/b", False), ("a/..", False), ("a b/c", False)])
 def test_a_folder_that_cannot_be_a_repository_is_passed_over(repo, ours):
     key = f"raw/issues/dt=2026-01-01/{repo}/1-20260101T000000Z-0123456789ab.json"
-    assert (archive.parse_key("raw/", key) is not None) is ours
+    assert (objects.parse_key("raw/", key) is not None) is ours
 
 
 @FEW
 @given(st.binary(), st.sampled_from(["k.json", "batch.jsonl.gz"]))
 def test_any_object_is_read_or_refused(body, key):
     try:
-        assert all(isinstance(payload, bytes) for payload in archive.payloads(key, body))
-    except archive.Damaged:
+        assert all(isinstance(payload, bytes) for payload in objects.payloads(key, body))
+    except objects.Damaged:
         return
 
 

@@ -3,10 +3,10 @@ import os
 
 import pytest
 
-import local_archive
-from archive import ItemRefused, Object
-from errors import ConfigurationError, Outage
-from local_archive import INCOMING, DirectoryArchive
+from foundation.errors import ConfigurationError, Outage
+from lake import local
+from lake.local import INCOMING, DirectoryArchive
+from lake.objects import ItemRefused, Object
 
 
 def opened(path):
@@ -46,7 +46,7 @@ def test_a_failed_write_leaves_nothing_and_says_whose_fault_it_is(tmp_path, monk
     def fail(descriptor):
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(local_archive.os, "fsync", fail)
+    monkeypatch.setattr(local.os, "fsync", fail)
     with pytest.raises(kind):
         archive.put(made("a/c.json"))
     assert files(tmp_path) == {}
@@ -70,7 +70,7 @@ def test_what_a_killed_write_left_is_thrown_away_once_it_is_stale(tmp_path, monk
     left.write_text("half")
     opened(tmp_path)
     assert left.exists()
-    monkeypatch.setattr(local_archive, "STALE_SECONDS", -1)  # whatever is there is older than that
+    monkeypatch.setattr(local, "STALE_SECONDS", -1)  # whatever is there is older than that
     opened(tmp_path)
     assert not left.exists()
 
@@ -82,14 +82,14 @@ def test_a_write_under_way_is_left_alone_however_old_its_content(tmp_path, monke
         opened(tmp_path)
         replace(source, target)
 
-    monkeypatch.setattr(local_archive.os, "replace", another_starts)
+    monkeypatch.setattr(local.os, "replace", another_starts)
     archive.put(made("a/c.json"))
     assert files(tmp_path) == {"a/c.json": b"body"}
 
 
 def test_the_file_its_name_and_each_new_folder_are_on_disk_before_put_returns(tmp_path, monkeypatch):
     archive, synced = opened(tmp_path), []
-    monkeypatch.setattr(local_archive.os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_ino))
+    monkeypatch.setattr(local.os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_ino))
     archive.put(made("a/b/c.json"))
     for path in ("a/b/c.json", "a/b", "a", "."):
         assert (tmp_path / path).stat().st_ino in synced, path
@@ -102,7 +102,7 @@ def test_a_reader_meets_whole_files_only(tmp_path, monkeypatch):
         seen.append([name for name in files(tmp_path) if not name.startswith(INCOMING)])
         replace(source, target)
 
-    monkeypatch.setattr(local_archive.os, "replace", look)
+    monkeypatch.setattr(local.os, "replace", look)
     archive.put(made("a/c.json"))
     assert (seen, files(tmp_path)) == ([[]], {"a/c.json": b"body"})
 

@@ -4,7 +4,7 @@ import pytest
 
 import db
 import queue_manager
-import settings
+from foundation import settings
 from queue_manager import Item, StreamState
 
 
@@ -33,7 +33,7 @@ def read(conn, repo, now, error=None):
 def seconds_ago(seconds):
     import time
 
-    import timestamps
+    from foundation import timestamps
 
     return timestamps.from_epoch(time.time() - seconds)
 
@@ -122,7 +122,7 @@ def test_what_is_not_there_can_not_be_forgotten(conn, run_main, arguments, said)
 
 
 def test_nothing_is_forgotten_of_a_repository_that_is_being_read(conn, run_main, tmp_path):
-    import owners
+    from engines import owners
 
     read(conn, "acme/widgets", seconds_ago(60))
     with owners.fresh_token(str(tmp_path / "pipeline.db")) as token:

@@ -10,10 +10,10 @@ import sqlite3
 
 import pytest
 
-import local_archive
 import main
 import s3_writer
-from clock import SYSTEM_CLOCK
+from foundation.clock import SYSTEM_CLOCK
+from lake import local
 from tests.crashes import Zygote
 from tests.fault_proxy import FaultProxy
 from tests.reconcile import problems, read_directory
@@ -185,7 +185,7 @@ def test_after_any_call_of_the_local_archive_failed_once_a_rerun_ends_as_if_it_h
                 return failing if name == call else getattr(os, name)
 
         with monkeypatch.context() as patched:
-            patched.setattr(local_archive, "os", Os())
+            patched.setattr(local, "os", Os())
             assert run(f"{call}{at}")[1] in (0, 2, 3)
         check(run, whole, tmp_path, f"{call}{at}")
     assert at > 3

@@ -5,12 +5,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import pages
-from local_archive import DirectoryArchive
+from github import pages
+from lake.local import DirectoryArchive
+from lake.upload_limit import UploadLimit
+from lake.uploads import Ending, Job, Uploader
 from queue_manager import ClaimedItem
 from tests.openapi_shapes import payloads
-from upload_limit import UploadLimit
-from uploads import Ending, Job, Uploader
 
 
 @pytest.fixture(scope="module")

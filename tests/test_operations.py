@@ -152,9 +152,9 @@ def test_check_speaks_of_a_damaged_database_and_changes_none(github, conn, path,
      ((3, 44, 6), False), ((3, 45, 1), True), ((3, 24, 0), True)],
 )  # fmt: skip
 def test_check_knows_which_versions_of_sqlite_have_the_wal_reset_fault(version, faulty):
-    import checks
+    from commands import findings
 
-    assert checks._has_wal_reset_fault(version) is faulty
+    assert findings._has_wal_reset_fault(version) is faulty
 
 
 # prune
@@ -214,7 +214,7 @@ def test_rebuild_makes_the_table_that_the_worker_had_made(conn, path, bucket, ru
                 )
             )  # fmt: skip
             items.append(text)
-    from pages import cut, to_item
+    from github.pages import cut, to_item
 
     queued = []
     for element in cut("[" + ",".join(items) + "]"):
@@ -237,9 +237,9 @@ def test_rebuild_makes_the_table_that_the_worker_had_made(conn, path, bucket, ru
 
 
 def test_rebuild_goes_on_where_it_was_stopped_and_reads_one_repository_if_asked(tmp_path, path, conn):
-    import rebuild
-    from clock import SYSTEM_CLOCK
-    from local_archive import DirectoryArchive
+    from foundation.clock import SYSTEM_CLOCK
+    from lake import rebuild
+    from lake.local import DirectoryArchive
 
     enqueue(conn, 600)
     archive = tmp_path / "archive"

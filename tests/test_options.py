@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-import options
+from commands import options
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 import db
-import owners
 import queue_manager
-import runs
-from clock import Clock
-from errors import AnotherRun, ConfigurationError, Outage
-from owners import State
+from commands import runs
+from engines import owners
+from engines.owners import State
+from foundation.clock import Clock
+from foundation.errors import AnotherRun, ConfigurationError, Outage
 from tests.conftest import ROOT, started_main
 from tests.test_worker import dead_token, enqueue
 
@@ -52,7 +52,8 @@ def test_a_token_lives_as_long_as_its_block(path):
 
 def test_a_process_that_was_told_to_stop_lives_on_but_does_not_die(path):
     code = (
-        f"import owners, os; made = owners.fresh_token({path!r}); token = made.__enter__(); print(token, flush=True)\n"
+        "import os; from engines import owners\n"
+        f"made = owners.fresh_token({path!r}); token = made.__enter__(); print(token, flush=True)\n"
         f"owners.told_to_stop({path!r}, token); assert owners.is_alive({path!r}, token); os._exit(0)"
     )
     made = subprocess.run([sys.executable, "-c", code], cwd=str(ROOT), check=True, stdout=subprocess.PIPE)
@@ -182,7 +183,7 @@ def test_a_user_who_may_only_read_takes_every_owner_for_alive():
         os.chmod(folder, 0o755)
         path = os.path.join(folder, "pipeline.db")
         token = dead_token(path)
-        code = f"import os, owners; os.setuid(65534); print(owners.state({path!r}, {token!r}))"
+        code = f"import os; from engines import owners; os.setuid(65534); print(owners.state({path!r}, {token!r}))"
         said = subprocess.run([sys.executable, "-c", code], cwd=str(ROOT), check=True, stdout=subprocess.PIPE)
         assert said.stdout == b"State.ALIVE\n"
     finally:

@@ -3,11 +3,11 @@ from urllib.parse import urlencode
 
 import pytest
 
-from github_api import Answer, GitHub, HeavyAnswer
-from page_reader import MOST_OVERLAP, PageReader, Read
+from github.api import Answer, GitHub, HeavyAnswer
+from github.page_reader import MOST_OVERLAP, PageReader, Read
+from github.rate_limit import RateLimits
+from github.spots import Spot
 from queue_manager import Gap
-from rate_limit import RateLimits
-from spots import Spot
 from tests.ingesting import github, time  # noqa: F401 - fixtures
 
 EARLY, LATE = "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"
@@ -122,7 +122,7 @@ def test_a_page_reaches_a_floor_only_with_something_older(github):
     github.add_repo("acme/widgets")
 
     def page(*times):
-        import pages
+        from github import pages
 
         return Read(answer(pages.cut("[" + ",".join('{"updated_at": "%s"}' % t for t in times) + "]")), 0, 100)
 

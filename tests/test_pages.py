@@ -2,7 +2,7 @@ import hashlib
 
 import pytest
 
-import pages
+from github import pages
 from tests import payloads
 
 

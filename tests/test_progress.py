@@ -18,7 +18,7 @@ from tests.conftest import ROOT
 SCRIPT = """
 import logging, sys, time
 sys.path.insert(0, sys.argv[1])
-import logs, progress
+from foundation import logs; from commands import progress
 logs.set_up(logs.choice(verbose=False, quiet=False, log_format="text"), {})
 log = logging.getLogger("pipeline.test")
 total = int(sys.argv[2]) or None

@@ -2,7 +2,7 @@ import pytest
 
 import db
 import queue_manager
-import timestamps
+from foundation import timestamps
 from queue_manager import Item, Lease, StreamState
 
 NOW = "2026-11-23T10:00:00Z"

@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 import db
 import queue_manager
-import timestamps
+from foundation import timestamps
 from queue_manager import Item, Lease
 
 TOKENS = ["one", "two"]

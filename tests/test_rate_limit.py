@@ -1,7 +1,7 @@
 import pytest
 
-from errors import ConfigurationError
-from rate_limit import RateLimitReached, RateLimits
+from foundation.errors import ConfigurationError
+from github.rate_limit import RateLimitReached, RateLimits
 
 NOW = 1_800_000_000
 

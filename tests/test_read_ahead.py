@@ -3,7 +3,7 @@ import threading
 
 import pytest
 
-from read_ahead import Ended, ReadAhead
+from foundation.read_ahead import Ended, ReadAhead
 
 
 def sources(*values):

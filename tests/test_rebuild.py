@@ -8,15 +8,14 @@ import os
 
 import pytest
 
-import archive
 import db
 import main
 import queue_manager
-import rebuild
-from archive_choice import Location
-from clock import SYSTEM_CLOCK
-from errors import ConfigurationError
-from local_archive import DirectoryArchive
+from commands.archive_choice import Location
+from foundation.clock import SYSTEM_CLOCK
+from foundation.errors import ConfigurationError
+from lake import objects, rebuild
+from lake.local import DirectoryArchive
 from queue_manager import Item
 from tests import payloads
 
@@ -60,7 +59,7 @@ def store(tmp_path):
 
 def put(store, *items, first=1):
     for order, version in enumerate(items, first):
-        store.put(archive.single("raw/github/", claimed(version, order)))
+        store.put(objects.single("raw/github/", claimed(version, order)))
 
 
 def claimed(version, order=1):
@@ -153,7 +152,9 @@ def test_an_archive_that_shows_less_the_second_time_ends_the_command_with_1(stor
             return super().keys(folder)
 
     put(store, *(item(number) for number in range(20)))
-    monkeypatch.setattr("archive_choice.open_archive", lambda *arguments, **options: Forgetful(tmp_path / "archive"))
+    monkeypatch.setattr(
+        "commands.archive_choice.open_archive", lambda *arguments, **options: Forgetful(tmp_path / "archive")
+    )
     code = main.main(["rebuild", "--json", "--db", str(tmp_path / "p.db"), "--archive-dir", str(tmp_path / "archive")])
     out, err = capsys.readouterr()
     assert (code, json.loads(out)["listed"]) == (1, 4)
@@ -176,7 +177,7 @@ def test_what_could_not_be_read_is_looked_at_again_by_the_run_that_goes_on(conn,
 def test_of_two_versions_of_one_second_in_a_batch_the_later_line_counts(conn, store):
     versions = sorted((item(1, title=title) for title in ("one", "two")), key=lambda version: version.payload_sha256)
     first, last = claimed(versions[1], 1), claimed(versions[0], 2)  # the hash alone would choose the other one
-    store.put(archive.batch(archive.batch_key("raw/github/", [first, last]), [first, last]))
+    store.put(objects.batch(objects.batch_key("raw/github/", [first, last]), [first, last]))
     run(conn, store)
     assert [row["payload_sha256"] for row in conn.execute("SELECT * FROM issues")] == [last.payload_sha256]
 

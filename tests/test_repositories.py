@@ -3,11 +3,11 @@ import random
 
 import pytest
 
-import repositories
-from clock import SYSTEM_CLOCK
-from errors import ConfigurationError
-from github_api import GitHub
-from rate_limit import RateLimits
+from foundation.clock import SYSTEM_CLOCK
+from foundation.errors import ConfigurationError
+from github import repositories
+from github.api import GitHub
+from github.rate_limit import RateLimits
 
 
 @pytest.fixture

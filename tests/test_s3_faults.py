@@ -8,8 +8,8 @@ import pytest
 
 import main
 import s3_writer
-from archive import Object
-from errors import Outage
+from foundation.errors import Outage
+from lake.objects import Object
 from tests.fault_proxy import AFTER, BEFORE, FaultProxy, some_of
 from tests.reconcile import problems
 from tests.test_worker import enqueue

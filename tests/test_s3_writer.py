@@ -7,8 +7,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 import s3_writer
-from archive import ItemRefused, Object, ObjectOptions, Throttled
-from errors import ConfigurationError, Outage
+from foundation.errors import ConfigurationError, Outage
+from lake.objects import ItemRefused, Object, ObjectOptions, Throttled
 from s3_writer import S3Archive
 
 NOW = "2026-01-01T00:00:00Z"

@@ -7,11 +7,11 @@ import pytest
 import db
 import fetcher
 import ingest
-import pages
-import timestamps
-from errors import EXIT_FAILED, EXIT_OK, EXIT_OUTAGE
 from fetcher import ALL_HISTORY
-from spots import Cut, Spot, page_at
+from foundation import timestamps
+from foundation.errors import EXIT_FAILED, EXIT_OK, EXIT_OUTAGE
+from github import pages
+from github.spots import Cut, Spot, page_at
 from tests.ingesting import START, Killed, github, missing, queued, run, time, versions  # noqa: F401 - fixtures
 
 

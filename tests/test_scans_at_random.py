@@ -5,8 +5,8 @@ import random
 import pytest
 
 import ingest
-from errors import EXIT_OK
 from fetcher import ALL_HISTORY
+from foundation.errors import EXIT_OK
 from tests.ingesting import Killed, github, missing, run, time, versions  # noqa: F401 - fixtures
 
 # A 304 to a conditional request is not among them: nobody can tell that it is wrong (the next run finds the change).

@@ -1,7 +1,7 @@
 import pytest
 
-import settings
-from errors import ConfigurationError
+from foundation import settings
+from foundation.errors import ConfigurationError
 
 
 @pytest.mark.parametrize("name", ["octocat/Hello-World", "a/b", "acme/.github", "a_b/c.d-e_f", "x/...", "-a/b"])

@@ -13,11 +13,10 @@ import time
 import pytest
 
 import db
-import owners
-import processes
 import queue_manager
-import signals
-from errors import Interrupted
+from commands import processes, signals
+from engines import owners
+from foundation.errors import Interrupted
 from tests.conftest import REAL_SLEEP, ROOT, started_main
 from tests.fault_proxy import FaultProxy
 from tests.test_worker import Archive, Time, claim, counts, dead_token, enqueue, made_worker
@@ -271,8 +270,8 @@ def test_a_worker_that_was_killed_over_its_rows_is_still_found_after_other_runs(
 
 
 def test_what_could_not_be_handed_back_is_not_said_to_be(conn, path, tmp_path, monkeypatch, restored, capsys):
-    import local_archive
     import main
+    from lake import local
 
     monkeypatch.setattr(db, "BUSY_TIMEOUT_SECONDS", 0.1)
     enqueue(conn, 1)
@@ -282,7 +281,7 @@ def test_what_could_not_be_handed_back_is_not_said_to_be(conn, path, tmp_path, m
         other.execute("BEGIN IMMEDIATE")
         os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(local_archive.DirectoryArchive, "put", put)
+    monkeypatch.setattr(local.DirectoryArchive, "put", put)
     assert main.main(["worker", "--db", path, "--archive-dir", str(tmp_path / "a")]) == 143
     other.close()
     said = capsys.readouterr().err.splitlines()[-1]
@@ -353,7 +352,7 @@ def test_follow_ends_at_its_limit_and_what_was_handed_back_does_not_count(conn, 
 
 
 def test_rows_that_an_outage_handed_back_do_not_count_against_the_limit(conn, path):
-    from errors import Outage
+    from foundation.errors import Outage
 
     enqueue(conn, 50)
     clock, archive = Time(), Archive()

@@ -1,6 +1,6 @@
 import pytest
 
-import timestamps
+from foundation import timestamps
 
 
 @pytest.mark.parametrize(

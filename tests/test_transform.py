@@ -2,12 +2,12 @@ import json
 
 import pytest
 
-import transform
+from github import fields
 from tests import payloads
 
 
 def row(payload, item_type="issue"):
-    return transform.issues_row(item_type, "acme/widgets", payload)
+    return fields.issues_row(item_type, "acme/widgets", payload)
 
 
 def test_an_open_issue_has_every_column_of_the_contract_and_no_lead_time():
@@ -67,7 +67,7 @@ def test_labels_may_be_plain_strings_or_nameless():
 
 
 def test_text_that_no_database_holds_is_made_harmless():
-    payload = transform.parse_payload(b'{"title": "a\\ud800b\\u0000c \\ud83d\\ude00"}')
+    payload = fields.parse_payload(b'{"title": "a\\ud800b\\u0000c \\ud83d\\ude00"}')
     assert row(payloads.issue(title=payload["title"]))["title"] == "a\ufffdb\ufffdc \U0001f600"
 
 
@@ -87,14 +87,14 @@ def test_text_that_no_database_holds_is_made_harmless():
     ],
 )
 def test_a_field_that_must_be_there_and_is_not_is_named(changes):
-    with pytest.raises(transform.ExtractionError, match=next(iter(changes))):
+    with pytest.raises(fields.ExtractionError, match=next(iter(changes))):
         row(payloads.issue(**changes))
 
 
 @pytest.mark.parametrize("text", ["[]", "null", "{", "[" * 100000, '"x"'])
 def test_a_payload_that_is_no_object_is_refused(text):
-    with pytest.raises(transform.ExtractionError, match="payload (is no JSON object|can't be parsed)"):
-        transform.parse_payload(text.encode())
+    with pytest.raises(fields.ExtractionError, match="payload (is no JSON object|can't be parsed)"):
+        fields.parse_payload(text.encode())
 
 
 def test_a_nul_in_whole_text_is_made_harmless_too():
@@ -109,7 +109,7 @@ def test_fields_of_another_kind_than_they_should_be_are_left_out():
 
 @pytest.mark.parametrize("value, is_one", [(2**63 - 1, True), (2**63, False), (-(2**63), True), (-(2**63) - 1, False)])
 def test_an_integer_is_what_a_column_of_64_bits_holds(value, is_one):
-    assert transform.is_integer(value) is is_one
+    assert fields.is_integer(value) is is_one
 
 
 def test_names_in_arrays_are_json():

@@ -1,4 +1,4 @@
-from upload_limit import CALM_UPLOADS, UploadLimit
+from lake.upload_limit import CALM_UPLOADS, UploadLimit
 
 
 def size(limit):

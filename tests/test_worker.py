@@ -10,13 +10,13 @@ import threading
 import pytest
 
 import db
-import owners
 import queue_manager
 import worker
-from archive import ItemRefused, Throttled
-from clock import Clock
-from errors import ConfigurationError, Outage
-from local_archive import DirectoryArchive
+from engines import owners
+from foundation.clock import Clock
+from foundation.errors import ConfigurationError, Outage
+from lake.local import DirectoryArchive
+from lake.objects import ItemRefused, Throttled
 from queue_manager import Item, Lease
 from tests import payloads
 from tests.conftest import REAL_SLEEP, ROOT, started_main
@@ -118,7 +118,10 @@ def counts(conn):
 
 def dead_token(path):
     """The token of a process that was killed."""
-    code = f"import owners, os; made = owners.fresh_token({path!r}); print(made.__enter__(), flush=True); os._exit(0)"
+    code = (
+        "import os; from engines import owners\n"
+        f"made = owners.fresh_token({path!r}); print(made.__enter__(), flush=True); os._exit(0)"
+    )
     made = subprocess.run([sys.executable, "-c", code], cwd=str(ROOT), check=True, stdout=subprocess.PIPE)
     return made.stdout.decode().strip()
 

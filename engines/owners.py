@@ -15,7 +15,7 @@ import stat
 import uuid
 from typing import Callable, Iterable, Iterator
 
-import errors
+from foundation import errors
 
 
 class State(enum.Enum):

@@ -13,13 +13,12 @@ from urllib.parse import urlsplit
 
 import requests
 
-import github_answers
-import github_http
-from clock import Clock
-from errors import ConfigurationError, Outage, PipelineError
-from github_answers import Kind
-from github_http import API_VERSION, Fault
-from rate_limit import RateLimits
+from foundation.clock import Clock
+from foundation.errors import ConfigurationError, Outage, PipelineError
+from github import answers, transport
+from github.answers import Kind
+from github.rate_limit import RateLimits
+from github.transport import API_VERSION, Fault
 
 log = logging.getLogger("pipeline.github")
 
@@ -92,7 +91,7 @@ class GitHub:
         self._clock = clock
         self._rng = rng
         self._on_wait = on_wait
-        self._transport = github_http.Transport(
+        self._transport = transport.Transport(
             base_url=self.base_url, token=token, user_agent=user_agent, monotonic=clock.monotonic
         )
         # Parsing holds the interpreter in any case. One thread for all takes the memory of one page; for several, the
@@ -146,13 +145,13 @@ class GitHub:
         return self._token is not None
 
     def is_own_origin(self, url: str) -> bool:
-        return github_http.origin(url) == github_http.origin(self.base_url)
+        return transport.origin(url) == transport.origin(self.base_url)
 
     def check_origin(self, url: str, *, source: str) -> None:
         """ConfigurationError unless `url` has the API's own scheme, host and port: the token goes nowhere else."""
         if not self.is_own_origin(url):
             raise ConfigurationError(
-                f"GitHub's {source} points to another origin, {github_http.shown_origin(url)}, instead of "
+                f"GitHub's {source} points to another origin, {transport.shown_origin(url)}, instead of "
                 f"{self.base_url}; not followed, because the token would go there; check GITHUB_API_URL"
             )
 
@@ -194,7 +193,7 @@ class GitHub:
         self._failed_paths.add(urlsplit(url).path)
         self._is_down = self._is_down or not fault.heavy or len(self._failed_paths) >= OUTAGE_LISTS
         message = (
-            f"GitHub: {fault} ({attempts} attempts) on {github_http.shown(url)}; run again later, it goes on from here"
+            f"GitHub: {fault} ({attempts} attempts) on {transport.shown(url)}; run again later, it goes on from here"
         )
         return HeavyAnswer(message) if fault.heavy and not self._is_down else Outage(message)
 
@@ -206,9 +205,9 @@ class GitHub:
         for _ in range(MAX_REDIRECTS):
             response, body = self._ask(target, question.etag)
             question.on_request(response.status_code)
-            kind = github_answers.classify(response.status_code, response.headers, body)
+            kind = answers.classify(response.status_code, response.headers, body)
             if kind is Kind.REDIRECT:
-                target = github_http.absolute(target, response.headers.get("location", ""))
+                target = transport.absolute(target, response.headers.get("location", ""))
                 self.check_origin(target, source="redirect")
                 continue
             if kind is Kind.LIMITED:
@@ -226,7 +225,7 @@ class GitHub:
                 redirected=target != question.url,
                 date=response.headers.get("date"),
             )
-        shown = github_http.shown(question.url)
+        shown = transport.shown(question.url)
         raise NotReadable(f"GitHub redirects more than {MAX_REDIRECTS} times from {shown}", status=310)
 
     def _ask(self, url: str, etag: str | None) -> tuple[requests.Response, bytes]:
@@ -243,7 +242,7 @@ class GitHub:
             raise
         finally:
             milliseconds = (self._clock.monotonic() - began) * 1000
-            log.debug("GET %s: %s, %.0f ms", github_http.shown(url), outcome, milliseconds)
+            log.debug("GET %s: %s, %.0f ms", transport.shown(url), outcome, milliseconds)
 
     def _read(self, status: int, body: bytes, question: _Question) -> Any:
         if status == 304:
@@ -259,13 +258,13 @@ class GitHub:
         link = response.links.get(rel, {}).get("url")
         if not link:
             return None
-        absolute = github_http.absolute(url, link)
+        absolute = transport.absolute(url, link)
         self.check_origin(absolute, source="Link header")
         return absolute
 
     def _refusal(self, kind: Kind, url: str, status: int, body: bytes, question: _Question) -> Exception:
-        said = f"{status} {self._scrub(github_answers.message(body))}".strip()
-        where = github_http.shown(url)
+        said = f"{status} {self._scrub(answers.message(body))}".strip()
+        where = transport.shown(url)
         if kind is Kind.UNAVAILABLE:
             return Fault(f"status {status}", heavy=True)
         if kind is Kind.BAD_TOKEN:
@@ -277,9 +276,9 @@ class GitHub:
         if kind is Kind.TOO_MANY:
             return HeavyAnswer(f"GitHub answers {said} on {where} although it has more; a smaller page may pass")
         refusal: PipelineError = NotReadable(
-            f"GitHub answers {said} on {where}; {github_answers.advice(status)}",
+            f"GitHub answers {said} on {where}; {answers.advice(status)}",
             status=status,
-            disabled=github_answers.is_disabled(status, body),
+            disabled=answers.is_disabled(status, body),
         )
         if kind is Kind.WEB_PAGE:
             return self._web_page(status, refusal)
@@ -298,7 +297,7 @@ class GitHub:
     def _web_page(self, status: int, refusal: PipelineError) -> Fault:
         """A page of a proxy's or a passing fault; or what a server of one's own shows beside its API."""
         reason = f"status {status} with a web page"
-        if github_answers.lacks_api_path(self.base_url):
+        if answers.lacks_api_path(self.base_url):
             said = f"{self.base_url} answers with web pages; is /api/v3 missing in GITHUB_API_URL?"
             return Fault(reason, heavy=True, lasting=ConfigurationError(said), times=MAX_ATTEMPTS)
         return Fault(reason, heavy=True, lasting=None if status == 200 else refusal)

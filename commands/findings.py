@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Iterator, NamedTuple, Sequence
 
 import db
-import timestamps
-from archive import ItemRefused
-from clock import Clock
-from github_api import Answer, GitHub, NotReadable
+from foundation import timestamps
+from foundation.clock import Clock
+from github.api import Answer, GitHub, NotReadable
+from lake.objects import ItemRefused
 
 if TYPE_CHECKING:
     from s3_writer import S3Archive

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Callable, NamedTuple
 
-import timestamps
+from foundation import timestamps
 
 
 class Clock(NamedTuple):

@@ -8,9 +8,9 @@ import re
 import shlex
 from typing import TYPE_CHECKING, Mapping, NamedTuple, Sequence
 
-import settings
-from archive import Archive, ObjectOptions
-from errors import ConfigurationError
+from foundation import settings
+from foundation.errors import ConfigurationError
+from lake.objects import Archive, ObjectOptions
 
 if TYPE_CHECKING:
     from s3_writer import S3Archive
@@ -120,7 +120,7 @@ def open_archive(
 ) -> Archive:
     """Raises ConfigurationError where it can't be opened; with `only_read`, where it is not there."""
     if location.directory is not None:
-        from local_archive import DirectoryArchive
+        from lake.local import DirectoryArchive
 
         return DirectoryArchive(location.directory, only_read=only_read)
     return open_bucket(location, threads=threads, environ=environ, user_agent=user_agent, options=options)

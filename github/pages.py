@@ -10,10 +10,10 @@ import json
 import re
 from typing import Any, Mapping, NamedTuple
 
-import timestamps
+from foundation import timestamps
+from foundation.settings import is_repo_name
+from github.fields import is_integer
 from queue_manager import Item
-from settings import is_repo_name
-from transform import is_integer
 
 _OPENING = re.compile(r"[ \t\n\r]*\[[ \t\n\r]*(\]?)[ \t\n\r]*")  # the `]` of an empty array
 _BETWEEN = re.compile(r"[ \t\n\r]*([,\]])[ \t\n\r]*")

@@ -10,8 +10,8 @@ import re
 from typing import Mapping
 from urllib.parse import urlsplit
 
-import timestamps
-from errors import ConfigurationError
+from foundation import timestamps
+from foundation.errors import ConfigurationError
 
 DEFAULT_API_URL = "https://api.github.com"
 DEFAULT_DATABASE = "pipeline.db"

@@ -9,12 +9,12 @@ import enum
 import logging
 from typing import Any, Callable, NamedTuple, Sequence
 
-import archive
-import transform
-from archive import Archive, ItemRefused, Throttled
-from errors import PipelineError
+from foundation.errors import PipelineError
+from github import fields
+from lake import objects
+from lake.objects import Archive, ItemRefused, Throttled
+from lake.upload_limit import UploadLimit
 from queue_manager import ClaimedItem
-from upload_limit import UploadLimit
 
 log = logging.getLogger("pipeline.worker")
 
@@ -91,17 +91,17 @@ class Uploader:
             raise _Stopped
         if first.s3_key is not None:  # archived before
             return JobResult([_extracted(first, first.s3_key, first.fetched_order)])
-        made = archive.batch(job.batch_key, job.items) if job.batch_key else archive.single(self._prefix, first)
+        made = objects.batch(job.batch_key, job.items) if job.batch_key else objects.single(self._prefix, first)
         self._upload(made)
         if len(job.items) > 1 and first.group_failures:
             # One of them may be what killed a process: they are extracted each on its own, once all are safe.
             return JobResult([Outcome(item, Ending.ARCHIVED, s3_key=made.key) for item in job.items], len(made.body))
         outcomes = [_extracted(item, made.key, made.fetched_order) for item in job.items]
-        for place in archive.superseded([outcome.row for outcome in outcomes]):
+        for place in objects.superseded([outcome.row for outcome in outcomes]):
             outcomes[place] = outcomes[place]._replace(row=None)
         return JobResult(outcomes, len(made.body))
 
-    def _upload(self, made: archive.Object) -> None:
+    def _upload(self, made: objects.Object) -> None:
         while True:
             with self._limit.place() as size:
                 if self._is_stopping():
@@ -119,7 +119,7 @@ class Uploader:
 def _extracted(item: ClaimedItem, key: str, fetched_order: str) -> Outcome:
     """`fetched_order` is the object's, as `rebuild` will find it."""
     try:
-        row = transform.issues_row(item.item_type, item.repo, transform.parse_payload(item.payload))
-    except transform.ExtractionError as error:
+        row = fields.issues_row(item.item_type, item.repo, fields.parse_payload(item.payload))
+    except fields.ExtractionError as error:
         return Outcome(item, Ending.UNREADABLE, s3_key=key, error=f"archived, but not extracted: {error}")
     return Outcome(item, Ending.DONE, s3_key=key, row={**row, "fetched_order": fetched_order})

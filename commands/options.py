@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from typing import Any, Callable, Iterator, Mapping
 
-import settings
+from foundation import settings
 
 VERSION = "0.1.0"
 USER_AGENT = f"github-issues-pipeline/{VERSION}"

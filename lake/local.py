@@ -12,10 +12,10 @@ import uuid
 from pathlib import Path
 from typing import Iterator
 
-import archive
-import timestamps
-from archive import Described, Fetched, ItemRefused, Object
-from errors import ConfigurationError, Outage, PipelineError
+from foundation import timestamps
+from foundation.errors import ConfigurationError, Outage, PipelineError
+from lake import objects
+from lake.objects import Described, Fetched, ItemRefused, Object
 
 # Files under way lie here, so that no reader of the tree ever meets half of one.
 INCOMING = ".incoming"
@@ -104,8 +104,8 @@ class DirectoryArchive:
         try:
             if not (self._root / key).exists():
                 return None
-            made = archive.stored(key, self.get(key))
-        except archive.Damaged:
+            made = objects.stored(key, self.get(key))
+        except objects.Damaged:
             return None
         except OSError as error:
             raise self._read_error(error) from error

@@ -8,11 +8,11 @@ import sqlite3
 from typing import Iterable, Iterator, Mapping
 
 import db
-import owners
 import queue_manager
-import settings
-from clock import Clock
-from errors import EXIT_FAILED, EXIT_OK, AnotherRun, Interrupted, PipelineError
+from engines import owners
+from foundation import settings
+from foundation.clock import Clock
+from foundation.errors import EXIT_FAILED, EXIT_OK, AnotherRun, Interrupted, PipelineError
 
 log = logging.getLogger("pipeline")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, Sequence
 
-from pages import Element
+from github.pages import Element
 
 PAGE_SIZE = 100  # GitHub's maximum: https://docs.github.com/rest/using-the-rest-api/using-pagination-in-the-rest-api
 KNOWN_IDS = 3 * PAGE_SIZE  # of items that share a second: enough to step back among them

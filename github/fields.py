@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any, Mapping
 
-import timestamps
+from foundation import timestamps
 
 _to_json = json.JSONEncoder(ensure_ascii=False).encode
 MAX_INTEGER = 2**63 - 1  # what an SQLite or PostgreSQL 64-bit column holds

@@ -8,7 +8,7 @@ import sys
 import threading
 from typing import Any, Callable
 
-import logs
+from foundation import logs
 
 log = logging.getLogger("pipeline.progress")
 

@@ -10,9 +10,9 @@ import itertools
 import logging
 from typing import Callable, NamedTuple
 
-import archive
-import read_ahead
-from archive import Archive, ItemRefused
+from foundation import read_ahead
+from lake import objects
+from lake.objects import Archive, ItemRefused
 
 log = logging.getLogger("pipeline.copy")
 
@@ -47,9 +47,9 @@ class Copier:
 
     def run(self) -> Result:
         """Raises what an archive raises, but for what is one object's own fault; what was copied until then stays."""
-        folders = archive.folders(self._prefix).values()
+        folders = objects.folders(self._prefix).values()
         keys = itertools.chain.from_iterable(self._source.keys(folder) for folder in folders)
-        ours = (key for key in keys if archive.parse_key(self._prefix, key) is not None)
+        ours = (key for key in keys if objects.parse_key(self._prefix, key) is not None)
         result = Result()
         pool = concurrent.futures.ThreadPoolExecutor(self._threads)
         try:
@@ -66,9 +66,9 @@ class Copier:
         if there is not None and there == self._source.describe(key):
             return Result(objects=1, skipped=1)
         try:
-            made = archive.stored(key, self._source.get(key))
+            made = objects.stored(key, self._source.get(key))
             self._target.put(made)
-        except (archive.Damaged, ItemRefused) as error:
+        except (objects.Damaged, ItemRefused) as error:
             log.warning("%s is not copied: %s", key, error)
             return Result(objects=1, failed=1)
         return Result(objects=1, copied=1, bytes=len(made.body))

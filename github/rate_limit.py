@@ -8,8 +8,8 @@ from __future__ import annotations
 import threading
 from typing import Callable, Mapping
 
-import timestamps
-from errors import ConfigurationError, Outage
+from foundation import timestamps
+from foundation.errors import ConfigurationError, Outage
 
 # What GitHub asks for when a secondary limit comes without a retry-after header: a minute, then exponentially longer.
 SECONDARY_WAIT_SECONDS = 60

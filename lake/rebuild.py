@@ -13,14 +13,14 @@ import logging
 import sqlite3
 from typing import Any, Callable, Iterator, NamedTuple
 
-import archive
 import db
 import queue_manager
-import read_ahead
-import transform
-from archive import Archive, Stored
-from clock import Clock
-from pages import repo_name
+from foundation import read_ahead
+from foundation.clock import Clock
+from github import fields
+from github.pages import repo_name
+from lake import objects
+from lake.objects import Archive, Stored
 
 log = logging.getLogger("pipeline.rebuild")
 
@@ -96,9 +96,9 @@ class Rebuild:
         pool = concurrent.futures.ThreadPoolExecutor(self._threads)
         try:
             for _ in range(LISTINGS):
-                objects = self.result.objects
+                before = self.result.objects
                 self._read_all(pool)
-                if self.result.objects == objects:
+                if self.result.objects == before:
                     break
         finally:
             pool.shutdown(wait=False)  # a signal waits for no answer
@@ -121,7 +121,7 @@ class Rebuild:
         self._commit(waiting)
 
     def _unread_keys(self) -> Iterator[str]:
-        folders = archive.folders(self._prefix).values()
+        folders = objects.folders(self._prefix).values()
         keys = itertools.chain.from_iterable(self._store.keys(folder) for folder in folders)
         wanted = filter(self._is_wanted, keys)
         while True:
@@ -133,7 +133,7 @@ class Rebuild:
             yield from (key for key in unread if key not in self._unreadable)
 
     def _is_wanted(self, key: str) -> bool:
-        stored = archive.parse_key(self._prefix, key)
+        stored = objects.parse_key(self._prefix, key)
         return stored is not None and self._is_wanted_repo(stored.repo)
 
     def _is_wanted_repo(self, repo: str | None) -> bool:
@@ -141,34 +141,34 @@ class Rebuild:
 
     def _read(self, key: str) -> _Read:
         """Runs in a thread of the pool."""
-        stored = archive.parse_key(self._prefix, key)
+        stored = objects.parse_key(self._prefix, key)
         fetched = self._store.get(key)
         rows: list[dict[str, Any]] = []
         errors = []
         try:
-            for payload in archive.payloads(key, fetched.body):
+            for payload in objects.payloads(key, fetched.body):
                 try:
                     rows.append(self._row(key, stored or Stored("issue", None), payload, fetched.fetched_order))
-                except transform.ExtractionError as error:
+                except fields.ExtractionError as error:
                     errors.append(str(error))
-        except archive.Damaged as error:
+        except objects.Damaged as error:
             return _Read(key, [], 0, [str(error)])
-        replaced = archive.superseded(rows)
+        replaced = objects.superseded(rows)
         wanted = [r for place, r in enumerate(rows) if place not in replaced and self._is_wanted_repo(r["repo"])]
         return _Read(key, wanted, len(rows), errors)
 
     def _row(self, key: str, stored: Stored, payload: bytes, fetched_order: str) -> dict[str, Any]:
-        fields = transform.parse_payload(payload)
-        repo = stored.repo or repo_name(fields)
+        parsed = fields.parse_payload(payload)
+        repo = stored.repo or repo_name(parsed)
         if repo is None:
-            raise transform.ExtractionError("the payload does not say which repository it is of")
+            raise fields.ExtractionError("the payload does not say which repository it is of")
         extra = {
             "s3_key": key,
             "payload_sha256": hashlib.sha256(payload).hexdigest(),
             "processed_at": self._clock.utc(),
             "fetched_order": fetched_order,
         }
-        return {**transform.issues_row(stored.item_type, repo, fields), **extra}
+        return {**fields.issues_row(stored.item_type, repo, parsed), **extra}
 
     def _commit(self, reads: list[_Read]) -> None:
         """Rows and keys in one transaction: what is noted as read is in `issues`."""

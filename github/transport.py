@@ -16,8 +16,8 @@ from urllib.parse import urljoin, urlsplit
 
 import requests
 
-import settings
-from errors import ConfigurationError, PipelineError
+from foundation import settings
+from foundation.errors import ConfigurationError, PipelineError
 
 API_VERSION = "2022-11-28"  # https://docs.github.com/rest/about-the-rest-api/api-versions
 CONNECT_TIMEOUT_SECONDS = 10

@@ -13,9 +13,9 @@ import urllib.parse
 import zlib
 from typing import Any, Iterator, Mapping, NamedTuple, Protocol, Sequence
 
-import timestamps
-from errors import Outage
-from settings import is_repo_name
+from foundation import timestamps
+from foundation.errors import Outage
+from foundation.settings import is_repo_name
 
 FOLDERS = {"issue": "issues", "pull_request": "pulls"}
 JSON_TYPE = "application/json"

@@ -9,7 +9,7 @@ import sys
 import time
 from typing import Callable, ContextManager, Mapping, NamedTuple
 
-import settings
+from foundation import settings
 
 
 class _OneLine(logging.Formatter):

@@ -15,7 +15,7 @@ import time
 from multiprocessing.connection import Connection
 from typing import Any, Callable
 
-from errors import Interrupted
+from foundation.errors import Interrupted
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 REPEAT_SECONDS = 2.0

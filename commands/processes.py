@@ -14,7 +14,7 @@ import time
 from multiprocessing import connection, resource_tracker
 from typing import Any, Callable, NamedTuple, Sequence, cast
 
-from signals import STOP_SIGNALS
+from commands.signals import STOP_SIGNALS
 
 log = logging.getLogger("pipeline.worker")
 

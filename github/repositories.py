@@ -12,13 +12,13 @@ import logging
 from pathlib import Path
 from typing import Any, Callable, Iterable, Mapping
 
-import settings
-from errors import ConfigurationError, PipelineError
-from github_api import GitHub, NotReadable
-from pages import PageError
-from rate_limit import RateLimitReached
-from spots import PAGE_SIZE
-from transform import is_integer
+from foundation import settings
+from foundation.errors import ConfigurationError, PipelineError
+from github.api import GitHub, NotReadable
+from github.fields import is_integer
+from github.pages import PageError
+from github.rate_limit import RateLimitReached
+from github.spots import PAGE_SIZE
 
 log = logging.getLogger("pipeline.repositories")
 
