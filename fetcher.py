@@ -11,11 +11,12 @@ from urllib.parse import quote, urlencode
 
 from foundation import timestamps
 from foundation.errors import Outage, PipelineError
+from foundation.records import Gap, Item, StreamState
 from github import pages
 from github.api import Answer, GitHub, HeavyAnswer, NotReadable
 from github.page_reader import MOST_OVERLAP, PageReader, Read
 from github.spots import PAGE_SIZE, Spot
-from queue_manager import Gap, Item, StreamState
+from github.streams.stream import Stream
 
 # "From the beginning": sorts before every time.
 ALL_HISTORY = "0001-01-01T00:00:00Z"
@@ -27,9 +28,6 @@ OVERLAP_SECONDS = 60
 # GitHub now and then answers with an empty page, or one without its Link (MeltanoLabs/tap-github #90). So many answers
 # in a row that contradict those before them, or bring a walk no further, end it.
 ODD_ANSWERS = 10
-ITEM_TYPES = {"issues": "issue", "pulls": "pull_request"}
-# The lists that take `since`, and are walked oldest first by it; the others newest first by page numbers.
-BY_TIME = {"issues"}
 
 
 class Page(NamedTuple):
@@ -70,7 +68,7 @@ class StreamScan:
         api: GitHub,
         repo: str,
         known_as: str,
-        stream: str,
+        stream: Stream,
         state: StreamState,
         look_from: Callable[[StreamState], str],
         recall: Callable[[int], StreamState | None] = lambda repo_id: None,
@@ -80,7 +78,7 @@ class StreamScan:
         self._asked_for = repo
         self._repo = self._was = known_as
         self._stream = stream
-        self._by_time = stream in BY_TIME
+        self._by_time = stream.takes_since
         self._state = state
         self._look_from = look_from
         self._recall = recall
@@ -294,8 +292,8 @@ class StreamScan:
         self._odd_answers += 1
         if self._odd_answers > ODD_ANSWERS:
             raise Contradiction(
-                f"GitHub's list of {self._repo} {self._stream} contradicts itself: {ODD_ANSWERS} answers in a row led "
-                "no further; the cursor stays, run again later"
+                f"GitHub's list of {self._repo} {self._stream.name} contradicts itself: {ODD_ANSWERS} answers in a row "
+                "led no further; the cursor stays, run again later"
             )
         if read.is_last:  # it ends before what was seen at its head; perhaps that is gone meanwhile
             head = self._reader.head(etag=None)
@@ -336,17 +334,16 @@ class StreamScan:
         query["per_page"] = str(size)
         if number > 1:
             query["page"] = str(number)
-        return f"{self._api.base_url}/repos/{_quoted(repo)}/{self._stream}?{urlencode(query, safe=':')}"
+        return f"{self._api.base_url}/repos/{_quoted(repo)}/{self._stream.name}?{urlencode(query, safe=':')}"
 
     def _page(self, read: Read, state: StreamState, *, floor: str) -> Page:
         if read.gap is not None and read.gap not in state.gaps:
             state = state._replace(gaps=(*state.gaps, read.gap))
         self._state = state
-        item_type = ITEM_TYPES[self._stream]
         items = [
-            pages.to_item(element, item_type)
+            pages.to_item(element, self._stream.item_type)
             for element in read.elements
-            if (element.updated_at or floor) >= floor and not (self._stream == "issues" and element.is_pull_request)
+            if (element.updated_at or floor) >= floor and self._stream.holds(element)
         ]
         return Page(self._repo, self._was, items, state)
 

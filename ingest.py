@@ -19,11 +19,12 @@ from foundation import timestamps
 from foundation.clock import Clock
 from foundation.errors import EXIT_CONFIGURATION, EXIT_FAILED, EXIT_OK, EXIT_OUTAGE, ConfigurationError, PipelineError
 from foundation.read_ahead import Ended, ReadAhead
+from foundation.records import Gap, StreamState
 from foundation.settings import DAY_SECONDS
 from github import repositories
 from github.api import GitHub, NotReadable
 from github.rate_limit import RateLimitReached
-from queue_manager import Gap, StreamState
+from github.streams import STREAMS
 
 log = logging.getLogger("pipeline.ingest")
 
@@ -116,7 +117,7 @@ class Ingest:
             api=self._api,
             repo=repo,
             known_as=known_as,
-            stream=stream,
+            stream=STREAMS[stream],
             state=state,
             look_from=self._look_from,
             recall=lambda repo_id: self._recall(stream, repo_id),
@@ -126,13 +127,14 @@ class Ingest:
         return started
 
     def _explained(self, pages: Iterator[Page], stream: _Stream) -> Iterator[Page]:
-        """The pages; a refusal says whether the feature is disabled, which a 404 on pull requests does not tell."""
+        """The pages; a refusal says whether the feature is disabled, which a 404 alone does not tell."""
         try:
             yield from pages
         except NotReadable as error:
-            if error.status == 404 and stream.result.stream == "pulls":
-                disabled = not repositories.has_pull_requests(
-                    self._api, stream.asked_for, on_request=stream.requests.append
+            kind = STREAMS[stream.result.stream]
+            if error.status == 404 and kind.is_missing_when_off:
+                disabled = not repositories.has(
+                    self._api, stream.asked_for, kind.switch, on_request=stream.requests.append
                 )
                 raise NotReadable(str(error), status=error.status, disabled=disabled) from error
             raise
@@ -182,7 +184,7 @@ class Ingest:
             stream.result = result
             return
         if isinstance(error, NotReadable) and error.disabled:
-            what = "issues" if result.stream == "issues" else "pull requests"
+            what = STREAMS[result.stream].title.lower()
             log.info("%s: %s are disabled there; what else it has is read all the same", result.repo, what)
             error = None
         if isinstance(error, (ConfigurationError, RateLimitReached)):

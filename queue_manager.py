@@ -11,10 +11,11 @@ from __future__ import annotations
 import itertools
 import json
 import sqlite3
-from typing import Any, Callable, Iterable, Iterator, NamedTuple, Sequence
+from typing import Any, Callable, Iterable, Iterator, Mapping, NamedTuple, Sequence
 
 import db
 from foundation import timestamps
+from foundation.records import ClaimedItem, Gap, Item, StreamState
 
 # Backoff of an item that failed through its own fault: 30 s, doubled each time, an hour at most, plus up to half.
 FIRST_BACKOFF_SECONDS = 30
@@ -23,37 +24,6 @@ LONGEST_BACKOFF_SECONDS = 3600
 RUNS_KEPT = 1000
 # Rows that were in a group that came to grief once; after the second time each goes alone.
 SUSPECTS_AT_A_TIME = 8
-
-
-class Item(NamedTuple):
-    """One version of an issue or pull request, as fetched. `payload` is GitHub's own text of it, in UTF-8."""
-
-    item_type: str
-    item_id: int
-    number: int
-    updated_at: str
-    payload: bytes
-    payload_sha256: str
-
-
-class ClaimedItem(NamedTuple):
-    id: int
-    repo: str
-    item_type: str
-    item_id: int
-    number: int
-    updated_at: str
-    payload: bytes
-    payload_sha256: str
-    attempts: int
-    s3_key: str | None
-    group_failures: int
-    fetched_at: str
-
-    @property
-    def fetched_order(self) -> str:
-        """When it was fetched; of several in one second the later has the later time."""
-        return timestamps.with_order(self.fetched_at, self.id)
 
 
 class Claim(NamedTuple):
@@ -79,34 +49,6 @@ class Lease(NamedTuple):
     @property
     def until(self) -> str:
         return timestamps.shift(self.now, seconds=self.seconds)
-
-
-class Gap(NamedTuple):
-    """Items that GitHub does not give, not even alone: their place, and between which times they were updated last."""
-
-    since: str | None
-    offset: int
-    items: int
-    after: str | None
-    before: str | None
-
-
-class StreamState(NamedTuple):
-    """One row of `ingest_state`: what is known of a repository's stream.
-
-    Everything updated from `covered_since` to `cursor` is in the queue, but for the `gaps`. `scan` says where an
-    unfinished scan goes on (its shape is the scan's own business); None when the last one ended. `repo_id` is GitHub's
-    numeric id, None while it has not been seen; `newest_item_id` that of the newest item when the last scan ended.
-    """
-
-    cursor: str | None = None
-    covered_since: str | None = None
-    etag: str | None = None
-    etag_url: str | None = None
-    scan: dict[str, Any] | None = None
-    repo_id: int | None = None
-    newest_item_id: int | None = None
-    gaps: tuple[Gap, ...] = ()
 
 
 class Counts(NamedTuple):
@@ -191,6 +133,13 @@ def load_stream(
         repo = alias["repo"]
         row = _state_row(conn, "lower(repo) = lower(?)", (repo, stream))
     return (row["repo"], _state(row)) if row else (repo, StreamState())
+
+
+def kept_as(conn: sqlite3.Connection, repo: str) -> str:
+    """The name under which the repository's state is kept; the same where nothing is known of it."""
+    known = conn.execute("SELECT repo FROM ingest_state WHERE lower(repo) = lower(?)", (repo,)).fetchone()
+    known = known or conn.execute("SELECT repo FROM repo_aliases WHERE alias = lower(?)", (repo,)).fetchone()
+    return known["repo"] if known else repo
 
 
 def load_known(conn: sqlite3.Connection, *, stream: str) -> dict[int, StreamState]:
@@ -579,7 +528,7 @@ def drop(conn: sqlite3.Connection, *, item_ids: Sequence[int]) -> int:
 
 def forget_repo(conn: sqlite3.Connection, *, repo: str) -> int:
     """Delete the state of the repository that is kept under this name, or was before; returns how many streams."""
-    name = load_stream(conn, repo=repo, stream="issues")[0]
+    name = kept_as(conn, repo)
     conn.execute("DELETE FROM repo_aliases WHERE lower(repo) = lower(?)", (name,))
     return conn.execute("DELETE FROM ingest_state WHERE lower(repo) = lower(?)", (name,)).rowcount
 
@@ -634,18 +583,28 @@ def failed_reasons(conn: sqlite3.Connection, *, limit: int) -> list[dict[str, An
     return [dict(row) for row in rows]
 
 
-def prune(conn: sqlite3.Connection, *, finished_before: str, overlap_seconds: int, limit: int) -> int:
+def prune(
+    conn: sqlite3.Connection,
+    *,
+    finished_before: str,
+    overlap_seconds: int,
+    limit: int,
+    item_types: Mapping[str, str],
+) -> int:
     """Delete up to `limit` rows that are done, and archived, since before that time; returns how many.
+
+    `item_types`: what each stream brings.
 
     Not what the next ordinary ingest looks at again, which would not know it as a duplicate: a stream is read from
     `overlap_seconds` before its cursor, however long ago that is, or from wherever, while it has none. Nor where
     GitHub's own clock says that the item changed since: `finished_at` comes from a worker's, which may have been wrong.
     """
+    item_type = " ".join(f"WHEN '{stream}' THEN '{item_type}'" for stream, item_type in item_types.items())
     return conn.execute(
-        """
+        f"""
         DELETE FROM queue_items WHERE status = 'done' AND s3_key IS NOT NULL AND id IN (
             WITH streams (name, item_type, since) AS (
-                SELECT lower(repo), CASE stream WHEN 'pulls' THEN 'pull_request' ELSE 'issue' END,
+                SELECT lower(repo), CASE stream {item_type} END,
                     coalesce(strftime('%Y-%m-%dT%H:%M:%SZ', cursor, :overlap), '')
                 FROM ingest_state
             ), read_again (name, item_type, since) AS (

@@ -19,11 +19,12 @@ from engines import owners
 from foundation import timestamps
 from foundation.clock import Clock
 from foundation.errors import ConfigurationError, PipelineError
+from foundation.records import ClaimedItem
 from lake import objects
 from lake.objects import Archive
 from lake.upload_limit import UploadLimit
 from lake.uploads import Ending, Job, JobResult, Outcome, Uploader
-from queue_manager import Claim, ClaimedItem, Lease
+from queue_manager import Claim, Lease
 
 log = logging.getLogger("pipeline.worker")
 T = TypeVar("T")

@@ -7,7 +7,7 @@ import time
 
 import db
 import queue_manager
-from foundation import timestamps
+from foundation import records, timestamps
 from github.pages import cut, to_item
 from tests.github_data import Repo
 
@@ -101,4 +101,4 @@ def fill_with_years(path, count):
 def _variant(template, number):
     moment = timestamps.from_epoch(START + STEP_SECONDS * number)
     payload = json.dumps({**template, "id": number, "number": number, "updated_at": moment}).encode()
-    return queue_manager.Item("issue", number, number, moment, payload, hashlib.sha256(payload).hexdigest())
+    return records.Item("issue", number, number, moment, payload, hashlib.sha256(payload).hexdigest())

@@ -17,6 +17,7 @@ from benchmarks.data import LONG_AGO, payloads
 from benchmarks.worker import with_s3
 from github import fields
 from github.pages import cut, to_item
+from github.streams import items
 from lake import objects
 from queue_manager import Lease
 from s3_writer import S3Archive
@@ -130,6 +131,6 @@ def _queue(items):
 
 
 def _row(item):
-    row = fields.issues_row(item.item_type, item.repo, fields.parse_payload(item.payload))
+    row = items.row(item.item_type, item.repo, fields.parse_payload(item.payload))
     extra = {"s3_key": "k", "payload_sha256": item.payload_sha256, "processed_at": LONG_AGO, "fetched_order": ""}
     return {**row, **extra}

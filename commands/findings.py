@@ -14,6 +14,8 @@ import db
 from foundation import timestamps
 from foundation.clock import Clock
 from github.api import Answer, GitHub, NotReadable
+from github.streams import STREAMS
+from github.streams.stream import Stream
 from lake.objects import ItemRefused
 
 if TYPE_CHECKING:
@@ -54,8 +56,8 @@ def github(api: GitHub, repos: Sequence[str], *, clock: Clock) -> Iterator[Findi
         notes = [f"it is now {name}"] if name.lower() != repo.lower() else []
         notes += ["it is archived"] if found.get("archived") else []
         yield Finding(WARNING if notes else OK, f"repository {repo}", "; ".join(notes) or "is there")
-        yield _list(api, repo, "issues", "Issues", is_on=found.get("has_issues", True))
-        yield _list(api, repo, "pulls", "Pull requests", is_on=found.get("has_pull_requests", True))
+        for stream in STREAMS.values():
+            yield _list(api, repo, stream, is_on=found.get(stream.switch, True))
 
 
 def _ask(api: GitHub, path: str) -> Answer:
@@ -63,18 +65,18 @@ def _ask(api: GitHub, path: str) -> Answer:
     return api.get(path, parse=json.loads, attempts=ATTEMPTS, on_request=lambda status: None)
 
 
-def _list(api: GitHub, repo: str, path: str, permission: str, *, is_on: bool) -> Finding:
+def _list(api: GitHub, repo: str, stream: Stream, *, is_on: bool) -> Finding:
     """Ask for one item of a list: a token may see a repository without the permission for what lies in it.
 
     https://docs.github.com/rest/authentication/permissions-required-for-fine-grained-personal-access-tokens
     """
-    name = f"{permission} of {repo}"
+    name = f"{stream.title} of {repo}"
     if not is_on:
         return Finding(WARNING, name, "disabled there, nothing to read")
     try:
-        _ask(api, f"/repos/{repo}/{path}?state=all&per_page=1")
+        _ask(api, f"/repos/{repo}/{stream.name}?state=all&per_page=1")
     except NotReadable as error:
-        return Finding(ERROR, name, f"{error}; the token needs read access to {permission!r}")
+        return Finding(ERROR, name, f"{error}; the token needs read access to {stream.title!r}")
     return Finding(OK, name, "can be read")
 
 

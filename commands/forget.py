@@ -33,7 +33,7 @@ def run(
     with SignalsRaise(), runs.recorded(
         conn, db_path=db_path, command="forget", what=what, clock=clock, environ=environ
     ) as record:
-        names = {queue_manager.load_stream(conn, repo=repo, stream="issues")[0].lower() for repo in repos}
+        names = {queue_manager.kept_as(conn, repo).lower() for repo in repos}
         record.hold([f"ingest of {name}" for name in sorted(names)])
         with db.transaction(conn):
             streams = sum(_forgotten(conn, repo) for repo in repos)

@@ -19,6 +19,7 @@ from foundation.errors import EXIT_CONFIGURATION, EXIT_OK, EXIT_OUTAGE, Configur
 from github import repositories
 from github.api import GitHub
 from github.rate_limit import RateLimits
+from github.streams import STREAMS
 
 log = logging.getLogger("pipeline.ingest")
 
@@ -67,7 +68,7 @@ def run(
         listed, failures = repositories.of_organisations(
             api, orgs, include_archived=not skip_archived, include_forks=include_forks
         )
-        streams = [only] if only else ["issues", "pulls"]
+        streams = [only] if only else list(STREAMS)
         targets = [(repo, stream) for repo in repositories.unique([*names, *listed]) for stream in streams]
         record.hold(_locks(conn, targets))
         scans = ingest.Ingest(
@@ -107,7 +108,7 @@ def _error(
 
 def _locks(conn: sqlite3.Connection, targets: Sequence[tuple[str, str]]) -> Iterable[str]:
     """What no other ingest may do meanwhile: a lock for each repository, by the name under which it is kept."""
-    names = {queue_manager.load_stream(conn, repo=repo, stream=stream)[0].lower() for repo, stream in targets}
+    names = {queue_manager.kept_as(conn, repo).lower() for repo, _ in targets}
     return [f"ingest of {name}" for name in sorted(names)]
 
 

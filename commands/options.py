@@ -9,6 +9,7 @@ import argparse
 from typing import Any, Callable, Iterator, Mapping
 
 from foundation import settings
+from github.streams import STREAMS
 
 VERSION = "0.1.0"
 USER_AGENT = f"github-issues-pipeline/{VERSION}"
@@ -96,7 +97,7 @@ def _add_ingest(commands: Any, common: argparse.ArgumentParser, environ: Mapping
     )
     start.add_argument("--since", type=_checked(settings.date), metavar="DATE", help="look back to this date (UTC)")
     start.add_argument("--all", dest="all_history", action="store_true", help="look back to the beginning")
-    parser.add_argument("--only", choices=("issues", "pulls"), help="one of the two streams (default: both)")
+    parser.add_argument("--only", choices=tuple(STREAMS), help="one of the streams (default: all)")
     parser.add_argument(
         "--jobs",
         type=_checked(settings.count),

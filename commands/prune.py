@@ -15,6 +15,7 @@ from fetcher import OVERLAP_SECONDS
 from foundation import settings, timestamps
 from foundation.clock import Clock
 from foundation.errors import EXIT_OK
+from github.streams import STREAMS
 
 log = logging.getLogger("pipeline.prune")
 
@@ -72,7 +73,11 @@ def _delete(conn: sqlite3.Connection, clock: Clock, before: str) -> int:
     while True:
         with _pause_after(clock), db.transaction(conn):
             deleted = queue_manager.prune(
-                conn, finished_before=before, overlap_seconds=OVERLAP_SECONDS, limit=CHUNK_ROWS
+                conn,
+                finished_before=before,
+                overlap_seconds=OVERLAP_SECONDS,
+                limit=CHUNK_ROWS,
+                item_types={stream.name: stream.item_type for stream in STREAMS.values()},
             )
         total += deleted
         if deleted < CHUNK_ROWS:

@@ -9,11 +9,11 @@ import re
 from typing import Callable, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
+from foundation.records import Gap
 from github import pages
 from github.api import MAX_ATTEMPTS, Answer, GitHub, HeavyAnswer
 from github.pages import Element
 from github.spots import PAGE_SIZE, Cut, Spot, page_at
-from queue_manager import Gap
 
 # GitHub gives up on a page after ten seconds (a 502), and often gives a smaller one.
 SMALLER_SIZES = (50, 25, 5)

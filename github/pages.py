@@ -11,9 +11,9 @@ import re
 from typing import Any, Mapping, NamedTuple
 
 from foundation import timestamps
+from foundation.records import Item
 from foundation.settings import is_repo_name
 from github.fields import is_integer
-from queue_manager import Item
 
 _OPENING = re.compile(r"[ \t\n\r]*\[[ \t\n\r]*(\]?)[ \t\n\r]*")  # the `]` of an empty array
 _BETWEEN = re.compile(r"[ \t\n\r]*([,\]])[ \t\n\r]*")

@@ -88,16 +88,13 @@ def of_organisations(
     return found, failures
 
 
-def has_pull_requests(api: GitHub, repo: str, *, on_request: Callable[[int], None]) -> bool:
-    """False only where GitHub says so: the list of pull requests is then 404 for everyone, and no one's mistake.
-
-    augurlabs/augur #3731, kenn-io/forge #819. A repository that can't be read says nothing.
-    """
+def has(api: GitHub, repo: str, switch: str, *, on_request: Callable[[int], None]) -> bool:
+    """Is a feature of the repository on? False only where GitHub says so; one that can't be read says nothing."""
     try:
         found = api.get(f"/repos/{repo}", parse=json.loads, on_request=on_request).body
     except NotReadable:
         return True
-    return not (isinstance(found, dict) and found.get("has_pull_requests") is False)
+    return not (isinstance(found, dict) and found.get(switch) is False)
 
 
 def unique(names: Iterable[str]) -> list[str]:

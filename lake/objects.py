@@ -16,8 +16,8 @@ from typing import Any, Iterator, Mapping, NamedTuple, Protocol, Sequence
 from foundation import timestamps
 from foundation.errors import Outage
 from foundation.settings import is_repo_name
+from github.streams import OF_ITEM_TYPE, STREAMS
 
-FOLDERS = {"issue": "issues", "pull_request": "pulls"}
 JSON_TYPE = "application/json"
 # The name says gzip; a Content-Encoding beside it would make clients unpack it unasked.
 BATCH_TYPE = "application/gzip"
@@ -184,7 +184,7 @@ class Stored(NamedTuple):
 
 def folders(prefix: str) -> dict[str, str]:
     """Item type -> the folder that holds its objects."""
-    return {item_type: f"{prefix}{name}/" for item_type, name in FOLDERS.items()}
+    return {stream.item_type: f"{prefix}{stream.folder}/" for stream in STREAMS.values()}
 
 
 def parse_key(prefix: str, key: str) -> Stored | None:
@@ -243,4 +243,4 @@ def _on_one_line(payload: bytes) -> bytes:
 
 
 def _partition(prefix: str, item_type: str, moment: str) -> str:
-    return f"{prefix}{FOLDERS[item_type]}/dt={moment[:10]}"
+    return f"{prefix}{OF_ITEM_TYPE[item_type].folder}/dt={moment[:10]}"

@@ -19,6 +19,7 @@ from foundation import read_ahead
 from foundation.clock import Clock
 from github import fields
 from github.pages import repo_name
+from github.streams import OF_ITEM_TYPE
 from lake import objects
 from lake.objects import Archive, Stored
 
@@ -168,7 +169,7 @@ class Rebuild:
             "processed_at": self._clock.utc(),
             "fetched_order": fetched_order,
         }
-        return {**fields.issues_row(stored.item_type, repo, parsed), **extra}
+        return {**OF_ITEM_TYPE[stored.item_type].row(repo, parsed), **extra}
 
     def _commit(self, reads: list[_Read]) -> None:
         """Rows and keys in one transaction: what is noted as read is in `issues`."""

@@ -10,11 +10,12 @@ import logging
 from typing import Any, Callable, NamedTuple, Sequence
 
 from foundation.errors import PipelineError
+from foundation.records import ClaimedItem
 from github import fields
+from github.streams import OF_ITEM_TYPE
 from lake import objects
 from lake.objects import Archive, ItemRefused, Throttled
 from lake.upload_limit import UploadLimit
-from queue_manager import ClaimedItem
 
 log = logging.getLogger("pipeline.worker")
 
@@ -119,7 +120,7 @@ class Uploader:
 def _extracted(item: ClaimedItem, key: str, fetched_order: str) -> Outcome:
     """`fetched_order` is the object's, as `rebuild` will find it."""
     try:
-        row = fields.issues_row(item.item_type, item.repo, fields.parse_payload(item.payload))
+        row = OF_ITEM_TYPE[item.item_type].row(item.repo, fields.parse_payload(item.payload))
     except fields.ExtractionError as error:
         return Outcome(item, Ending.UNREADABLE, s3_key=key, error=f"archived, but not extracted: {error}")
     return Outcome(item, Ending.DONE, s3_key=key, row={**row, "fetched_order": fetched_order})

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from foundation.records import ClaimedItem
 from lake import objects
 from lake.objects import ItemRefused
-from queue_manager import ClaimedItem
 
 SHA256 = "0123456789ab" + "c" * 52
 

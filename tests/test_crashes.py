@@ -12,7 +12,7 @@ import pytest
 import db
 import queue_manager
 from engines import owners
-from queue_manager import Item
+from foundation.records import Item
 from tests import payloads
 from tests.conftest import REAL_SLEEP, started_main
 from tests.crashes import POINTS, Zygote

@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 from foundation import settings as checked
 from foundation import timestamps
 from foundation.errors import ConfigurationError, PipelineError
+from foundation.records import ClaimedItem
 from github import fields, pages, repositories
 from github.answers import Kind, classify
 from github.pages import PageError
 from github.rate_limit import RateLimits
+from github.streams import items
 from lake import objects
-from queue_manager import ClaimedItem
 
 FEW = settings(max_examples=200, deadline=None)
 JSON = st.recursive(
@@ -71,7 +72,7 @@ def test_any_page_is_cut_to_its_own_characters_or_refused(text, item_type):
 @given(PAYLOADS | JSON)
 def test_any_payload_becomes_a_row_that_a_database_can_hold_or_is_refused(payload):
     try:
-        row = fields.issues_row("issue", "a/b", fields.parse_payload(json.dumps(payload).encode()))
+        row = items.row("issue", "a/b", fields.parse_payload(json.dumps(payload).encode()))
     except fields.ExtractionError:
         return
     for name, value in row.items():

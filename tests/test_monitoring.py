@@ -5,7 +5,7 @@ import pytest
 import db
 import queue_manager
 from foundation import settings
-from queue_manager import Item, StreamState
+from foundation.records import Item, StreamState
 
 
 @pytest.fixture

@@ -5,11 +5,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from foundation.records import ClaimedItem
 from github import pages
 from lake.local import DirectoryArchive
 from lake.upload_limit import UploadLimit
 from lake.uploads import Ending, Job, Uploader
-from queue_manager import ClaimedItem
 from tests.openapi_shapes import payloads
 
 

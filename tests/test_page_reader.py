@@ -3,11 +3,11 @@ from urllib.parse import urlencode
 
 import pytest
 
+from foundation.records import Gap
 from github.api import Answer, GitHub, HeavyAnswer
 from github.page_reader import MOST_OVERLAP, PageReader, Read
 from github.rate_limit import RateLimits
 from github.spots import Spot
-from queue_manager import Gap
 from tests.ingesting import github, time  # noqa: F401 - fixtures
 
 EARLY, LATE = "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"

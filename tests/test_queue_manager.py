@@ -3,7 +3,8 @@ import pytest
 import db
 import queue_manager
 from foundation import timestamps
-from queue_manager import Item, Lease, StreamState
+from foundation.records import Item, StreamState
+from queue_manager import Lease
 
 NOW = "2026-11-23T10:00:00Z"
 LATER = "2026-11-23T11:00:00Z"
@@ -42,6 +43,11 @@ def claim_batch(conn, token="me", limit=10, max_bytes=10**6, fetched_before=None
 
 def claim_begun(conn, token="me", now=NOW, place="here"):
     return queue_manager.claim_begun(conn, Lease(token, now, 60), place=place, prefix="batch-")
+
+
+def prune(conn, *, before="2030-01-01T00:00:00Z", limit=1000):
+    item_types = {"issues": "issue", "pulls": "pull_request"}
+    return queue_manager.prune(conn, finished_before=before, overlap_seconds=60, limit=limit, item_types=item_types)
 
 
 def archive_all(conn):
@@ -396,7 +402,7 @@ def test_prune_leaves_what_changed_on_github_since_whatever_the_workers_clock_sa
     enqueue(conn, item(1), item(2, updated_at=NOW))
     for claimed in claim(conn):
         queue_manager.complete(conn, item_ids=[claimed.id], token="me", s3_key="k", now="2026-11-21T00:00:00Z")
-    assert queue_manager.prune(conn, finished_before="2026-11-22T00:00:00Z", overlap_seconds=60, limit=9) == 1
+    assert prune(conn, before="2026-11-22T00:00:00Z", limit=9) == 1
     assert [r["id"] for r in conn.execute("SELECT id FROM queue_items")] == [2]
 
 
@@ -408,8 +414,8 @@ def done_at(conn, *moments, repo="acme/old", **changes):
     archive_all(conn)
 
 
-def pruned(conn, before="2030-01-01T00:00:00Z"):
-    queue_manager.prune(conn, finished_before=before, overlap_seconds=60, limit=100)
+def left_after_prune(conn, **options):
+    prune(conn, **options)
     return [(r["repo"], r["updated_at"][11:]) for r in conn.execute("SELECT * FROM queue_items ORDER BY id")]
 
 
@@ -423,7 +429,7 @@ def test_prune_leaves_what_the_next_ordinary_run_looks_at_again_however_old_it_i
         done_at(conn, *times, repo=repo)
     done_at(conn, *times, repo="acme/new", item_type="pull_request")
     kept = [time[11:] for time in times]
-    assert pruned(conn) == [
+    assert left_after_prune(conn) == [
         *(("acme/new", time) for time in kept[1:]),
         *(("Acme/Old", time) for time in kept[1:]),
         *(("acme/unread", time) for time in kept),

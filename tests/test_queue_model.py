@@ -11,7 +11,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 import db
 import queue_manager
 from foundation import timestamps
-from queue_manager import Item, Lease
+from foundation.records import Item
+from queue_manager import Lease
+from tests.test_queue_manager import prune
 
 TOKENS = ["one", "two"]
 MAX_ATTEMPTS = 3
@@ -262,7 +264,7 @@ class Queue(RuleBasedStateMachine):
         before = timestamps.from_epoch(self.seconds - age)
         gone = [r for r in self.rows.values() if r.status == "done" and timestamps.from_epoch(r.finished_at) < before]
         with db.transaction(self.conn):
-            assert queue_manager.prune(self.conn, finished_before=before, overlap_seconds=60, limit=1000) == len(gone)
+            assert prune(self.conn, before=before) == len(gone)
         for row in gone:
             del self.rows[row.id]
             self.seen.discard((row.item.item_type, row.item.item_id, row.item.payload_sha256))

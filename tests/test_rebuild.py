@@ -12,11 +12,12 @@ import db
 import main
 import queue_manager
 from commands.archive_choice import Location
+from foundation import records
 from foundation.clock import SYSTEM_CLOCK
 from foundation.errors import ConfigurationError
+from foundation.records import Item
 from lake import objects, rebuild
 from lake.local import DirectoryArchive
-from queue_manager import Item
 from tests import payloads
 
 NOW = "2026-11-23T10:00:00Z"
@@ -65,7 +66,7 @@ def put(store, *items, first=1):
 def claimed(version, order=1):
     known = {name: getattr(version, name) for name in Item._fields}
     extra = {"id": order, "repo": "acme/widgets", "attempts": 0, "s3_key": None, "group_failures": 0, "fetched_at": NOW}
-    return queue_manager.ClaimedItem(**known, **extra)
+    return records.ClaimedItem(**known, **extra)
 
 
 def run(conn, store, where="here", restart=False):

@@ -15,7 +15,7 @@ import pytest
 import db
 import queue_manager
 from commands import processes, signals
-from engines import owners
+from engines import owners, sqlite
 from foundation.errors import Interrupted
 from tests.conftest import REAL_SLEEP, ROOT, started_main
 from tests.fault_proxy import FaultProxy
@@ -273,7 +273,7 @@ def test_what_could_not_be_handed_back_is_not_said_to_be(conn, path, tmp_path, m
     import main
     from lake import local
 
-    monkeypatch.setattr(db, "BUSY_TIMEOUT_SECONDS", 0.1)
+    monkeypatch.setattr(sqlite, "BUSY_TIMEOUT_SECONDS", 0.1)
     enqueue(conn, 1)
     other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
 

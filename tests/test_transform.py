@@ -3,11 +3,12 @@ import json
 import pytest
 
 from github import fields
+from github.streams import items
 from tests import payloads
 
 
 def row(payload, item_type="issue"):
-    return fields.issues_row(item_type, "acme/widgets", payload)
+    return items.row(item_type, "acme/widgets", payload)
 
 
 def test_an_open_issue_has_every_column_of_the_contract_and_no_lead_time():

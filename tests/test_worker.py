@@ -15,9 +15,10 @@ import worker
 from engines import owners
 from foundation.clock import Clock
 from foundation.errors import ConfigurationError, Outage
+from foundation.records import Item
 from lake.local import DirectoryArchive
 from lake.objects import ItemRefused, Throttled
-from queue_manager import Item, Lease
+from queue_manager import Lease
 from tests import payloads
 from tests.conftest import REAL_SLEEP, ROOT, started_main
 

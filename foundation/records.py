@@ -1,0 +1,66 @@
+"""What rooms hand to each other: versions of items, into the queue and out of it, and where scans stand."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from foundation import timestamps
+
+
+class Item(NamedTuple):
+    """One version of an issue or pull request, as fetched. `payload` is GitHub's own text of it, in UTF-8."""
+
+    item_type: str
+    item_id: int
+    number: int
+    updated_at: str
+    payload: bytes
+    payload_sha256: str
+
+
+class ClaimedItem(NamedTuple):
+    id: int
+    repo: str
+    item_type: str
+    item_id: int
+    number: int
+    updated_at: str
+    payload: bytes
+    payload_sha256: str
+    attempts: int
+    s3_key: str | None
+    group_failures: int
+    fetched_at: str
+
+    @property
+    def fetched_order(self) -> str:
+        """When it was fetched; of several in one second the later has the later time."""
+        return timestamps.with_order(self.fetched_at, self.id)
+
+
+class Gap(NamedTuple):
+    """Items that GitHub does not give, not even alone: their place, and between which times they were updated last."""
+
+    since: str | None
+    offset: int
+    items: int
+    after: str | None
+    before: str | None
+
+
+class StreamState(NamedTuple):
+    """One row of `ingest_state`: what is known of a repository's stream.
+
+    Everything updated from `covered_since` to `cursor` is in the queue, but for the `gaps`. `scan` says where an
+    unfinished scan goes on (its shape is the scan's own business); None when the last one ended. `repo_id` is GitHub's
+    numeric id, None while it has not been seen; `newest_item_id` that of the newest item when the last scan ended.
+    """
+
+    cursor: str | None = None
+    covered_since: str | None = None
+    etag: str | None = None
+    etag_url: str | None = None
+    scan: dict[str, Any] | None = None
+    repo_id: int | None = None
+    newest_item_id: int | None = None
+    gaps: tuple[Gap, ...] = ()
