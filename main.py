@@ -16,10 +16,13 @@ from typing import Mapping, Sequence
 
 import db
 from commands import options, output
+from commands.context import Context
 from foundation import errors, logs, settings
 from foundation.clock import SYSTEM_CLOCK, Clock
 from foundation.errors import EXIT_CONFIGURATION, EXIT_FAILED, Interrupted, PipelineError
 
+# What every command is given (commands/context.py); the rest are keyword arguments of its own.
+COMMON_OPTIONS = ("db_path", "quiet", "as_json", "no_progress")
 log = logging.getLogger("pipeline")
 
 
@@ -32,13 +35,14 @@ def main(
     command = arguments.pop("command")
     log_format = arguments.pop("log_format")
     logs.set_up(logs.choice(verbose=arguments.pop("verbose"), quiet=arguments["quiet"], log_format=log_format), environ)
+    context = Context(environ, clock, **{name: arguments.pop(name) for name in COMMON_OPTIONS})
     try:
         # Imported only now: --help, status and retry start without boto3 and requests.
-        return int(importlib.import_module(f"commands.{command}").run(environ=environ, clock=clock, **arguments))
+        return int(importlib.import_module(f"commands.{command}").run(context, **arguments))
     except (PipelineError, Interrupted) as error:
         return _report(str(error), error.exit_code, environ)
     except (sqlite3.Error, UnicodeDecodeError) as error:
-        explained = db.explain(error, arguments["db_path"])
+        explained = db.explain(error, context.db_path)
         return _report(str(explained), explained.exit_code, environ)
     except KeyboardInterrupt:
         return _report("interrupted", 128 + signal.SIGINT, environ)

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import random
 from typing import Callable, Iterator, Mapping, Sequence
 
 from commands import archive_choice, findings, options, reports
+from commands.api_client import api_client
+from commands.context import Context
 from commands.findings import ERROR, OK, OUTAGE, WARNING, Finding
 from foundation import settings
 from foundation.clock import Clock
 from foundation.errors import EXIT_CONFIGURATION, EXIT_OK, EXIT_OUTAGE, ConfigurationError, Outage, PipelineError
 from github import repositories
-from github.api import GitHub
-from github.rate_limit import RateLimits
 from lake.objects import ObjectOptions
 
 
 def run(
+    context: Context,
     *,
-    environ: Mapping[str, str],
-    clock: Clock,
-    db_path: str,
-    quiet: bool,
-    as_json: bool,
-    no_progress: bool,
     repos: Sequence[str],
     repos_file: str | None,
     bucket: str | None,
@@ -37,17 +31,17 @@ def run(
     objects = archive_choice.object_options(
         storage_class, encryption, kms_key_id, tags, is_local=archive_dir is not None
     )
-    names = [*repos, *(repositories.from_file(repos_file, environ) if repos_file else [])]
+    names = [*repos, *(repositories.from_file(repos_file, context.environ) if repos_file else [])]
     found = [
-        *_guarded("GitHub", lambda: findings.github(_api(environ, clock), names, clock=clock)),
-        *_guarded("archive", lambda: _archive(bucket, archive_dir, prefix, objects, environ, clock)),
-        *_guarded("database", lambda: findings.database(db_path)),
+        *_guarded("GitHub", lambda: findings.github(api_client(context), names, clock=context.clock)),
+        *_guarded("archive", lambda: _archive(bucket, archive_dir, prefix, objects, context.environ, context.clock)),
+        *_guarded("database", lambda: findings.database(context.db_path)),
     ]
     summary = {"command": "check", "checks": [finding._asdict() for finding in found]}
-    lines = [settings.one_line(line, environ) for line in reports.check_lines(summary)]
-    if quiet:
+    lines = [settings.one_line(line, context.environ) for line in reports.check_lines(summary)]
+    if context.quiet:
         lines = [line for line in lines if not line.startswith(OK)]
-    reports.show(summary, lines, as_json=as_json)
+    context.show(summary, lines, quiet=False)
     states = {finding.state for finding in found}
     return EXIT_CONFIGURATION if ERROR in states else EXIT_OUTAGE if OUTAGE in states else EXIT_OK
 
@@ -84,16 +78,3 @@ def _archive(
         location, threads=1, environ=environ, user_agent=options.USER_AGENT, options=objects
     )
     yield from findings.bucket(store, str(location), prefix, clock=clock)
-
-
-def _api(environ: Mapping[str, str], clock: Clock) -> GitHub:
-    token = settings.token(environ)
-    limits = RateLimits(now=clock.now, monotonic=clock.monotonic, max_wait_seconds=0)
-    return GitHub(
-        base_url=settings.api_url(environ, with_token=token is not None),
-        token=token,
-        user_agent=options.USER_AGENT,
-        limits=limits,
-        clock=clock,
-        rng=random.Random(),
-    )

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Mapping
 
 import db
 import queue_manager
-from commands import archive_choice, options, progress, reports
+from commands import archive_choice, options, reports
 from commands.archive_choice import Location, Place
+from commands.context import Context
 from commands.signals import SignalsRaise
-from foundation.clock import Clock
 from foundation.errors import EXIT_FAILED, EXIT_OK, ConfigurationError
 from lake import copying
 
@@ -19,13 +18,8 @@ log = logging.getLogger("pipeline.copy")
 
 
 def run(
+    context: Context,
     *,
-    environ: Mapping[str, str],
-    clock: Clock,
-    db_path: str,
-    quiet: bool,
-    as_json: bool,
-    no_progress: bool,
     bucket: str | None,
     archive_dir: str | None,
     to_bucket: str | None,
@@ -33,30 +27,32 @@ def run(
     prefix: str,
     threads: int,
 ) -> int:
-    started = clock.monotonic()
-    source = archive_choice.locate(bucket=bucket, archive_dir=archive_dir, environ=environ)
+    started = context.clock.monotonic()
+    source = archive_choice.locate(bucket=bucket, archive_dir=archive_dir, environ=context.environ)
     target = Location(to_bucket, to_archive_dir)
-    here, there = source.place(prefix, environ), target.place(prefix, environ)
+    here, there = source.place(prefix, context.environ), target.place(prefix, context.environ)
     if here == there:
         raise ConfigurationError(f"{here} is both where to copy from and where to; give another --to-...")
-    bar = progress.start(unit=" objects", total=None, quiet=quiet, no_progress=no_progress, monotonic=clock.monotonic)
+    bar = context.bar(unit=" objects")
     with bar, SignalsRaise():
         copier = copying.Copier(
             source=archive_choice.open_archive(
-                source, threads=threads, environ=environ, user_agent=options.USER_AGENT, only_read=True
+                source, threads=threads, environ=context.environ, user_agent=options.USER_AGENT, only_read=True
             ),
-            target=archive_choice.open_archive(target, threads=threads, environ=environ, user_agent=options.USER_AGENT),
+            target=archive_choice.open_archive(
+                target, threads=threads, environ=context.environ, user_agent=options.USER_AGENT
+            ),
             prefix=prefix,
             threads=threads,
             on_progress=lambda result: bar.update(result.objects, f"{result.skipped} there already"),
         )
         result = copier.run()
         if not result.failed:
-            _note(db_path, here, there)
+            _note(context.db_path, here, there)
     if not result.objects:
         log.warning("%s: no object of this project is there; check --prefix", here)
-    summary = {"command": "copy", **result._asdict(), "seconds": round(clock.monotonic() - started, 3)}
-    reports.show(summary, reports.copy_lines(summary), as_json=as_json, quiet=quiet)
+    summary = {"command": "copy", **result._asdict(), "seconds": round(context.clock.monotonic() - started, 3)}
+    context.show(summary, reports.copy_lines(summary))
     return EXIT_FAILED if result.failed else EXIT_OK
 
 

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import Mapping, Sequence
+from typing import Sequence
 
 import db
 import queue_manager
-from commands import reports, runs
+from commands.context import Context
 from commands.signals import SignalsRaise
-from foundation.clock import Clock
 from foundation.errors import EXIT_OK, ConfigurationError
 
 
 def run(
+    context: Context,
     *,
-    environ: Mapping[str, str],
-    clock: Clock,
-    db_path: str,
-    quiet: bool,
-    as_json: bool,
-    no_progress: bool,
     repos: Sequence[str],
     item_ids: Sequence[int] | None,
 ) -> int:
@@ -28,11 +22,9 @@ def run(
     items = sorted(set(item_ids or ()))
     if not repos and not items:
         raise ConfigurationError("nothing to forget: give --repo OWNER/NAME or --item ID")
-    conn = db.connect(db_path, must_exist=True)
+    conn = db.connect(context.db_path, must_exist=True)
     what = ", ".join([*repos, *(f"row {item}" for item in items)])
-    with SignalsRaise(), runs.recorded(
-        conn, db_path=db_path, command="forget", what=what, clock=clock, environ=environ
-    ) as record:
+    with SignalsRaise(), context.recorded(conn, command="forget", what=what) as record:
         names = {queue_manager.kept_as(conn, repo).lower() for repo in repos}
         record.hold([f"ingest of {name}" for name in sorted(names)])
         with db.transaction(conn):
@@ -43,7 +35,7 @@ def run(
                 raise ConfigurationError(f"--item {ids}: not all are failed rows, none was dropped; see `status`")
     conn.close()
     summary = {"command": "forget", "streams": streams, "items": dropped}
-    reports.show(summary, [f"forgot {streams} streams and {dropped} failed rows"], as_json=as_json, quiet=quiet)
+    context.show(summary, [f"forgot {streams} streams and {dropped} failed rows"])
     return EXIT_OK
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-import random
 import sqlite3
-from typing import Callable, Iterable, Mapping, Sequence
+from typing import Callable, Iterable, Sequence
 
 import db
 import ingest
 import queue_manager
-from commands import options, progress, reports, runs
+from commands import options, progress, reports
+from commands.api_client import api_client
+from commands.context import Context
 from commands.signals import SignalsRaise
 from fetcher import ALL_HISTORY
 from foundation import settings, timestamps
@@ -18,20 +19,14 @@ from foundation.clock import Clock
 from foundation.errors import EXIT_CONFIGURATION, EXIT_OK, EXIT_OUTAGE, ConfigurationError, Outage, PipelineError
 from github import repositories
 from github.api import GitHub
-from github.rate_limit import RateLimits
 from github.streams import STREAMS
 
 log = logging.getLogger("pipeline.ingest")
 
 
 def run(
+    context: Context,
     *,
-    environ: Mapping[str, str],
-    clock: Clock,
-    db_path: str,
-    quiet: bool,
-    as_json: bool,
-    no_progress: bool,
     repos: Sequence[str],
     repos_file: str | None,
     orgs: Sequence[str],
@@ -45,26 +40,24 @@ def run(
     max_wait_seconds: int,
     reserve_points: int,
 ) -> int:
-    started = clock.monotonic()
-    since = ALL_HISTORY if all_history else _look_back(since, days, clock)
+    started = context.clock.monotonic()
+    since = ALL_HISTORY if all_history else _look_back(since, days, context.clock)
 
     def on_wait(seconds: float, reason: str) -> None:
         if not api.has_token and "limit" in reason:
             reason += "; GITHUB_TOKEN raises 60 points an hour to 5,000"
-        back = timestamps.from_epoch(clock.now() + seconds)
+        back = timestamps.from_epoch(context.clock.now() + seconds)
         log.info("waiting %.0f s, until %s: %s", seconds, back, reason)
         bar.wait(seconds, reason)
 
-    api = _github(environ, clock, max_wait_seconds=max_wait_seconds, reserve_points=reserve_points, on_wait=on_wait)
-    names = [*repos, *(repositories.from_file(repos_file, environ) if repos_file else [])]
+    api = api_client(context, max_wait_seconds=max_wait_seconds, reserve_points=reserve_points, on_wait=on_wait)
+    names = [*repos, *(repositories.from_file(repos_file, context.environ) if repos_file else [])]
     if not names and not orgs:
         raise ConfigurationError("no repository: give --repo OWNER/NAME, --repos-file FILE or --org ORG")
-    conn = db.connect(db_path)  # one that can't be used is found before GitHub is asked for anything
-    bar = progress.start(unit=" items", total=None, quiet=quiet, no_progress=no_progress, monotonic=clock.monotonic)
+    conn = db.connect(context.db_path)  # one that can't be used is found before GitHub is asked for anything
+    bar = context.bar(unit=" items")
     what = f"{', '.join([*names, *(f'all of {org}' for org in orgs)])}, looking back to {_shown(since)}"
-    with bar, SignalsRaise(), runs.recorded(
-        conn, db_path=db_path, command="ingest", what=what, clock=clock, environ=environ
-    ) as record:
+    with bar, SignalsRaise(), context.recorded(conn, command="ingest", what=what) as record:
         listed, failures = repositories.of_organisations(
             api, orgs, include_archived=not skip_archived, include_forks=include_forks
         )
@@ -73,10 +66,10 @@ def run(
         record.hold(_locks(conn, targets))
         scans = ingest.Ingest(
             api=api,
-            db_path=db_path,
-            clock=clock,
+            db_path=context.db_path,
+            clock=context.clock,
             since=since,
-            default_since=timestamps.from_epoch(clock.now() - options.DEFAULT_DAYS * settings.DAY_SECONDS),
+            default_since=timestamps.from_epoch(context.clock.now() - options.DEFAULT_DAYS * settings.DAY_SECONDS),
             repo_ids={name.lower(): repo_id for name, repo_id in listed.items()},
             on_progress=_shown_on(bar, api),
         )
@@ -86,8 +79,8 @@ def run(
         record.ended(code, None if error is None else str(error))
         bar.close("stopped, see below" if error else None)
     conn.close()
-    summary = reports.ingest_summary(results, api.limits.remaining, clock.monotonic() - started)
-    reports.show(summary, reports.ingest_lines(summary), as_json=as_json, quiet=quiet)
+    summary = reports.ingest_summary(results, api.limits.remaining, context.clock.monotonic() - started)
+    context.show(summary, reports.ingest_lines(summary))
     if error is not None:
         raise error
     return code
@@ -135,28 +128,3 @@ def _shown_on(bar: progress.Progress, api: GitHub) -> Callable[[ingest.StreamRes
         bar.update(items, f"{pages} pages, now {result.repo} {result.stream}, {left} API points left")
 
     return show
-
-
-def _github(
-    environ: Mapping[str, str],
-    clock: Clock,
-    *,
-    max_wait_seconds: int,
-    reserve_points: int,
-    on_wait: Callable[[float, str], None],
-) -> GitHub:
-    token = settings.token(environ)
-    return GitHub(
-        base_url=settings.api_url(environ, with_token=token is not None),
-        token=token,
-        user_agent=options.USER_AGENT,
-        limits=RateLimits(
-            now=clock.now,
-            monotonic=clock.monotonic,
-            max_wait_seconds=max_wait_seconds,
-            reserve_points=reserve_points,
-        ),
-        clock=clock,
-        rng=random.Random(),
-        on_wait=on_wait,
-    )

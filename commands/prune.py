@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import sqlite3
-from typing import Iterator, Mapping
+from typing import Iterator
 
 import db
 import queue_manager
-from commands import reports, runs
+from commands import reports
+from commands.context import Context
 from commands.signals import SignalsRaise
 from fetcher import OVERLAP_SECONDS
 from foundation import settings, timestamps
@@ -27,37 +28,30 @@ PAUSE_SECONDS = 0.12
 
 
 def run(
+    context: Context,
     *,
-    environ: Mapping[str, str],
-    clock: Clock,
-    db_path: str,
-    quiet: bool,
-    as_json: bool,
-    no_progress: bool,
     older_than_days: int,
 ) -> int:
-    started = clock.monotonic()
-    before = timestamps.from_epoch(clock.now() - older_than_days * settings.DAY_SECONDS)
+    started = context.clock.monotonic()
+    before = timestamps.from_epoch(context.clock.now() - older_than_days * settings.DAY_SECONDS)
     conn = db.connect(
-        db_path, synchronous="NORMAL", must_exist=True
+        context.db_path, synchronous="NORMAL", must_exist=True
     )  # a deletion that a power cut takes back is made again
-    bytes_before = db.size_bytes(db_path)
+    bytes_before = db.size_bytes(context.db_path)
     what = f"rows that were done before {before}"
-    with SignalsRaise(), runs.recorded(
-        conn, db_path=db_path, command="prune", what=what, clock=clock, environ=environ
-    ) as record:
+    with SignalsRaise(), context.recorded(conn, command="prune", what=what) as record:
         record.hold(["prune"])
-        deleted = _delete(conn, clock, before)
-        _give_space_back(conn, clock)
+        deleted = _delete(conn, context.clock, before)
+        _give_space_back(conn, context.clock)
     conn.close()
     summary = {
         "command": "prune",
         "deleted": deleted,
-        "freed_bytes": max(0, bytes_before - db.size_bytes(db_path)),
-        "db_bytes": db.size_bytes(db_path),
-        "seconds": round(clock.monotonic() - started, 3),
+        "freed_bytes": max(0, bytes_before - db.size_bytes(context.db_path)),
+        "db_bytes": db.size_bytes(context.db_path),
+        "seconds": round(context.clock.monotonic() - started, 3),
     }
-    reports.show(summary, reports.prune_lines(summary), as_json=as_json, quiet=quiet)
+    context.show(summary, reports.prune_lines(summary))
     return EXIT_OK
 
 

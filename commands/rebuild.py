@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from typing import Mapping, Sequence
+from typing import Sequence
 
 import db
 import queue_manager
-from commands import archive_choice, options, progress, reports, runs
+from commands import archive_choice, options, reports
+from commands.context import Context
 from commands.signals import SignalsRaise
-from foundation.clock import Clock
 from foundation.errors import EXIT_FAILED, EXIT_OK
 from lake import rebuild
 
@@ -17,13 +17,8 @@ log = logging.getLogger("pipeline.rebuild")
 
 
 def run(
+    context: Context,
     *,
-    environ: Mapping[str, str],
-    clock: Clock,
-    db_path: str,
-    quiet: bool,
-    as_json: bool,
-    no_progress: bool,
     bucket: str | None,
     archive_dir: str | None,
     prefix: str,
@@ -31,18 +26,16 @@ def run(
     repos: Sequence[str],
     restart: bool,
 ) -> int:
-    started = clock.monotonic()
-    location = archive_choice.locate(bucket=bucket, archive_dir=archive_dir, environ=environ)
-    place = location.place(prefix, environ)
+    started = context.clock.monotonic()
+    location = archive_choice.locate(bucket=bucket, archive_dir=archive_dir, environ=context.environ)
+    place = location.place(prefix, context.environ)
     store = archive_choice.open_archive(
-        location, threads=threads, environ=environ, user_agent=options.USER_AGENT, only_read=True
+        location, threads=threads, environ=context.environ, user_agent=options.USER_AGENT, only_read=True
     )
-    conn = db.connect(db_path)
-    bar = progress.start(unit=" objects", total=None, quiet=quiet, no_progress=no_progress, monotonic=clock.monotonic)
+    conn = db.connect(context.db_path)
+    bar = context.bar(unit=" objects")
     what = f"the table `issues` from {location}, {', '.join(repos) or 'all repositories'}"
-    with bar, SignalsRaise(), runs.recorded(
-        conn, db_path=db_path, command="rebuild", what=what, clock=clock, environ=environ
-    ) as record:
+    with bar, SignalsRaise(), context.recorded(conn, command="rebuild", what=what) as record:
         record.hold(["rebuild"])
         job = rebuild.Rebuild(
             conn=conn,
@@ -51,7 +44,7 @@ def run(
             prefix=prefix,
             repos=frozenset(repo.lower() for repo in repos) or None,
             threads=threads,
-            clock=clock,
+            clock=context.clock,
             on_progress=lambda result: bar.update(result.objects, f"{result.unreadable} unreadable"),
         )
         result = job.run(restart=restart)
@@ -66,10 +59,10 @@ def run(
         "command": "rebuild",
         **result._asdict(),
         "issues": queue_manager.issues_count(conn),
-        "seconds": round(clock.monotonic() - started, 3),
+        "seconds": round(context.clock.monotonic() - started, 3),
     }
     conn.close()
-    reports.show(summary, reports.rebuild_lines(summary), as_json=as_json, quiet=quiet)
+    context.show(summary, reports.rebuild_lines(summary))
     return code
 
 

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Mapping, Sequence
+from typing import Sequence
 
 import db
 import queue_manager
-from commands import reports
-from foundation.clock import Clock
+from commands.context import Context
 from foundation.errors import EXIT_OK, ConfigurationError
 
 
 def run(
+    context: Context,
     *,
-    environ: Mapping[str, str],
-    clock: Clock,
-    db_path: str,
-    quiet: bool,
-    as_json: bool,
-    no_progress: bool,
     all_failed: bool,
     item_ids: Sequence[int] | None,
 ) -> int:
-    conn = db.connect(db_path, must_exist=True)
+    conn = db.connect(context.db_path, must_exist=True)
     wanted = None if all_failed else sorted(set(item_ids or ()))
     with db.transaction(conn):
         retried = queue_manager.retry(conn, item_ids=wanted)
@@ -33,5 +27,5 @@ def run(
             )
     conn.close()
     summary = {"command": "retry", "retried": retried}
-    reports.show(summary, [f"{retried} rows are pending again"], as_json=as_json, quiet=quiet)
+    context.show(summary, [f"{retried} rows are pending again"])
     return EXIT_OK

@@ -7,9 +7,9 @@ from typing import Any, Iterator, Mapping
 import db
 import queue_manager
 from commands import reports
+from commands.context import Context
 from engines import owners
 from foundation import settings, timestamps
-from foundation.clock import Clock
 from foundation.errors import EXIT_OK, PipelineError
 
 FAILED_ITEMS_SHOWN = 20
@@ -17,35 +17,31 @@ REASONS_SHOWN = 10
 
 
 def run(
+    context: Context,
     *,
-    environ: Mapping[str, str],
-    clock: Clock,
-    db_path: str,
-    quiet: bool,
-    as_json: bool,
-    no_progress: bool,
     max_age_seconds: int | None,
     max_failed: int | None,
 ) -> int:
-    with db.onlooker(db_path) as conn:
+    now = context.clock.now()
+    with db.onlooker(context.db_path) as conn:
         oldest = queue_manager.oldest_pending(conn)
         summary: dict[str, Any] = {
             "command": "status",
             "queue": queue_manager.counts(conn)._asdict(),
-            "oldest_pending_seconds": max(0, int(clock.now() - timestamps.to_epoch(oldest))) if oldest else None,
-            "waiting": queue_manager.waiting(conn, now=clock.utc())._asdict(),
+            "oldest_pending_seconds": max(0, int(now - timestamps.to_epoch(oldest))) if oldest else None,
+            "waiting": queue_manager.waiting(conn, now=context.clock.utc())._asdict(),
             "issues": queue_manager.issues_count(conn),
             "repos": queue_manager.streams(conn),
-            "runs": [_shown(run, db_path) for run in queue_manager.runs(conn)],
+            "runs": [_shown(run, context.db_path) for run in queue_manager.runs(conn)],
             "failed_reasons": queue_manager.failed_reasons(conn, limit=REASONS_SHOWN),
             "failed_items": queue_manager.failed_items(conn, limit=FAILED_ITEMS_SHOWN),
-            "db_bytes": db.size_bytes(db_path),
+            "db_bytes": db.size_bytes(context.db_path),
         }
-    alerts = [*_too_old(summary, max_age_seconds, clock.now()), *_too_many_failed(summary, max_failed)]
+    alerts = [*_too_old(summary, max_age_seconds, now), *_too_many_failed(summary, max_failed)]
     if max_age_seconds is not None or max_failed is not None:
         summary["alerts"] = alerts
-    lines = [settings.one_line(line, environ) for line in reports.status_lines(summary)]
-    reports.show(summary, lines, as_json=as_json)
+    lines = [settings.one_line(line, context.environ) for line in reports.status_lines(summary)]
+    context.show(summary, lines, quiet=False)
     if alerts:
         more = f" (and {len(alerts) - 1} more)" if len(alerts) > 1 else ""
         raise PipelineError(alerts[0] + more)

@@ -11,8 +11,9 @@ from typing import Callable, Mapping, NamedTuple, Sequence
 import db
 import queue_manager
 import worker
-from commands import archive_choice, options, output, progress, reports, runs
+from commands import archive_choice, options, output, reports, runs
 from commands import processes as parallel
+from commands.context import Context
 from commands.signals import ParentCalls, SignalsCall
 from foundation import logs
 from foundation.clock import SYSTEM_CLOCK, Clock
@@ -52,13 +53,8 @@ class Worked(NamedTuple):
 
 
 def run(
+    context: Context,
     *,
-    environ: Mapping[str, str],
-    clock: Clock,
-    db_path: str,
-    quiet: bool,
-    as_json: bool,
-    no_progress: bool,
     bucket: str | None,
     archive_dir: str | None,
     prefix: str,
@@ -73,34 +69,34 @@ def run(
     kms_key_id: str | None,
     tags: Sequence[tuple[str, str]],
 ) -> int:
-    started = clock.monotonic()
-    location = archive_choice.locate(bucket=bucket, archive_dir=archive_dir, environ=environ)
+    started = context.clock.monotonic()
+    location = archive_choice.locate(bucket=bucket, archive_dir=archive_dir, environ=context.environ)
     objects = archive_choice.object_options(
         storage_class, encryption, kms_key_id, tags, is_local=archive_dir is not None
     )
-    place = location.place(prefix, environ)
+    place = location.place(prefix, context.environ)
     settings = worker.Settings(prefix, layout == "batch", threads, max_attempts, limit, follow, place.text)
-    work = Work(environ, logs.current(), db_path, location, objects, settings)
-    conn = db.connect(db_path)
+    work = Work(context.environ, logs.current(), context.db_path, location, objects, settings)
+    conn = db.connect(context.db_path)
     _say_what_lies_elsewhere(conn, place)
     total = None if follow else queue_manager.counts(conn).pending
-    bar = progress.start(unit=" items", total=total, quiet=quiet, no_progress=no_progress, monotonic=clock.monotonic)
+    bar = context.bar(unit=" items", total=total)
 
     def report(result: Result) -> None:
         bar.update(result.done + result.failed, f"{result.failed} failed")
 
     with bar:
-        worked = _work(report, work, clock) if processes == 1 else _work_in_processes(report, work, processes)
+        worked = _work(report, work, context.clock) if processes == 1 else _work_in_processes(report, work, processes)
         bar.close(_why_not_all(worked))
     summary = {
         "command": "worker",
         **worked.result._asdict(),
         "pending": queue_manager.counts(conn).pending,
-        "seconds": round(clock.monotonic() - started, 3),
+        "seconds": round(context.clock.monotonic() - started, 3),
     }
     conn.close()
     came_to_nothing = worked.outage is not None and worked.result.ended == 0
-    reports.show(summary, reports.worker_lines(summary), as_json=as_json, quiet=quiet or came_to_nothing)
+    context.show(summary, reports.worker_lines(summary), quiet=context.quiet or came_to_nothing)
     if worked.signum is not None:
         raise Interrupted(worked.signum, _farewell(worked))
     if worked.outage is not None:
