@@ -20,7 +20,7 @@ from foundation import timestamps
 from foundation.clock import Clock
 from foundation.errors import ConfigurationError, PipelineError
 from foundation.records import ClaimedItem
-from lake import objects
+from lake import notes, objects
 from lake.objects import Archive
 from lake.upload_limit import UploadLimit
 from lake.uploads import Ending, Job, JobResult, Outcome, Uploader
@@ -394,7 +394,7 @@ class Worker:
         for key, sharing in itertools.groupby(done, key=lambda outcome: outcome.s3_key or ""):
             result = result._replace(done=result.done + self._complete(key, list(sharing), now))
         if self._archived:
-            queue_manager.count_archived(self._conn, place=self._settings.place, items=self._archived)
+            notes.count_archived(self._conn, place=self._settings.place, items=self._archived)
         return result
 
     def _record(self, outcome: Outcome, result: Result, now: str) -> Result:

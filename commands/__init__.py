@@ -1,5 +1,5 @@
-"""One module a command: `run` builds the objects, shows the result and returns the exit code.
+"""Owns what a person meets: one module a command, and what only commands use (options, reports, signals, ...).
 
-The keyword arguments of `run` are the names that options.py gives. main.py imports a command only when it runs, so that
---help, status and retry start without boto3 and requests.
+Each command's `run` takes the context and the options that commands/options.py names, and returns the exit code. Never
+imported by what it starts: --help and `status` come without boto3 and requests.
 """

@@ -6,13 +6,12 @@ import logging
 from pathlib import Path
 
 import db
-import queue_manager
 from commands import archive_choice, options, reports
 from commands.archive_choice import Location, Place
 from commands.context import Context
 from commands.signals import SignalsRaise
 from foundation.errors import EXIT_FAILED, EXIT_OK, ConfigurationError
-from lake import copying
+from lake import copying, notes
 
 log = logging.getLogger("pipeline.copy")
 
@@ -63,6 +62,6 @@ def _note(db_path: str, source: Place, target: Place) -> None:
     conn = db.connect(db_path)
     try:
         with db.transaction(conn):
-            queue_manager.note_copied(conn, source=source.text, target=target.text)
+            notes.note_copied(conn, source=source.text, target=target.text)
     finally:
         conn.close()

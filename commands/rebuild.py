@@ -6,8 +6,7 @@ import logging
 from typing import Sequence
 
 import db
-import queue_manager
-from commands import archive_choice, options, reports
+from commands import archive_choice, figures, options, reports
 from commands.context import Context
 from commands.signals import SignalsRaise
 from foundation.errors import EXIT_FAILED, EXIT_OK
@@ -58,7 +57,7 @@ def run(
     summary = {
         "command": "rebuild",
         **result._asdict(),
-        "issues": queue_manager.issues_count(conn),
+        "issues": figures.issues_count(conn),
         "seconds": round(context.clock.monotonic() - started, 3),
     }
     conn.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sqlite3
-from typing import Iterable, Iterator, Mapping
+from typing import Any, Iterable, Iterator, Mapping
 
 import db
 import queue_manager
@@ -15,6 +15,9 @@ from foundation.clock import Clock
 from foundation.errors import EXIT_FAILED, EXIT_OK, AnotherRun, Interrupted, PipelineError
 
 log = logging.getLogger("pipeline")
+
+# Runs that are remembered, for `status`.
+RUNS_KEPT = 1000
 
 
 class Run:
@@ -47,11 +50,11 @@ class Run:
         """
         with db.transaction(self._conn):
             for name in names:
-                owner, since = queue_manager.lock_owner(self._conn, name) or (self.token, "")
+                owner, since = lock_owner(self._conn, name) or (self.token, "")
                 if owner != self.token and owners.is_alive(self._db_path, owner):
                     who = f"{owners.process(self._db_path, owner)} since {since}"
                     raise AnotherRun(f"{name} runs already on {self._db_path!r}: {who}; let it end, or run this later")
-                queue_manager.take_lock(self._conn, name, owner=self.token, now=self._clock.utc())
+                take_lock(self._conn, name, owner=self.token, now=self._clock.utc())
 
     def ended(self, exit_code: int, note: str | None) -> None:
         """What the command is going to return and, where that is no success, why."""
@@ -62,7 +65,7 @@ class Run:
         """Note what the run waits for; None when it goes on."""
         note = reason and settings.one_line(reason, self._environ)
         with contextlib.suppress(sqlite3.Error), db.transaction(self._conn):  # what it waits for may be the database
-            queue_manager.note_run(self._conn, run_id=self._id, note=note)
+            note_run(self._conn, run_id=self._id, note=note)
 
 
 @contextlib.contextmanager
@@ -78,7 +81,7 @@ def recorded(
     log.info("%s begins: %s", command, what)
     with owners.fresh_token(db_path) as token:
         with db.transaction(conn):
-            run_id = queue_manager.start_run(conn, command=command, owner=token, now=clock.utc())
+            run_id = start_run(conn, command=command, owner=token, now=clock.utc())
         run = Run(conn, run_id, token, db_path=db_path, clock=clock, environ=environ)
         try:
             yield run
@@ -88,5 +91,47 @@ def recorded(
         finally:
             log.info("%s ended with %d after %.1f s", command, run.exit_code, clock.monotonic() - started)
             with contextlib.suppress(sqlite3.Error), db.transaction(conn):  # the error that ends it says more
-                queue_manager.drop_locks(conn, owner=token)
-                queue_manager.end_run(conn, run_id=run_id, now=clock.utc(), exit_code=run.exit_code, note=run.note)
+                drop_locks(conn, owner=token)
+                end_run(conn, run_id=run_id, now=clock.utc(), exit_code=run.exit_code, note=run.note)
+
+
+def start_run(conn: sqlite3.Connection, *, command: str, owner: str, now: str) -> int:
+    """Note that a command runs; returns the id for `end_run`. `owner` (owners.py) tells later whether it still does."""
+    conn.execute("DELETE FROM runs WHERE id <= (SELECT max(id) FROM runs) - ?", (RUNS_KEPT,))
+    cursor = conn.execute("INSERT INTO runs (command, owner, started_at) VALUES (?, ?, ?)", (command, owner, now))
+    return int(cursor.lastrowid or 0)
+
+
+def note_run(conn: sqlite3.Connection, *, run_id: int, note: str | None) -> None:
+    """What the run waits for; None: it works."""
+    conn.execute("UPDATE runs SET note = ? WHERE id = ?", (note, run_id))
+
+
+def end_run(conn: sqlite3.Connection, *, run_id: int, now: str, exit_code: int, note: str | None) -> None:
+    conn.execute("UPDATE runs SET ended_at = ?, exit_code = ?, note = ? WHERE id = ?", (now, exit_code, note, run_id))
+
+
+def runs(conn: sqlite3.Connection) -> list[dict[str, Any]]:
+    """The last run of each command and, before it, those that have no end: they work still, or died."""
+    rows = conn.execute(
+        """
+        SELECT command, owner, started_at, ended_at, exit_code, note FROM runs
+        WHERE id IN (SELECT max(id) FROM runs GROUP BY command) OR ended_at IS NULL
+        ORDER BY command, id
+        """
+    )
+    return [dict(row) for row in rows]
+
+
+def lock_owner(conn: sqlite3.Connection, name: str) -> tuple[str, str] | None:
+    """The token of the run that does what is called `name`, dead or alive, and since when; None: nobody does."""
+    row = conn.execute("SELECT owner, since FROM locks WHERE name = ?", (name,)).fetchone()
+    return None if row is None else (row["owner"], row["since"])
+
+
+def take_lock(conn: sqlite3.Connection, name: str, *, owner: str, now: str) -> None:
+    conn.execute("INSERT OR REPLACE INTO locks (name, owner, since) VALUES (?, ?, ?)", (name, owner, now))
+
+
+def drop_locks(conn: sqlite3.Connection, *, owner: str) -> None:
+    conn.execute("DELETE FROM locks WHERE owner = ?", (owner,))

@@ -6,7 +6,7 @@ from typing import Any, Iterator, Mapping
 
 import db
 import queue_manager
-from commands import reports
+from commands import figures, reports, runs
 from commands.context import Context
 from engines import owners
 from foundation import settings, timestamps
@@ -24,17 +24,17 @@ def run(
 ) -> int:
     now = context.clock.now()
     with db.onlooker(context.db_path) as conn:
-        oldest = queue_manager.oldest_pending(conn)
+        oldest = figures.oldest_pending(conn)
         summary: dict[str, Any] = {
             "command": "status",
             "queue": queue_manager.counts(conn)._asdict(),
             "oldest_pending_seconds": max(0, int(now - timestamps.to_epoch(oldest))) if oldest else None,
-            "waiting": queue_manager.waiting(conn, now=context.clock.utc())._asdict(),
-            "issues": queue_manager.issues_count(conn),
-            "repos": queue_manager.streams(conn),
-            "runs": [_shown(run, context.db_path) for run in queue_manager.runs(conn)],
-            "failed_reasons": queue_manager.failed_reasons(conn, limit=REASONS_SHOWN),
-            "failed_items": queue_manager.failed_items(conn, limit=FAILED_ITEMS_SHOWN),
+            "waiting": figures.waiting(conn, now=context.clock.utc())._asdict(),
+            "issues": figures.issues_count(conn),
+            "repos": figures.streams(conn),
+            "runs": [_shown(run, context.db_path) for run in runs.runs(conn)],
+            "failed_reasons": figures.failed_reasons(conn, limit=REASONS_SHOWN),
+            "failed_items": figures.failed_items(conn, limit=FAILED_ITEMS_SHOWN),
             "db_bytes": db.size_bytes(context.db_path),
         }
     alerts = [*_too_old(summary, max_age_seconds, now), *_too_many_failed(summary, max_failed)]

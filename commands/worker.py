@@ -18,6 +18,7 @@ from commands.signals import ParentCalls, SignalsCall
 from foundation import logs
 from foundation.clock import SYSTEM_CLOCK, Clock
 from foundation.errors import EXIT_CONFIGURATION, EXIT_FAILED, EXIT_OK, Interrupted, Outage, PipelineError
+from lake import notes
 from lake.objects import ObjectOptions
 from worker import Result
 
@@ -120,8 +121,8 @@ def _farewell(worked: Worked) -> str:
 
 def _say_what_lies_elsewhere(conn: sqlite3.Connection, here: archive_choice.Place) -> None:
     """A warning at the first run with another archive; who goes on with it has read that."""
-    level = logging.INFO if queue_manager.is_known_archive(conn, here.text) else logging.WARNING
-    for text, items in queue_manager.archived_elsewhere(conn, here=here.text).items():
+    level = logging.INFO if notes.is_known_archive(conn, here.text) else logging.WARNING
+    for text, items in notes.archived_elsewhere(conn, here=here.text).items():
         there = archive_choice.Place.of_text(text)
         bring = archive_choice.how_to_bring(there, here)
         log.log(level, "%d items lie in %s, not in %s; %s", items, there, here, bring)

@@ -14,13 +14,12 @@ import sqlite3
 from typing import Any, Callable, Iterator, NamedTuple
 
 import db
-import queue_manager
 from foundation import read_ahead
 from foundation.clock import Clock
 from github import fields
 from github.pages import repo_name
 from github.streams import OF_ITEM_TYPE
-from lake import objects
+from lake import notes, objects
 from lake.objects import Archive, Stored
 
 log = logging.getLogger("pipeline.rebuild")
@@ -91,7 +90,7 @@ class Rebuild:
         """Raises what Archive.keys and Archive.get raise; what was read until then is committed, and not read again."""
         if restart:
             self._forget()
-        self.result = Result(before=queue_manager.read_count(self._conn, self._scope))
+        self.result = Result(before=notes.read_count(self._conn, self._scope))
         if self.result.before:
             log.info("goes on from %d objects read before; --restart reads them again", self.result.before)
         pool = concurrent.futures.ThreadPoolExecutor(self._threads)
@@ -108,7 +107,7 @@ class Rebuild:
 
     def _forget(self) -> None:
         with db.transaction(self._conn):
-            queue_manager.forget_read(self._conn, self._scope)
+            notes.forget_read(self._conn, self._scope)
 
     def _read_all(self, pool: concurrent.futures.Executor) -> None:
         """List the archive once, and read what is not read yet."""
@@ -130,7 +129,7 @@ class Rebuild:
             if not some:
                 return
             self.result = self.result._replace(listed=self.result.listed + len(some))
-            unread = queue_manager.unread(self._conn, self._scope, some)
+            unread = notes.unread(self._conn, self._scope, some)
             yield from (key for key in unread if key not in self._unreadable)
 
     def _is_wanted(self, key: str) -> bool:
@@ -177,7 +176,7 @@ class Rebuild:
             return
         with db.transaction(self._conn):
             db.upsert_issues(self._conn, itertools.chain.from_iterable(read.rows for read in reads))
-            queue_manager.note_read(self._conn, self._scope, [read.key for read in reads if not read.errors])
+            notes.note_read(self._conn, self._scope, [read.key for read in reads if not read.errors])
         for read in reads:
             for error in read.errors:
                 self._unreadable.add(read.key)

@@ -11,6 +11,7 @@ import pytest
 
 import db
 import queue_manager
+from commands import figures
 from engines import owners
 from foundation.records import Item
 from tests import payloads
@@ -94,7 +95,7 @@ def test_an_item_that_kills_every_worker_fails_in_the_end_and_takes_no_other_wit
         conn.execute("UPDATE queue_items SET available_at = '1970-01-01T00:00:00Z' WHERE status = 'pending'")
         assert len(ends) < 12
     assert (queue_manager.counts(conn).failed, queue_manager.counts(conn).done) == (1, 199)
-    (failed,) = queue_manager.failed_items(conn, limit=5)
+    (failed,) = figures.failed_items(conn, limit=5)
     assert (failed["number"], failed["attempts"], "died" in failed["last_error"]) == (77, 3, True)
     with db.transaction(conn):
         queue_manager.retry(conn, item_ids=None)

@@ -4,7 +4,7 @@ import pytest
 
 import db
 import ingest
-import queue_manager
+from commands import figures
 from fetcher import ALL_HISTORY
 from foundation import timestamps
 from foundation.errors import EXIT_CONFIGURATION, EXIT_FAILED, EXIT_OK, EXIT_OUTAGE, ConfigurationError, Outage
@@ -248,7 +248,7 @@ def test_the_name_is_stored_as_github_spells_it(run, github, tmp_path):
     assert {result.repo for result in run(repo="acme/widgets")} == {"Acme/Widgets"}
     conn = db.connect(str(tmp_path / "p.db"))
     assert [tuple(row) for row in conn.execute("SELECT DISTINCT repo FROM queue_items")] == [("Acme/Widgets",)]
-    assert {row["repo"] for row in queue_manager.streams(conn)} == {"Acme/Widgets"}
+    assert {row["repo"] for row in figures.streams(conn)} == {"Acme/Widgets"}
     conn.close()
 
 

@@ -4,6 +4,7 @@ import pytest
 
 import db
 import queue_manager
+from commands import figures, runs
 from foundation import settings
 from foundation.records import Item, StreamState
 
@@ -93,7 +94,7 @@ def test_a_forgotten_repository_alerts_no_more_and_its_rows_stay(conn, run_main)
     assert (code, json.loads(out)) == (0, {"command": "forget", "streams": 2, "items": 0}), err
     assert run_main("status", "--max-age", "2h")[0] == 0
     assert queue_manager.counts(conn).pending == 1
-    assert {row["repo"] for row in queue_manager.streams(conn)} == {"acme/widgets"}
+    assert {row["repo"] for row in figures.streams(conn)} == {"acme/widgets"}
     assert queue_manager.load_stream(conn, repo="acme/old", stream="issues") == ("acme/old", StreamState())
 
 
@@ -126,6 +127,6 @@ def test_nothing_is_forgotten_of_a_repository_that_is_being_read(conn, run_main,
 
     read(conn, "acme/widgets", seconds_ago(60))
     with owners.fresh_token(str(tmp_path / "pipeline.db")) as token:
-        queue_manager.take_lock(conn, "ingest of acme/widgets", owner=token, now=seconds_ago(1))
+        runs.take_lock(conn, "ingest of acme/widgets", owner=token, now=seconds_ago(1))
         assert run_main("forget", "--repo", "acme/widgets")[0] == 4
-    assert len(queue_manager.streams(conn)) == 2
+    assert len(figures.streams(conn)) == 2

@@ -9,6 +9,7 @@ import pytest
 
 import db
 import queue_manager
+from commands import figures
 from tests import payloads
 from tests.conftest import ROOT, started_main
 from tests.fault_proxy import FaultProxy
@@ -353,11 +354,11 @@ def test_no_query_of_status_reads_a_row_of_the_queue(conn):
     asked = []
     conn.set_trace_callback(asked.append)
     queue_manager.counts(conn)
-    queue_manager.waiting(conn, now=NOW)
-    queue_manager.oldest_pending(conn)
-    queue_manager.failed_reasons(conn, limit=5)
-    queue_manager.issues_count(conn)
-    queue_manager.failed_items(conn, limit=0)
+    figures.waiting(conn, now=NOW)
+    figures.oldest_pending(conn)
+    figures.failed_reasons(conn, limit=5)
+    figures.issues_count(conn)
+    figures.failed_items(conn, limit=0)
     conn.set_trace_callback(None)
     for statement in asked:
         plan = [row["detail"] for row in conn.execute("EXPLAIN QUERY PLAN " + statement)]

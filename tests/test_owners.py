@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 import db
-import queue_manager
 from commands import runs
 from engines import owners
 from engines.owners import State
@@ -216,9 +215,9 @@ def test_a_lock_is_free_again_after_its_run_and_after_a_death(conn, path):
             second.hold(["z"])
             with pytest.raises(AnotherRun, match=f"x runs already on .*: process {os.getpid()} since {NOW[:10]}"):
                 second.hold(["w", "x"])
-            assert queue_manager.lock_owner(conn, "w") is None  # all or nothing
+            assert runs.lock_owner(conn, "w") is None  # all or nothing
     assert conn.execute("SELECT count(*) FROM locks").fetchone()[0] == 0
-    queue_manager.take_lock(conn, "x", owner=dead_token(path), now=NOW)
+    runs.take_lock(conn, "x", owner=dead_token(path), now=NOW)
     with recorded(conn, path) as run:
         run.hold(["x"])
 

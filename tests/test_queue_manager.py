@@ -2,8 +2,10 @@ import pytest
 
 import db
 import queue_manager
+from commands import figures
 from foundation import timestamps
 from foundation.records import Item, StreamState
+from lake import notes
 from queue_manager import Lease
 
 NOW = "2026-11-23T10:00:00Z"
@@ -135,7 +137,7 @@ def test_a_failed_row_that_is_shown_again_waits_for_retry_in_its_new_place(conn)
     queue_manager.fail(conn, item_id=1, token="me", s3_key=None, error="why", now=NOW)
     enqueue(conn, BUG, now=LATER)
     assert statuses(conn) == ["processing", "failed"]
-    (failed,) = queue_manager.failed_items(conn, limit=9)
+    (failed,) = figures.failed_items(conn, limit=9)
     assert (failed["id"] > 2, failed["last_error"]) == (True, "why")
 
 
@@ -218,7 +220,7 @@ def test_failed_leaves_only_by_retry_and_starts_counting_anew(conn):
     for row_id in (1, 2):
         assert queue_manager.fail(conn, item_id=row_id, token="me", s3_key=None, error="why", now=NOW)
     assert claim(conn, now="2030-01-01T00:00:00Z") == []
-    assert [f["last_error"] for f in queue_manager.failed_items(conn, limit=9)] == ["why", "why"]
+    assert [f["last_error"] for f in figures.failed_items(conn, limit=9)] == ["why", "why"]
     assert queue_manager.retry(conn, item_ids=[2, 99]) == 1
     assert statuses(conn) == ["failed", "pending"]
     assert queue_manager.retry(conn, item_ids=None) == 1
@@ -241,12 +243,12 @@ def test_backoff_doubles_to_an_hour_and_is_spread_by_half():
 
 
 def test_counts_and_the_oldest_pending_row(conn):
-    assert queue_manager.oldest_pending(conn) is None
+    assert figures.oldest_pending(conn) is None
     enqueue(conn, item(1), now=NOW)
     enqueue(conn, item(2), item(3), now=LATER)
     claim(conn, limit=1)
     assert queue_manager.counts(conn) == (2, 1, 0, 0)
-    assert queue_manager.oldest_pending(conn) == LATER
+    assert figures.oldest_pending(conn) == LATER
 
 
 def rename(conn, old, new, repo_id=None):
@@ -284,7 +286,7 @@ def test_a_name_that_another_repository_takes_displaces_the_first_with_all_its_s
         assert queue_manager.load_stream(conn, repo="a/three", stream=stream, repo_id=1) == ("a/three", first)
         assert queue_manager.load_known(conn, stream=stream) == {1: first, 2: second}
     rename(conn, old="repositories/1", new="a/three", repo_id=1)
-    assert {row["repo"] for row in queue_manager.streams(conn)} == {"A/one", "a/three"}
+    assert {row["repo"] for row in figures.streams(conn)} == {"A/one", "a/three"}
 
 
 def test_a_state_without_id_is_not_given_to_another_repository(conn):
@@ -296,7 +298,7 @@ def test_a_state_without_id_is_not_given_to_another_repository(conn):
 def test_a_stream_remembers_its_last_success_through_a_failure(conn):
     queue_manager.record_stream_run(conn, repo="a/b", stream="issues", now=NOW, error=None)
     queue_manager.record_stream_run(conn, repo="a/b", stream="issues", now=LATER, error="down")
-    (found,) = queue_manager.streams(conn)
+    (found,) = figures.streams(conn)
     assert (found["last_run_at"], found["last_success_at"], found["last_error"]) == (LATER, NOW, "down")
 
 
@@ -438,17 +440,17 @@ def test_prune_leaves_what_the_next_ordinary_run_looks_at_again_however_old_it_i
 
 def test_what_was_copied_lies_in_both_places_and_is_missed_in_neither(conn):
     def elsewhere(here):
-        return queue_manager.archived_elsewhere(conn, here=here)
+        return notes.archived_elsewhere(conn, here=here)
 
-    queue_manager.count_archived(conn, place="a", items=7)
-    queue_manager.note_copied(conn, source="a", target="b")
+    notes.count_archived(conn, place="a", items=7)
+    notes.note_copied(conn, source="a", target="b")
     assert (elsewhere("a"), elsewhere("b"), elsewhere("c")) == ({}, {}, {"b": 7})
-    queue_manager.count_archived(conn, place="a", items=2)
+    notes.count_archived(conn, place="a", items=2)
     assert (elsewhere("a"), elsewhere("b")) == ({}, {"a": 2})
-    queue_manager.note_copied(conn, source="a", target="b")
-    queue_manager.count_archived(conn, place="b", items=1)
+    notes.note_copied(conn, source="a", target="b")
+    notes.count_archived(conn, place="b", items=1)
     assert (elsewhere("a"), elsewhere("b")) == ({"b": 1}, {})
-    queue_manager.note_copied(conn, source="b", target="a")
+    notes.note_copied(conn, source="b", target="a")
     assert (elsewhere("a"), elsewhere("b"), elsewhere("c")) == ({}, {}, {"a": 10})
 
 

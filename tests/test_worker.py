@@ -12,10 +12,12 @@ import pytest
 import db
 import queue_manager
 import worker
+from commands import figures
 from engines import owners
 from foundation.clock import Clock
 from foundation.errors import ConfigurationError, Outage
 from foundation.records import Item
+from lake import notes
 from lake.local import DirectoryArchive
 from lake.objects import ItemRefused, Throttled
 from queue_manager import Lease
@@ -212,7 +214,7 @@ def test_an_items_own_fault_is_retried_and_then_a_dead_letter_that_holds_up_no_o
         conn.execute("UPDATE queue_items SET available_at = '1970-01-01T00:00:00Z'")
         _, result = work(archive)
     assert (result.failed, counts(conn)) == (1, (0, 0, 9, 1))
-    (failed,) = queue_manager.failed_items(conn, limit=5)
+    (failed,) = figures.failed_items(conn, limit=5)
     assert (failed["number"], failed["attempts"], failed["last_error"]) == (3, 3, "too large")
 
 
@@ -224,7 +226,7 @@ def test_a_surprise_in_one_item_is_that_items_fault(conn, work):
             raise RuntimeError("surprise")
 
     assert work(Archive(fault), max_attempts=1)[1].failed == 1
-    assert "RuntimeError" in queue_manager.failed_items(conn, limit=5)[0]["last_error"]
+    assert "RuntimeError" in figures.failed_items(conn, limit=5)[0]["last_error"]
 
 
 @pytest.mark.parametrize("batches", [False, True], ids=["object", "batch"])
@@ -649,8 +651,8 @@ def test_what_lies_where_is_counted(conn, work):
     work(Archive(), batches=True, place="two")
     enqueue(conn, 1, first=20, created_at=None)  # archived, not extracted
     work(Archive(), place="two")
-    assert queue_manager.archived_elsewhere(conn, here="one") == {"two": 5}
-    assert queue_manager.archived_elsewhere(conn, here="three") == {"one": 5, "two": 5}
+    assert notes.archived_elsewhere(conn, here="one") == {"two": 5}
+    assert notes.archived_elsewhere(conn, here="three") == {"one": 5, "two": 5}
 
 
 def test_a_batch_whose_process_died_is_uploaded_first_and_extracted_row_by_row(conn, path, work):

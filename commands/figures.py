@@ -1,0 +1,73 @@
+"""What the database tells those who only ask: `status`, above all. Changes nothing."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any, NamedTuple
+
+from foundation import timestamps
+
+
+def oldest_pending(conn: sqlite3.Connection) -> str | None:
+    """When the pending row that has waited longest was fetched; None when nothing is pending."""
+    # Ids rise with time, so the lowest pending id is the oldest row.
+    row = conn.execute("SELECT fetched_at FROM queue_items WHERE status = 'pending' ORDER BY id LIMIT 1").fetchone()
+    return row["fetched_at"] if row else None
+
+
+class Waiting(NamedTuple):
+    """Pending rows that wait for their backoff: how many, and when the first and the last may be claimed."""
+
+    rows: int
+    first_at: str | None
+    last_at: str | None
+
+
+def waiting(conn: sqlite3.Connection, *, now: str) -> Waiting:
+    row = conn.execute(
+        f"""
+        SELECT count(*), min(available_at), max(available_at) FROM queue_items
+        WHERE status = 'pending' AND available_at > '{timestamps.EPOCH}' AND available_at > ?
+        """,
+        (now,),
+    ).fetchone()
+    return Waiting(*row)
+
+
+def failed_reasons(conn: sqlite3.Connection, *, limit: int) -> list[dict[str, Any]]:
+    """Why rows failed, each reason with the number of its rows, the most frequent first."""
+    rows = conn.execute(
+        """
+        SELECT last_error AS reason, count(*) AS rows FROM queue_items
+        WHERE status = 'failed' GROUP BY last_error ORDER BY count(*) DESC, last_error LIMIT ?
+        """,
+        (limit,),
+    )
+    return [dict(row) for row in rows]
+
+
+def issues_count(conn: sqlite3.Connection) -> int:
+    return int(conn.execute("SELECT count(*) FROM issues").fetchone()[0])
+
+
+def failed_items(conn: sqlite3.Connection, *, limit: int) -> list[dict[str, Any]]:
+    rows = conn.execute(
+        """
+        SELECT id, repo, number, item_type, attempts, last_error FROM queue_items
+        WHERE status = 'failed' ORDER BY id LIMIT ?
+        """,
+        (limit,),
+    )
+    return [dict(row) for row in rows]
+
+
+def streams(conn: sqlite3.Connection) -> list[dict[str, Any]]:
+    """What `status` shows of each (repository, stream)."""
+    rows = conn.execute(
+        """
+        SELECT repo, stream, cursor, covered_since, scan IS NOT NULL AS unfinished, last_run_at, last_success_at,
+            last_error
+        FROM ingest_state ORDER BY repo, stream
+        """
+    )
+    return [{**dict(row), "unfinished": bool(row["unfinished"])} for row in rows]

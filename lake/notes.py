@@ -1,0 +1,72 @@
+"""What the database keeps of archives: where items lie, and which objects an unfinished `rebuild` has read.
+
+Every function joins the caller's transaction and never commits.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Sequence
+
+import db
+
+
+def count_archived(conn: sqlite3.Connection, *, place: str, items: int) -> None:
+    """So many items more lie in this archive."""
+    known = conn.execute("UPDATE archives SET items = items + ? WHERE place = ?", (items, place)).rowcount
+    if not known:
+        conn.execute("INSERT INTO archives (place, items) VALUES (?, ?)", (place, items))
+
+
+def archived_elsewhere(conn: sqlite3.Connection, *, here: str) -> dict[str, int]:
+    """About how many items lie in other archives than this one, and not in it."""
+    rows = conn.execute(
+        """
+        SELECT archives.place, archives.items - coalesce(copies.items, 0) AS items
+        FROM archives LEFT JOIN copies ON copies.target = archives.place AND copies.source = :here
+        WHERE archives.place <> :here ORDER BY archives.place
+        """,
+        {"here": here},
+    )
+    return {row["place"]: row["items"] for row in rows if row["items"] > 0}
+
+
+def is_known_archive(conn: sqlite3.Connection, place: str) -> bool:
+    return conn.execute("SELECT 1 FROM archives WHERE place = ?", (place,)).fetchone() is not None
+
+
+def note_copied(conn: sqlite3.Connection, *, source: str, target: str) -> None:
+    """All that lies in the one archive lies in the other, too."""
+    row = conn.execute("SELECT items FROM archives WHERE place = ?", (source,)).fetchone()
+    items = row["items"] if row else 0
+    count_archived(conn, place=source, items=-items)
+    count_archived(conn, place=target, items=items)
+    conn.execute("DELETE FROM copies WHERE source = ? AND target = ?", (target, source))
+    before = conn.execute("SELECT items FROM copies WHERE source = ? AND target = ?", (source, target)).fetchone()
+    conn.execute(
+        "INSERT OR REPLACE INTO copies (source, target, items) VALUES (?, ?, ?)",
+        (source, target, items + (before["items"] if before else 0)),
+    )
+
+
+def unread(conn: sqlite3.Connection, scope: str, keys: Sequence[str]) -> list[str]:
+    """Those of the keys that an unfinished `rebuild` of this scope has not read yet."""
+    read: set[str] = set()
+    for some in db.in_statements(keys, besides=1):
+        rows = conn.execute(
+            f"SELECT key FROM rebuild_read WHERE scope = ? AND key IN {db.places(len(some))}", (scope, *some)
+        )
+        read.update(row["key"] for row in rows)
+    return [key for key in keys if key not in read]
+
+
+def note_read(conn: sqlite3.Connection, scope: str, keys: Sequence[str]) -> None:
+    conn.executemany("INSERT OR IGNORE INTO rebuild_read (scope, key) VALUES (?, ?)", [(scope, key) for key in keys])
+
+
+def read_count(conn: sqlite3.Connection, scope: str) -> int:
+    return int(conn.execute("SELECT count(*) FROM rebuild_read WHERE scope = ?", (scope,)).fetchone()[0])
+
+
+def forget_read(conn: sqlite3.Connection, scope: str) -> None:
+    conn.execute("DELETE FROM rebuild_read WHERE scope = ?", (scope,))
