@@ -105,8 +105,9 @@ class Ingest:
         repo_id = self._repo_ids.get(repo.lower())
         known_as, state = queue_manager.load_stream(conn, repo=repo, stream=stream, repo_id=repo_id)
         started = _Stream(StreamResult(known_as, stream, cursor=state.cursor), asked_for=repo, gaps=state.gaps)
-        if self._stop_reason is not None:
-            started.pages = _fail(self._stop_reason)
+        refused = self._stop_reason or self._of_another_server(known_as, state)
+        if refused is not None:
+            started.pages = _fail(refused)
             return started
         if self._since is None and state.covered_since is None and state.scan is None:
             days = round((self._clock.now() - timestamps.to_epoch(self._default_since)) / DAY_SECONDS)
@@ -125,6 +126,17 @@ class Ingest:
         )
         started.pages = self._explained(scan.pages(), started)
         return started
+
+    def _of_another_server(self, repo: str, state: StreamState) -> ConfigurationError | None:
+        """Its cursor says nothing of what lies here: a database that served a trial would hide most of the real one."""
+        url = (state.scan or {}).get("etag_url") or state.etag_url
+        if url is None or url.startswith(self._api.base_url + "/"):
+            return None
+        other = url.split("/repos/")[0]
+        return ConfigurationError(
+            f"the cursors of {repo} are of {other}, not of {self._api.base_url}; check GITHUB_API_URL, give another "
+            f"--db, or begin anew: `forget --repo {repo}`, then ingest --all"
+        )
 
     def _explained(self, pages: Iterator[Page], stream: _Stream) -> Iterator[Page]:
         """The pages; a refusal says whether the feature is disabled, which a 404 alone does not tell."""

@@ -8,7 +8,7 @@
 #   run_pipeline.sh --help
 #
 # The database (pipeline.db, or $PIPELINE_DB) and, without BUCKET_NAME, the archive lie in the current directory.
-# Ends with the highest exit code of its steps (README, "Exit codes"). $PYTHON names the interpreter.
+# Ends with the highest exit code of its steps (docs/REFERENCE.md, "Exit codes"). $PYTHON names the interpreter.
 set -u
 
 # Cron may run us without a HOME or a useful PATH; the place of this file, through links, is all that we rely on.

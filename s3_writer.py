@@ -159,7 +159,7 @@ class S3Archive:
         except botocore.exceptions.ParamValidationError as error:
             raise ConfigurationError(f"S3 bucket {self._bucket!r}: {_said(error)}; check BUCKET_NAME") from error
         except _NEEDS_A_PERSON as error:
-            raise ConfigurationError(f"AWS credentials: {_said(error)}; set them (README, AWS)") from error
+            raise ConfigurationError(f"AWS credentials: {_said(error)}; set them (README, 'Into S3')") from error
         except botocore.exceptions.BotoCoreError as error:
             if isinstance(_cause(error), ValueError):
                 raise ConfigurationError(

@@ -1,4 +1,4 @@
-"""Every figure of README: `python -m benchmarks [NAME ...]` makes its own environment, then runs the cases."""
+"""Every figure of docs/PERFORMANCE.md: `python -m benchmarks [NAME ...]` makes its environment, then runs the cases."""
 
 import argparse
 import datetime

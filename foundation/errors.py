@@ -1,4 +1,4 @@
-"""The errors that end a command, each with the exit code of the contract (README, "Exit codes").
+"""The errors that end a command, each with the exit code of the contract (docs/REFERENCE.md, "Exit codes").
 
 A message says what failed, on what, and what to do next, in one line. Nothing here imports another room.
 """

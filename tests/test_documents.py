@@ -11,7 +11,7 @@ import pytest
 from commands import options
 from tests.conftest import ROOT
 
-DOCUMENTS = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
 OPERATIONS = (ROOT / "docs" / "OPERATIONS.md").read_text(encoding="utf-8")
 
 
@@ -32,7 +32,10 @@ def test_every_command_line_in_the_documents_is_one_that_is_understood(name):
 
 
 def test_there_are_command_lines_in_the_documents():
-    assert {arguments[0] for arguments in commands("README.md")} >= {"ingest", "worker", "status", "retry", "rebuild"}
+    assert {arguments[0] for arguments in commands("README.md")} >= {"ingest", "worker", "status"}
+    assert {arguments[0] for arguments in commands("docs/REFERENCE.md")} == {
+        "ingest", "worker", "check", "status", "retry", "forget", "prune", "rebuild", "copy",
+    }  # fmt: skip
     assert len(list(commands("docs/OPERATIONS.md"))) >= 10
 
 

@@ -1,5 +1,6 @@
 """What somebody meets who does not know the project yet: no packages, wrong paths, rights to look only."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 
 import db
 from tests.conftest import ROOT
+from tests.github_server import GitHubServer
 
 
 def without_packages(*arguments, cwd):
@@ -103,3 +105,21 @@ sys.exit(main.main(["status", "--db", sys.argv[2], "--json"]))
         conn.close()
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["queue"]["pending"] == 0
+
+
+def test_the_cursors_of_one_server_say_nothing_of_another(github, run_main, tmp_path):
+    def numbers(path):
+        with contextlib.closing(db.connect(str(path))) as conn:
+            return {row[0] for row in conn.execute("SELECT number FROM queue_items")}
+
+    github.add_repo("acme/widgets").make(20)
+    assert run_main("ingest", "--repo", "acme/widgets", "--all", env={"GITHUB_API_URL": github.url})[0] == 0
+    with GitHubServer() as real:
+        real.add_repo("acme/widgets").make(150)
+        env = {"GITHUB_API_URL": real.url}
+        code, out, err = run_main("ingest", "--repo", "acme/widgets", "--all", env=env)
+        assert (code, real.journal) == (2, [])
+        assert f"are of {github.url}, not of {real.url}" in err
+        assert run_main("forget", "--repo", "acme/widgets")[0] == 0
+        assert run_main("ingest", "--repo", "acme/widgets", "--all", env=env)[0] == 0
+        assert numbers(tmp_path / "pipeline.db") == set(range(1, 151))
