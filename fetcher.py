@@ -13,8 +13,9 @@ from foundation import timestamps
 from foundation.errors import Outage, PipelineError
 from foundation.records import Gap, Item, StreamState
 from github import pages
-from github.api import Answer, GitHub, HeavyAnswer, NotReadable
+from github.api import Answer, GitHub
 from github.page_reader import MOST_OVERLAP, PageReader, Read
+from github.refusals import HeavyAnswer, NotReadable
 from github.spots import PAGE_SIZE, Spot
 from github.streams.stream import Stream
 

@@ -22,8 +22,9 @@ from foundation.read_ahead import Ended, ReadAhead
 from foundation.records import Gap, StreamState
 from foundation.settings import DAY_SECONDS
 from github import repositories
-from github.api import GitHub, NotReadable
+from github.api import GitHub
 from github.rate_limit import RateLimitReached
+from github.refusals import NotReadable
 from github.streams import STREAMS
 
 log = logging.getLogger("pipeline.ingest")

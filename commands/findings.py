@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Iterator, NamedTuple, Sequence
 import db
 from foundation import timestamps
 from foundation.clock import Clock
-from github.api import Answer, GitHub, NotReadable
+from github.api import Answer, GitHub
+from github.refusals import NotReadable
 from github.streams import STREAMS
 from github.streams.stream import Stream
 from lake.objects import ItemRefused

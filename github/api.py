@@ -9,7 +9,6 @@ import concurrent.futures
 import logging
 import random
 from typing import Any, Callable, NamedTuple
-from urllib.parse import urlsplit
 
 import requests
 
@@ -17,35 +16,16 @@ from foundation.clock import Clock
 from foundation.errors import ConfigurationError, Outage, PipelineError
 from github import answers, transport
 from github.answers import Kind
+from github.outages import Outages
 from github.rate_limit import RateLimits
-from github.transport import API_VERSION, Fault
+from github.refusals import MAX_ATTEMPTS, HeavyAnswer, NotReadable, Refusals
+from github.transport import Fault
 
 log = logging.getLogger("pipeline.github")
 
-READ_TIMEOUT_SECONDS = 30
-PROBE_TIMEOUT_SECONDS = 10  # in an outage; GitHub itself gives up after 10
-MAX_ATTEMPTS = 5
-ODD_ATTEMPTS = 2  # for an answer that is sometimes a slip of GitHub's
-OUTAGE_LISTS = 3  # so many lists in a row that can't be had are no fault of one repository
 FIRST_BACKOFF_SECONDS = 1.0
 LONGEST_BACKOFF_SECONDS = 30.0
 MAX_REDIRECTS = 5
-
-
-class NotReadable(PipelineError):
-    """GitHub answers, and says that this resource can't be had: 404, 410, 451, no permission, blocked.
-
-    `disabled`: it is a feature that the repository has switched off, which is no error of anyone's.
-    """
-
-    def __init__(self, message: str, *, status: int, disabled: bool = False) -> None:
-        super().__init__(message)
-        self.status = status
-        self.disabled = disabled
-
-
-class HeavyAnswer(Outage):
-    """Kept failing in a way that a smaller page often cures: 5xx, a time-out, a body cut short."""
 
 
 class Answer(NamedTuple):
@@ -97,11 +77,8 @@ class GitHub:
         # Parsing holds the interpreter in any case. One thread for all takes the memory of one page; for several, the
         # C library would keep as much for each.
         self._parser = concurrent.futures.ThreadPoolExecutor(1)
-        self._token_taken = False
-        # An outage: since GitHub's last answer, requests for these paths outlasted their attempts. While `_is_down`,
-        # every request is a single probe, so that a run over many repositories ends.
-        self._failed_paths: set[str] = set()
-        self._is_down = False
+        self._refusals = Refusals(base_url=self.base_url, token=token, proxy_fault=self._transport.proxy_fault)
+        self._outages = Outages()
 
     def get(
         self,
@@ -132,11 +109,11 @@ class GitHub:
                 self._back_off(url, faults, attempts)
                 continue
             except PipelineError:
-                self._answers()
+                self._outages.answered()
                 raise
-            self._answers()
+            self._outages.answered()
             if answer is not None:
-                self._token_taken = True
+                self._refusals.token_taken = True
                 return answer
             faults.clear()  # a limit, not a fault; how often is bounded by the limits' own budget
 
@@ -167,10 +144,6 @@ class GitHub:
 
     # Faults.
 
-    def _answers(self) -> None:
-        self._failed_paths.clear()
-        self._is_down = False
-
     def _back_off(self, url: str, faults: list[Fault], attempts: int) -> None:
         """Sleep before the next attempt, or raise when there have been enough."""
         fault = faults[-1]
@@ -179,7 +152,7 @@ class GitHub:
             if len(recent) == fault.times and {str(other) for other in recent} == {str(fault)}:
                 raise fault.lasting
             attempts = MAX_ATTEMPTS
-        elif self._is_down:
+        elif self._outages.is_down:
             attempts = 1
         if len(faults) >= attempts:
             raise self._outage(url, fault, len(faults))
@@ -190,12 +163,11 @@ class GitHub:
 
     def _outage(self, url: str, fault: Fault, attempts: int) -> Outage:
         """What is heavy may be so for one list only; what can't be reached is so for all."""
-        self._failed_paths.add(urlsplit(url).path)
-        self._is_down = self._is_down or not fault.heavy or len(self._failed_paths) >= OUTAGE_LISTS
+        self._outages.failed(url, heavy=fault.heavy)
         message = (
             f"GitHub: {fault} ({attempts} attempts) on {transport.shown(url)}; run again later, it goes on from here"
         )
-        return HeavyAnswer(message) if fault.heavy and not self._is_down else Outage(message)
+        return HeavyAnswer(message) if fault.heavy and not self._outages.is_down else Outage(message)
 
     # One attempt.
 
@@ -215,7 +187,7 @@ class GitHub:
                 return None
             self.limits.observe(response.headers, sent_at=sent_at)
             if kind is not Kind.ANSWER:
-                raise self._refusal(kind, target, response.status_code, body, question)
+                raise self._refusals.of(kind, target, response.status_code, body, is_odd=question.retry_refusals)
             return Answer(
                 body=self._read(response.status_code, body, question),
                 etag=response.headers.get("etag"),
@@ -232,8 +204,8 @@ class GitHub:
         began = self._clock.monotonic()
         outcome = "no answer"
         try:
-            timeout = PROBE_TIMEOUT_SECONDS if self._is_down else READ_TIMEOUT_SECONDS
-            response, body = self._transport.get(url, etag=etag, read_timeout_seconds=timeout)
+            seconds = self._outages.read_timeout_seconds
+            response, body = self._transport.get(url, etag=etag, read_timeout_seconds=seconds)
             left = response.headers.get("x-ratelimit-remaining", "no count of")
             outcome = f"{response.status_code}, {left} points left"
             return response, body
@@ -261,46 +233,3 @@ class GitHub:
         absolute = transport.absolute(url, link)
         self.check_origin(absolute, source="Link header")
         return absolute
-
-    def _refusal(self, kind: Kind, url: str, status: int, body: bytes, question: _Question) -> Exception:
-        said = f"{status} {self._scrub(answers.message(body))}".strip()
-        where = transport.shown(url)
-        if kind is Kind.UNAVAILABLE:
-            return Fault(f"status {status}", heavy=True)
-        if kind is Kind.BAD_TOKEN:
-            return self._bad_token(said)
-        if kind is Kind.BAD_PROXY:
-            return self._transport.proxy_fault(status)
-        if kind is Kind.RETIRED:
-            return ConfigurationError(f"GitHub has retired API version {API_VERSION} ({said}); upgrade this program")
-        if kind is Kind.TOO_MANY:
-            return HeavyAnswer(f"GitHub answers {said} on {where} although it has more; a smaller page may pass")
-        refusal: PipelineError = NotReadable(
-            f"GitHub answers {said} on {where}; {answers.advice(status)}",
-            status=status,
-            disabled=answers.is_disabled(status, body),
-        )
-        if kind is Kind.WEB_PAGE:
-            return self._web_page(status, refusal)
-        if question.retry_refusals:
-            return Fault(f"status {said}", lasting=refusal, times=ODD_ATTEMPTS)
-        return refusal
-
-    def _bad_token(self, said: str) -> Fault:
-        """GitHub answers 401 to a good token now and then: MeltanoLabs/tap-github #90, python-github-backup #524."""
-        if self._token is None:
-            meaning = ConfigurationError(f"GitHub wants a token ({said}); set GITHUB_TOKEN")
-        else:
-            meaning = ConfigurationError(f"GitHub rejects the token ({said}); check GITHUB_TOKEN or GH_TOKEN")
-        return Fault(f"status {said}", lasting=meaning, times=MAX_ATTEMPTS if self._token_taken else ODD_ATTEMPTS)
-
-    def _web_page(self, status: int, refusal: PipelineError) -> Fault:
-        """A page of a proxy's or a passing fault; or what a server of one's own shows beside its API."""
-        reason = f"status {status} with a web page"
-        if answers.lacks_api_path(self.base_url):
-            said = f"{self.base_url} answers with web pages; is /api/v3 missing in GITHUB_API_URL?"
-            return Fault(reason, heavy=True, lasting=ConfigurationError(said), times=MAX_ATTEMPTS)
-        return Fault(reason, heavy=True, lasting=None if status == 200 else refusal)
-
-    def _scrub(self, text: str) -> str:
-        return text.replace(self._token, "***") if self._token else text

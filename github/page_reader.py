@@ -11,8 +11,9 @@ from urllib.parse import parse_qsl, urlsplit
 
 from foundation.records import Gap
 from github import pages
-from github.api import MAX_ATTEMPTS, Answer, GitHub, HeavyAnswer
+from github.api import Answer, GitHub
 from github.pages import Element
+from github.refusals import MAX_ATTEMPTS, HeavyAnswer
 from github.spots import PAGE_SIZE, Cut, Spot, page_at
 
 # GitHub gives up on a page after ten seconds (a 502), and often gives a smaller one.

@@ -14,10 +14,11 @@ from typing import Any, Callable, Iterable, Mapping
 
 from foundation import settings
 from foundation.errors import ConfigurationError, PipelineError
-from github.api import GitHub, NotReadable
+from github.api import GitHub
 from github.fields import is_integer
 from github.pages import PageError
 from github.rate_limit import RateLimitReached
+from github.refusals import NotReadable
 from github.spots import PAGE_SIZE
 
 log = logging.getLogger("pipeline.repositories")

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Sets up a virtual environment of its own and runs linters, type check and tests, four at a time (most of them wait for
-# processes); those that take a good part of a minute each only with `tests/run.sh -m long`.
+# processes); those that take a good part of a minute each only with `tests/run.sh --long`.
 # With arguments: only pytest, with these arguments. $PYTHON names the interpreter (default: python3).
 set -euo pipefail
 
@@ -28,12 +28,15 @@ for name in $(compgen -e | grep -E '^(AWS|PIPELINE)_' || true); do unset "$name"
 unset GITHUB_TOKEN GH_TOKEN GITHUB_API_URL BUCKET_NAME
 export AWS_EC2_METADATA_DISABLED=true PYTHONDONTWRITEBYTECODE=1
 
-if [ $# -gt 0 ]; then
-    exec "$venv/bin/python" -m pytest "$@"
+pytest() { exec "$venv/bin/python" -m pytest "$@"; }
+if [ "$*" = --long ]; then
+    pytest -m long --durations=5
+elif [ $# -gt 0 ]; then
+    pytest "$@"
 fi
 if [ -x "$venv/bin/ruff" ]; then
     "$venv/bin/ruff" check .
     "$venv/bin/ruff" format --check .
     "$venv/bin/mypy" -- *.py commands engines foundation github lake
 fi
-exec "$venv/bin/python" -m pytest -n 4 --dist worksteal -m "not long"
+pytest -n 4 --dist worksteal -m "not long" --durations=10

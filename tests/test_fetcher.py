@@ -8,7 +8,7 @@ from commands import figures
 from fetcher import ALL_HISTORY
 from foundation import timestamps
 from foundation.errors import EXIT_CONFIGURATION, EXIT_FAILED, EXIT_OK, EXIT_OUTAGE, ConfigurationError, Outage
-from github import api as github_api
+from github import outages
 from github.api import GitHub
 from github.rate_limit import RateLimits
 from tests.conftest import started_main
@@ -127,7 +127,7 @@ def test_a_passing_fault_is_survived(run, github, time, tmp_path, fault):
 
 
 def test_a_hang_is_a_passing_fault_too(run, github, monkeypatch):
-    monkeypatch.setattr(github_api, "READ_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(outages, "READ_TIMEOUT_SECONDS", 0.2)
     github.add_repo("acme/widgets").make(5)
     github.fail_next("hang", seconds=1)
     assert [result.error for result in run()] == [None, None]
@@ -137,7 +137,7 @@ def test_a_hang_is_a_passing_fault_too(run, github, monkeypatch):
 def test_with_a_third_of_the_requests_failing_in_every_way_nothing_is_missed(
     run, github, time, tmp_path, monkeypatch, same_second
 ):
-    monkeypatch.setattr(github_api, "READ_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(outages, "READ_TIMEOUT_SECONDS", 0.2)
     repo = github.add_repo("acme/widgets").make(1500, same_second=same_second)
     before = versions(repo)
     faults = [500, 502, 503, 504, "reset", "close", "hang", "truncate", "invalid_json", "html", "secondary_403"]

@@ -15,11 +15,11 @@ import pytest
 
 from foundation.clock import Clock
 from foundation.errors import ConfigurationError, Outage
-from github import answers, transport
-from github import api as github_api
+from github import answers, outages, transport
 from github.answers import Kind
-from github.api import GitHub, HeavyAnswer, NotReadable
+from github.api import GitHub
 from github.rate_limit import RateLimits
+from github.refusals import HeavyAnswer, NotReadable
 from tests.github_server import GitHubServer
 from tests.ingesting import Time
 
@@ -111,8 +111,8 @@ def test_a_server_that_cannot_be_reached_is_believed_at_once(github, time):
 
 
 def test_a_hang_in_an_outage_is_waited_for_for_less_long(github, time, monkeypatch):
-    monkeypatch.setattr(github_api, "READ_TIMEOUT_SECONDS", 0.2)
-    monkeypatch.setattr(github_api, "PROBE_TIMEOUT_SECONDS", 0.05)
+    monkeypatch.setattr(outages, "READ_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(outages, "PROBE_TIMEOUT_SECONDS", 0.05)
     api = client(github.url, time)
     github.fail_next("hang", times=10**6, seconds=1)
     said = []
@@ -479,7 +479,7 @@ def test_a_connection_is_used_again(github, time):
 
 
 def test_an_answer_that_stalls_in_the_middle_may_be_cured_by_a_smaller_page(github, time, monkeypatch):
-    monkeypatch.setattr(github_api, "READ_TIMEOUT_SECONDS", 0.1)
+    monkeypatch.setattr(outages, "READ_TIMEOUT_SECONDS", 0.1)
     github.fail_next("stall", times=2)
     with pytest.raises(HeavyAnswer, match="stopped"):
         get(client(github.url, time), attempts=2)

@@ -4,9 +4,10 @@ from urllib.parse import urlencode
 import pytest
 
 from foundation.records import Gap
-from github.api import Answer, GitHub, HeavyAnswer
+from github.api import Answer, GitHub
 from github.page_reader import MOST_OVERLAP, PageReader, Read
 from github.rate_limit import RateLimits
+from github.refusals import HeavyAnswer
 from github.spots import Spot
 from tests.ingesting import github, time  # noqa: F401 - fixtures
 
