@@ -39,7 +39,7 @@ class Refusals:
         self.token_taken = False
 
     def of(self, kind: Kind, url: str, status: int, body: bytes, *, is_odd: bool) -> Exception:
-        """What to raise for an answer that is none. `is_odd`: it should be there, so that one refusal proves nothing."""
+        """What to raise for an answer that is none. `is_odd`: it should be there, so one refusal proves nothing."""
         said = f"{status} {self._scrub(answers.message(body))}".strip()
         where = transport.shown(url)
         if kind is Kind.UNAVAILABLE:

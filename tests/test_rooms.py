@@ -90,3 +90,13 @@ def test_each_room_says_what_it_owns_and_what_it_never_does():
     for package in (path for path in ROOT.glob("*/__init__.py") if path.parent.name in FLOOR):
         said = ast.get_docstring(ast.parse(package.read_text(encoding="utf-8"))) or ""
         assert "Owns" in said and ("Never" in said or "never" in said), package
+
+
+def test_the_architecture_draws_the_imports_as_they_are():
+    drawn = []
+    for own in (own for floor in FLOORS for own in sorted(floor)):
+        paths = [path for path in MODULES if room(name_of(path)) == own]
+        others = {room(name) for path in paths for name in imports(path)} & set(FLOOR) - {own}
+        below = ", ".join(sorted(others, key=lambda other: (FLOOR[other], other)))
+        drawn.append(f"    {own:<14} -> {below}" if below else f"    {own}")
+    assert "\n".join(drawn) in (ROOT / "docs" / "ARCHITECTURE.md").read_text(encoding="utf-8")
