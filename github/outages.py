@@ -24,7 +24,7 @@ class Outages:
         self.is_down = False
 
     def failed(self, url: str, *, heavy: bool) -> None:
-        """A request outlasted its attempts: a heavy one, perhaps, on one list alone; what can't be reached is so for all."""
+        """A request outlasted its attempts: a heavy one perhaps on one list; what can't be reached is so for all."""
         self._failed_paths.add(urlsplit(url).path)
         self.is_down = self.is_down or not heavy or len(self._failed_paths) >= OUTAGE_LISTS
 

@@ -20,16 +20,18 @@ TESTS = {
     "queue_manager": ["test_queue_manager", "test_queue_model"],
     "worker": ["test_worker"],
     "fetcher": ["test_scans", "test_fetcher"],
-    "page_reader": ["test_page_reader", "test_scans"],
-    "spots": ["test_scans"],
-    "github_api": ["test_github_api", "test_fetcher"],
-    "github_answers": ["test_github_api"],
-    "github_http": ["test_github_api"],
-    "rate_limit": ["test_rate_limit"],
     "s3_writer": ["test_s3_writer", "test_s3_faults"],
-    "rebuild": ["test_rebuild"],
-    "owners": ["test_owners", "test_worker"],
-    "transform": ["test_transform"],
+    "github.page_reader": ["test_page_reader", "test_scans"],
+    "github.spots": ["test_scans"],
+    "github.api": ["test_github_api", "test_fetcher"],
+    "github.answers": ["test_github_api"],
+    "github.refusals": ["test_github_api"],
+    "github.transport": ["test_github_api"],
+    "github.rate_limit": ["test_rate_limit"],
+    "github.fields": ["test_transform"],
+    "github.streams.items": ["test_transform"],
+    "lake.rebuild": ["test_rebuild"],
+    "engines.owners": ["test_owners", "test_worker"],
 }
 TEST_SECONDS = 30  # many times what the slowest of them takes
 LEFT_OUT = (".git", ".venv", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis")
@@ -61,8 +63,9 @@ def tried(module, tests, env, jobs, only):
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         copy = Path(folder) / "project"
         shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(*LEFT_OUT, ".venv-*", "*.db"))
-        names = sorted(path.name for path in copy.iterdir() if path.name != f"{module}.py")
-        lines = ["[mutmut]", f"source_paths={module}.py", "timeout_multiplier=3", "timeout_constant=10"]
+        source = module.replace(".", "/") + ".py"
+        names = sorted(path.name for path in copy.iterdir() if path.name != source)
+        lines = ["[mutmut]", f"source_paths={source}", "timeout_multiplier=3", "timeout_constant=10"]
         lines += ["also_copy=", *(f"    {name}" for name in names)]
         lines += [
             "pytest_add_cli_args=",
