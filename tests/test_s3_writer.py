@@ -1,6 +1,7 @@
 import base64
 import hashlib
 import re
+import sys
 import threading
 import urllib.parse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -76,8 +77,8 @@ def archive(store, options=PLAIN, bucket="lake"):
     return S3Archive(bucket=bucket, threads=1, environ=store.environ, user_agent="test/1", options=options)
 
 
-def put(store, options=PLAIN, body=b"body"):
-    archive(store, options).put(Object("k.json", body, "ab" * 32, "application/json", NOW))
+def put(store, options=PLAIN, body=b"body", bucket="lake"):
+    archive(store, options, bucket).put(Object("k.json", body, "ab" * 32, "application/json", NOW))
 
 
 def test_an_upload_carries_what_lets_the_store_verify_it(store):
@@ -102,6 +103,12 @@ def test_only_before_a_large_body_is_sent_does_it_ask_whether_it_may(store, size
     assert [headers.get("Expect") == "100-continue" for headers in store.uploads] == [asks]
 
 
+def test_an_sdk_that_does_not_ask_whether_it_may_send_is_left_alone(store, monkeypatch):
+    monkeypatch.setenv("BOTO_EXPERIMENTAL__NO_EMPTY_CONTINUE", "true")
+    put(store, body=b"")
+    assert "Expect" not in store.uploads[0]
+
+
 @pytest.mark.parametrize(
     "status, code, kind, advice",
     [
@@ -112,7 +119,7 @@ def test_only_before_a_large_body_is_sent_does_it_ask_whether_it_may(store, size
         (400, "ExpiredToken", ConfigurationError, "renew"),
         (300, "", ConfigurationError, "endpoint"),
         (301, "PermanentRedirect", ConfigurationError, "AWS_REGION"),
-        (403, "SomethingNew", ConfigurationError, "check"),
+        (403, "SomethingNew", ConfigurationError, "; check bucket, key and endpoint"),
         (400, "AlsoNew", ConfigurationError, "check"),
         (403, "RequestTimeTooSkewed", ConfigurationError, "clock"),
         (503, "SlowDown", Throttled, "--threads"),
@@ -170,6 +177,27 @@ def test_an_etag_that_is_no_md5_by_the_rules_of_its_store_proves_an_upload(store
     assert len(store.uploads) == 1
 
 
+def test_an_etag_of_a_directory_bucket_is_of_no_known_make_and_proves_an_upload(store):
+    given = {"AccessKeyId": "a", "SecretAccessKey": "s", "SessionToken": "t", "Expiration": "2099-01-01T00:00:00Z"}
+    session = "".join(f"<{name}>{value}</{name}>" for name, value in given.items())
+    store.pages = [f"<CreateSessionResult><Credentials>{session}</Credentials></CreateSessionResult>".encode()]
+    store.headers = {"ETag": ANOTHER_MD5}
+    put(store, bucket="lake--use1-az4--x-s3")
+    assert len(store.uploads) == 1
+
+
+@pytest.mark.skipif(sys.version_info < (3, 9), reason="this Python's hashlib knows no such difference")
+def test_where_python_refuses_md5_for_security_alone_it_serves_as_a_checksum(store, monkeypatch):
+    def md5(body, usedforsecurity=True):
+        if usedforsecurity:
+            raise ValueError("disabled for FIPS")
+        return MD5(body)
+
+    monkeypatch.setattr(s3_writer.hashlib, "md5", md5)
+    put(store)
+    assert store.uploads[0]["Content-MD5"] == base64.b64encode(MD5(b"body").digest()).decode()
+
+
 @pytest.mark.parametrize("refused", [ValueError, AttributeError])
 def test_where_python_refuses_md5_the_store_compares_a_sha256(store, monkeypatch, refused):
     def md5(*arguments, **options):
@@ -213,6 +241,15 @@ def test_credentials_that_are_not_there_are_a_persons_work(store, monkeypatch):
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     with pytest.raises(ConfigurationError, match="AWS credentials: Unable to locate credentials; set them"):
+        put(store)
+
+
+def test_of_an_error_that_the_sdk_has_no_word_for_only_the_kind_is_shown(store, monkeypatch):
+    def request(*arguments, **options):
+        raise AttributeError("Credential=hunter2-secret")
+
+    monkeypatch.setattr("urllib3.connectionpool.HTTPConnectionPool.urlopen", request)
+    with pytest.raises(Outage, match="can't be reached: AttributeError; run again later"):
         put(store)
 
 
@@ -269,14 +306,14 @@ def test_an_unknown_profile_is_a_configuration_error(store, monkeypatch):
 def test_a_profile_that_makes_no_sense_is_a_configuration_error(store, monkeypatch, tmp_path):
     (tmp_path / "config").write_text("[default]\ns3 = zz\n")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
-    with pytest.raises(ConfigurationError, match="profile"):
+    with pytest.raises(ConfigurationError, match=r"S3 client: \w+Error; check .*profile"):
         put(store)
 
 
 @pytest.mark.parametrize("name", ["AWS_ACCESS_KEY_ID", "AWS_SESSION_TOKEN"])
 def test_a_credential_that_no_header_takes_is_a_persons_work_and_is_not_shown(store, monkeypatch, name):
     monkeypatch.setenv(name, "one-half\nother-half")
-    with pytest.raises(ConfigurationError, match="line break") as caught:
+    with pytest.raises(ConfigurationError, match="^S3: a credential .* line break; check") as caught:
         put(store)
     assert not [part for part in ("half", "Signature", "Credential") if part in str(caught.value)]
 
@@ -299,7 +336,10 @@ def test_of_what_a_program_that_gives_credentials_prints_nothing_is_kept(store, 
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
-    with pytest.raises(ConfigurationError, match="check the AWS variables and profile") as caught:
+    said = (
+        r"S3 client: (\w+Error|Error when retrieving .* run it by hand to see why); check the AWS variables and profile"
+    )
+    with pytest.raises(ConfigurationError, match=said) as caught:
         put(store)
     assert "hunter2" not in str(caught.value)
     assert "denied" not in str(caught.value)
@@ -319,7 +359,7 @@ echo '{{"Version": 1, "AccessKeyId": "a", "SecretAccessKey": "s", "Expiration": 
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
-    with pytest.raises(ConfigurationError, match="credentials") as caught:
+    with pytest.raises(ConfigurationError, match=r"AWS credentials: \w+Error; check") as caught:
         put(store)
     assert "hunter2" not in str(caught.value)
 
@@ -328,7 +368,7 @@ echo '{{"Version": 1, "AccessKeyId": "a", "SecretAccessKey": "s", "Expiration": 
 def test_a_password_in_an_address_is_not_shown(store, monkeypatch, variable):
     monkeypatch.setenv(variable, "http://user:pass-word@127.0.0.1:9")
     monkeypatch.delenv("NO_PROXY")
-    with pytest.raises(Outage, match="127.0.0.1:9") as caught:
+    with pytest.raises(Outage, match="http://127.0.0.1:9") as caught:
         put(store)
     assert "pass-word" not in str(caught.value)
 
