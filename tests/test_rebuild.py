@@ -173,20 +173,27 @@ def test_a_commit_is_made_and_told_of_as_soon_as_its_rows_are_there(conn, store,
     assert told == [(2, 2), (4, 4), (5, 5)]
 
 
-def test_all_threads_have_work_and_no_more_waits_in_memory_than_twice_their_number(conn, store, monkeypatch):
+def test_each_of_its_threads_has_work_and_no_more_waits_in_memory_than_twice_their_number(conn, store, monkeypatch):
     monkeypatch.setattr(rebuild, "COMMIT_ROWS", 1)
     monkeypatch.setattr(rebuild, "LISTED_ROWS", 1)
     put(store, *(item(number) for number in range(20)))
-    keys, used, taken = store.keys, [], []
+    keys, get, under_way, used, threads, all_busy = store.keys, store.get, [], [], set(), threading.Event()
 
     def noting(folder):
         for given, key in enumerate(keys(folder)):
-            taken.append(given - len(used))
+            under_way.append(given - len(used))
+            if under_way[-1] == 2 * 3 - 1:  # and this one more
+                all_busy.set()
             yield key
 
-    store.keys = noting
+    def waiting(key):
+        threads.add(threading.get_ident())
+        assert all_busy.wait(ENOUGH_SECONDS)
+        return get(key)
+
+    store.keys, store.get = noting, waiting
     run(conn, store, threads=3, on_progress=lambda result: used.append(result))
-    assert max(taken[:20]) == 2 * 3 - 1  # and this one more
+    assert (max(under_way), len(threads)) == (2 * 3 - 1, 3)
 
 
 def test_a_signal_waits_for_no_answer_to_another_read(conn, store):
