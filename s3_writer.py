@@ -167,6 +167,11 @@ class S3Archive:
                     + _CHECK_PROFILE
                 ) from error
             raise Outage(f"S3 can't be reached: {_said(error)}; run again later") from error
+        except RecursionError as error:  # the SDK asks for a redirected bucket's region, and that is redirected, too
+            raise ConfigurationError(
+                f"S3 bucket {self._bucket!r}: the endpoint redirects each request; check its address (https?) and "
+                "AWS_REGION"
+            ) from error
         except (OSError, ValueError, RuntimeError) as error:  # out of what fetches credentials anew; the SDK lets it by
             raise ConfigurationError(f"AWS credentials: {_said(error)}; {_CHECK_PROFILE}") from error
 

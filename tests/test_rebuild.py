@@ -5,6 +5,7 @@ import hashlib
 import json
 import logging
 import os
+import threading
 
 import pytest
 
@@ -21,6 +22,7 @@ from lake.local import DirectoryArchive
 from tests import payloads
 
 NOW = "2026-11-23T10:00:00Z"
+ENOUGH_SECONDS = 10
 
 
 def item(number, day=2, **changes):
@@ -63,17 +65,24 @@ def put(store, *items, first=1):
         store.put(objects.single("raw/github/", claimed(version, order)))
 
 
-def claimed(version, order=1):
+def put_batch(store, *items):
+    """Returns its key."""
+    versions = [claimed(version, order) for order, version in enumerate(items, 1)]
+    key = objects.batch_key("raw/github/", versions)
+    store.put(objects.batch(key, versions))
+    return key
+
+
+def claimed(version, order=1, repo="acme/widgets"):
     known = {name: getattr(version, name) for name in Item._fields}
-    extra = {"id": order, "repo": "acme/widgets", "attempts": 0, "s3_key": None, "group_failures": 0, "fetched_at": NOW}
+    extra = {"id": order, "repo": repo, "attempts": 0, "s3_key": None, "group_failures": 0, "fetched_at": NOW}
     return records.ClaimedItem(**known, **extra)
 
 
-def run(conn, store, where="here", restart=False):
-    made = rebuild.Rebuild(
-        conn=conn, store=store, where=where, prefix="raw/github/", repos=None, threads=1, clock=SYSTEM_CLOCK
-    )
-    return made.run(restart=restart)
+def run(conn, store, restart=False, **changes):
+    usual = {"where": "here", "prefix": "raw/github/", "repos": None, "threads": 1, "clock": SYSTEM_CLOCK}
+    made = rebuild.Rebuild(conn=conn, store=store, **{**usual, **changes})
+    return made.run(restart=True) if restart else made.run()
 
 
 @pytest.fixture
@@ -108,10 +117,11 @@ def test_a_rebuild_goes_on_and_says_so(conn, store, stopped, caplog):
     [
         lambda conn, store: {"restart": True},
         lambda conn, store: {"where": "another"},
+        lambda conn, store: {"repos": frozenset({"acme/widgets"})},
         lambda conn, store: conn.execute("DELETE FROM issues") and {},
         lambda conn, store: conn.execute("DELETE FROM issues WHERE number = 10") and {},
     ],
-    ids=["--restart", "another archive", "the table emptied", "a row deleted"],
+    ids=["--restart", "another archive", "other repositories", "the table emptied", "a row deleted"],
 )
 def test_what_was_read_counts_only_for_the_same_archive_and_table(conn, store, stopped, change):
     result = run(conn, store, **change(conn, store))
@@ -137,6 +147,108 @@ def test_objects_that_come_while_it_reads_are_read(conn, store):
 
     store.get = another_comes
     assert (run(conn, store).listed, numbers(conn)) == (2, [1, 2])
+
+
+@pytest.mark.parametrize("arrivals, listings", [(0, 1), (1, 2), (9, 3)], ids=["nothing", "one", "one each time"])
+def test_the_archive_is_listed_until_nothing_new_shows_but_not_for_ever(conn, store, arrivals, listings):
+    keys, listed = store.keys, []
+
+    def another_comes(folder):
+        if folder == "raw/github/issues/":
+            listed.append(folder)
+            if len(listed) <= arrivals:
+                put(store, item(len(listed)))
+        return keys(folder)
+
+    store.keys = another_comes
+    result = run(conn, store)
+    assert (len(listed), result.objects) == (listings, min(arrivals, listings))
+
+
+def test_a_commit_is_made_and_told_of_as_soon_as_its_rows_are_there(conn, store, monkeypatch):
+    monkeypatch.setattr(rebuild, "COMMIT_ROWS", 2)
+    put(store, *(item(number) for number in range(5)))
+    told = []
+    run(conn, store, on_progress=lambda result: told.append((result.objects, len(numbers(conn)))))
+    assert told == [(2, 2), (4, 4), (5, 5)]
+
+
+def test_each_of_its_threads_has_work_and_no_more_waits_in_memory_than_twice_their_number(conn, store, monkeypatch):
+    monkeypatch.setattr(rebuild, "COMMIT_ROWS", 1)
+    monkeypatch.setattr(rebuild, "LISTED_ROWS", 1)
+    put(store, *(item(number) for number in range(20)))
+    keys, get, under_way, used, threads, all_busy = store.keys, store.get, [], [], set(), threading.Event()
+
+    def noting(folder):
+        for given, key in enumerate(keys(folder)):
+            under_way.append(given - len(used))
+            if under_way[-1] == 2 * 3 - 1:  # and this one more
+                all_busy.set()
+            yield key
+
+    def waiting(key):
+        threads.add(threading.get_ident())
+        assert all_busy.wait(ENOUGH_SECONDS)
+        return get(key)
+
+    store.keys, store.get = noting, waiting
+    run(conn, store, threads=3, on_progress=lambda result: used.append(result))
+    assert (max(under_way), len(threads)) == (2 * 3 - 1, 3)
+
+
+def test_a_signal_waits_for_no_answer_to_another_read(conn, store):
+    put(store, item(1, day=1), item(2, day=2))
+    hangs, goes_on, answered = threading.Event(), threading.Event(), []
+
+    def get(key):
+        if "/2-" in key:
+            hangs.set()
+            goes_on.wait(ENOUGH_SECONDS)
+            answered.append(key)
+        assert hangs.wait(ENOUGH_SECONDS)
+        raise KeyboardInterrupt
+
+    store.get = get
+    with pytest.raises(KeyboardInterrupt):
+        run(conn, store, threads=2)
+    assert answered == []
+    goes_on.set()
+
+
+def test_of_other_repositories_than_those_asked_for_nothing_is_read_and_no_row_is_made(conn, store):
+    def of(repo, number):
+        return claimed(item(number, repository_url=f"https://api.github.com/repos/{repo}"), number, repo)
+
+    for version in (of("Acme/Widgets", 1), of("acme/gadgets", 2)):
+        store.put(objects.single("raw/github/", version))
+    put_batch(store, of("Acme/Widgets", 3), of("acme/gadgets", 4))
+    result = run(conn, store, repos=frozenset({"acme/widgets"}))
+    assert (result.objects, result.listed, numbers(conn)) == (2, 2, [1, 3])
+    assert not [key for key in store.reads if "gadgets" in key]
+
+
+def test_files_of_other_programs_are_passed_over(conn, store):
+    put(store, item(1))
+    (store._root / "raw" / "github" / "issues" / "notes.txt").write_text("not ours")
+    assert run(conn, store) == rebuild.Result(objects=1, items=1, listed=1)
+
+
+@pytest.mark.parametrize("put_in", [put, put_batch], ids=["object", "batch"])
+def test_a_pull_request_stays_one(conn, store, put_in):
+    put_in(store, item(1)._replace(item_type="pull_request"))
+    run(conn, store)
+    assert [row["item_type"] for row in conn.execute("SELECT item_type FROM issues")] == ["pull_request"]
+
+
+def test_what_cannot_be_read_is_named_with_the_reason_and_the_rest_of_it_is_read(conn, store, caplog):
+    cut = put_batch(store, item(1), item(2))
+    (store._root / cut).write_bytes((store._root / cut).read_bytes()[:-9])
+    without = put_batch(store, item(3), item(4, title=None), item(5, repository_url=None), item(6))
+    result = run(conn, store)
+    assert (result.objects, result.items, result.unreadable, numbers(conn)) == (2, 2, 3, [3, 6])
+    for key, reason in {cut: "not whole", without: "field 'title' is no text"}.items():
+        assert f"{key}: {reason}" in caplog.text
+    assert f"{without}: the payload does not say which repository" in caplog.text
 
 
 def test_a_listing_that_shows_less_than_was_read_is_spoken_of(conn, store, stopped):
@@ -177,10 +289,9 @@ def test_what_could_not_be_read_is_looked_at_again_by_the_run_that_goes_on(conn,
 
 def test_of_two_versions_of_one_second_in_a_batch_the_later_line_counts(conn, store):
     versions = sorted((item(1, title=title) for title in ("one", "two")), key=lambda version: version.payload_sha256)
-    first, last = claimed(versions[1], 1), claimed(versions[0], 2)  # the hash alone would choose the other one
-    store.put(objects.batch(objects.batch_key("raw/github/", [first, last]), [first, last]))
+    put_batch(store, versions[1], versions[0])  # the hash alone would choose the other one
     run(conn, store)
-    assert [row["payload_sha256"] for row in conn.execute("SELECT * FROM issues")] == [last.payload_sha256]
+    assert [row["payload_sha256"] for row in conn.execute("SELECT * FROM issues")] == [versions[0].payload_sha256]
 
 
 @pytest.mark.parametrize("layout", ["object", "batch"])

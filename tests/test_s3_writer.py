@@ -1,14 +1,16 @@
 import base64
 import hashlib
 import re
+import sys
 import threading
+import urllib.parse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 import s3_writer
 from foundation.errors import ConfigurationError, Outage
-from lake.objects import ItemRefused, Object, ObjectOptions, Throttled
+from lake.objects import Described, Fetched, ItemRefused, Object, ObjectOptions, Throttled
 from s3_writer import S3Archive
 
 NOW = "2026-01-01T00:00:00Z"
@@ -17,8 +19,11 @@ PLAIN = ObjectOptions()
 KEYS = {"AWS_ACCESS_KEY_ID": "test-key", "AWS_SECRET_ACCESS_KEY": "test-secret", "AWS_REGION": "us-east-1"}
 
 
+DATE = "Thu, 01 Jan 2026 00:00:00 GMT"
+
+
 class Answering(BaseHTTPRequestHandler):
-    """Answers every upload as S3 would refuse it."""
+    """Answers every request as S3 would refuse it, or with the next of its pages."""
 
     protocol_version = "HTTP/1.1"
 
@@ -26,17 +31,27 @@ class Answering(BaseHTTPRequestHandler):
         pass
 
     def do_PUT(self):
-        sent = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.uploads.append(dict(self.headers))
+        sent = self.rfile.read(int(self.headers["Content-Length"] or 0))
+        if self.command == "PUT":
+            self.server.uploads.append(dict(self.headers))
+        path, _, query = self.path.partition("?")
+        self.server.asked.append((self.command, path, dict(urllib.parse.parse_qsl(query))))
+        self.server.authorizations.append(self.headers["Authorization"])
         status, code = self.server.refusal
-        body = b"<Error><Code>%s</Code><Message>no</Message></Error>" % code.encode() if code else self.server.page
-        self.send_response(status)
-        for name, value in {"ETag": '"%s"' % MD5(sent).hexdigest(), **self.server.headers}.items():
+        body = self.server.pages.pop(0) if self.server.pages else self.server.page
+        if code:
+            body = b"<Error><Code>%s</Code><Message>no</Message></Error>" % code.encode()
+        self.send_response_only(status)
+        usual = {"ETag": '"%s"' % MD5(sent).hexdigest(), "Date": DATE, "Content-Length": str(len(body))}
+        for name, value in {**usual, **self.server.headers}.items():
             if value is not None:
                 self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
+        self.close_connection = "Content-Length" in self.server.headers
+
+    do_GET = do_HEAD = do_DELETE = do_CONNECT = do_PUT
 
 
 @pytest.fixture
@@ -45,8 +60,8 @@ def store(monkeypatch):
     for name, value in KEYS.items():
         monkeypatch.setenv(name, value)
     server = ThreadingHTTPServer(("127.0.0.1", 0), Answering)
-    server.uploads, server.refusal, server.headers = [], (200, ""), {}
-    server.page = b""
+    server.uploads, server.asked, server.authorizations = [], [], []
+    server.refusal, server.headers, server.page, server.pages = (200, ""), {}, b"", []
     url = "http://127.0.0.1:%d" % server.server_address[1]
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", url)
     server.environ = {**KEYS, "AWS_ENDPOINT_URL_S3": url}
@@ -58,9 +73,12 @@ def store(monkeypatch):
     server.server_close()
 
 
-def put(store, options=PLAIN, body=b"body"):
-    archive = S3Archive(bucket="lake", threads=1, environ=store.environ, user_agent="test/1", options=options)
-    archive.put(Object("k.json", body, "ab" * 32, "application/json", NOW))
+def archive(store, options=PLAIN, bucket="lake"):
+    return S3Archive(bucket=bucket, threads=1, environ=store.environ, user_agent="test/1", options=options)
+
+
+def put(store, options=PLAIN, body=b"body", bucket="lake"):
+    archive(store, options, bucket).put(Object("k.json", body, "ab" * 32, "application/json", NOW))
 
 
 def test_an_upload_carries_what_lets_the_store_verify_it(store):
@@ -68,6 +86,8 @@ def test_an_upload_carries_what_lets_the_store_verify_it(store):
     (headers,) = store.uploads
     assert headers["Content-MD5"] == base64.b64encode(hashlib.md5(b"body").digest()).decode()
     assert headers["x-amz-meta-sha256"] == "ab" * 32
+    assert headers["x-amz-meta-fetched-at"] == NOW
+    assert headers["Content-Type"] == "application/json"
     assert not [name for name in headers if name.lower().startswith("x-amz-checksum")]
 
 
@@ -83,6 +103,12 @@ def test_only_before_a_large_body_is_sent_does_it_ask_whether_it_may(store, size
     assert [headers.get("Expect") == "100-continue" for headers in store.uploads] == [asks]
 
 
+def test_an_sdk_that_does_not_ask_whether_it_may_send_is_left_alone(store, monkeypatch):
+    monkeypatch.setenv("BOTO_EXPERIMENTAL__NO_EMPTY_CONTINUE", "true")
+    put(store, body=b"")
+    assert "Expect" not in store.uploads[0]
+
+
 @pytest.mark.parametrize(
     "status, code, kind, advice",
     [
@@ -91,8 +117,9 @@ def test_only_before_a_large_body_is_sent_does_it_ask_whether_it_may(store, size
         (403, "InvalidAccessKeyId", ConfigurationError, "AWS_ACCESS_KEY_ID"),
         (403, "SignatureDoesNotMatch", ConfigurationError, "AWS_SECRET_ACCESS_KEY"),
         (400, "ExpiredToken", ConfigurationError, "renew"),
+        (300, "", ConfigurationError, "endpoint"),
         (301, "PermanentRedirect", ConfigurationError, "AWS_REGION"),
-        (403, "SomethingNew", ConfigurationError, "check"),
+        (403, "SomethingNew", ConfigurationError, "; check bucket, key and endpoint"),
         (400, "AlsoNew", ConfigurationError, "check"),
         (403, "RequestTimeTooSkewed", ConfigurationError, "clock"),
         (503, "SlowDown", Throttled, "--threads"),
@@ -107,7 +134,7 @@ def test_only_before_a_large_body_is_sent_does_it_ask_whether_it_may(store, size
     ],
 )
 def test_each_refusal_is_the_items_fault_a_persons_work_or_an_outage(store, status, code, kind, advice):
-    store.refusal = (status, code)
+    store.refusal, store.headers = (status, code), {"x-amz-bucket-region": "eu-west-3"}
     with pytest.raises(kind) as caught:
         put(store)
     assert isinstance(caught.value, Throttled) is (kind is Throttled)
@@ -150,6 +177,27 @@ def test_an_etag_that_is_no_md5_by_the_rules_of_its_store_proves_an_upload(store
     assert len(store.uploads) == 1
 
 
+def test_an_etag_of_a_directory_bucket_is_of_no_known_make_and_proves_an_upload(store):
+    given = {"AccessKeyId": "a", "SecretAccessKey": "s", "SessionToken": "t", "Expiration": "2099-01-01T00:00:00Z"}
+    session = "".join(f"<{name}>{value}</{name}>" for name, value in given.items())
+    store.pages = [f"<CreateSessionResult><Credentials>{session}</Credentials></CreateSessionResult>".encode()]
+    store.headers = {"ETag": ANOTHER_MD5}
+    put(store, bucket="lake--use1-az4--x-s3")
+    assert len(store.uploads) == 1
+
+
+@pytest.mark.skipif(sys.version_info < (3, 9), reason="this Python's hashlib knows no such difference")
+def test_where_python_refuses_md5_for_security_alone_it_serves_as_a_checksum(store, monkeypatch):
+    def md5(body, usedforsecurity=True):
+        if usedforsecurity:
+            raise ValueError("disabled for FIPS")
+        return MD5(body)
+
+    monkeypatch.setattr(s3_writer.hashlib, "md5", md5)
+    put(store)
+    assert store.uploads[0]["Content-MD5"] == base64.b64encode(MD5(b"body").digest()).decode()
+
+
 @pytest.mark.parametrize("refused", [ValueError, AttributeError])
 def test_where_python_refuses_md5_the_store_compares_a_sha256(store, monkeypatch, refused):
     def md5(*arguments, **options):
@@ -176,10 +224,77 @@ def test_a_body_that_is_too_large_for_what_stands_before_the_store_is_its_items_
         put(store)
 
 
+def test_an_endpoint_that_redirects_every_request_is_named_as_what_to_look_at(store):
+    store.refusal = (301, "")
+    with pytest.raises(ConfigurationError, match="'lake'.*redirects.*https.*AWS_REGION"):
+        put(store)
+
+
+def test_a_name_that_no_bucket_has_is_said_to_be_wrong(store):
+    made = archive(store, bucket="no bucket!")
+    for ask in (made.describe, made.put_damaged):
+        with pytest.raises(ConfigurationError, match="'no bucket!'.*Parameter validation.*check BUCKET_NAME"):
+            ask("k.json")
+
+
+def test_credentials_that_are_not_there_are_a_persons_work(store, monkeypatch):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    with pytest.raises(ConfigurationError, match="AWS credentials: Unable to locate credentials; set them"):
+        put(store)
+
+
+def test_of_an_error_that_the_sdk_has_no_word_for_only_the_kind_is_shown(store, monkeypatch):
+    def request(*arguments, **options):
+        raise AttributeError("Credential=hunter2-secret")
+
+    monkeypatch.setattr("urllib3.connectionpool.HTTPConnectionPool.urlopen", request)
+    with pytest.raises(Outage, match="can't be reached: AttributeError; run again later"):
+        put(store)
+
+
 def test_no_answer_at_all_is_an_outage(store, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
     with pytest.raises(Outage, match="can't be reached"):
         put(store)
+
+
+@pytest.mark.parametrize(
+    "variables, region",
+    [
+        ({"AWS_REGION": "eu-west-3"}, "eu-west-3"),
+        ({"AWS_DEFAULT_REGION": "eu-north-1"}, "eu-north-1"),
+        ({"AWS_REGION": "eu-west-3", "AWS_DEFAULT_REGION": "eu-north-1"}, "eu-west-3"),
+        ({"AWS_REGION": "", "AWS_DEFAULT_REGION": "eu-north-1"}, "eu-north-1"),
+        ({"AWS_PROFILE": "lab"}, "sa-east-1"),
+        ({"AWS_REGION": "eu-west-3", "AWS_PROFILE": "lab"}, "eu-west-3"),
+        ({}, "us-east-1"),
+    ],
+    ids=str,
+)
+def test_the_region_is_that_of_the_variables_or_of_the_profile(store, monkeypatch, tmp_path, variables, region):
+    (tmp_path / "config").write_text("[profile lab]\nregion = sa-east-1\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.delenv("AWS_REGION")
+    del store.environ["AWS_REGION"]
+    store.environ.update(variables)
+    if "AWS_PROFILE" in variables:
+        monkeypatch.setenv("AWS_PROFILE", variables["AWS_PROFILE"])
+    put(store)
+    assert f"/{region}/s3/" in store.authorizations[0]
+
+
+@pytest.mark.parametrize("region, host", [("", "s3"), ("eu-west-3", "s3.eu-west-3")])
+def test_a_bucket_at_aws_is_asked_for_by_its_own_host_name_in_its_region(store, monkeypatch, region, host):
+    monkeypatch.delenv("NO_PROXY")
+    monkeypatch.delenv("AWS_REGION")
+    monkeypatch.delenv("AWS_ENDPOINT_URL_S3")
+    monkeypatch.setenv("HTTPS_PROXY", store.environ["AWS_ENDPOINT_URL_S3"])
+    store.environ["AWS_REGION"] = region
+    store.refusal = (403, "")  # the proxy's
+    with pytest.raises(Outage, match="proxy"):
+        put(store)
+    assert store.asked == [("CONNECT", f"lake.{host}.amazonaws.com:443", {})]
 
 
 def test_an_unknown_profile_is_a_configuration_error(store, monkeypatch):
@@ -191,14 +306,14 @@ def test_an_unknown_profile_is_a_configuration_error(store, monkeypatch):
 def test_a_profile_that_makes_no_sense_is_a_configuration_error(store, monkeypatch, tmp_path):
     (tmp_path / "config").write_text("[default]\ns3 = zz\n")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
-    with pytest.raises(ConfigurationError, match="profile"):
+    with pytest.raises(ConfigurationError, match=r"S3 client: \w+Error; check .*profile"):
         put(store)
 
 
 @pytest.mark.parametrize("name", ["AWS_ACCESS_KEY_ID", "AWS_SESSION_TOKEN"])
 def test_a_credential_that_no_header_takes_is_a_persons_work_and_is_not_shown(store, monkeypatch, name):
     monkeypatch.setenv(name, "one-half\nother-half")
-    with pytest.raises(ConfigurationError, match="line break") as caught:
+    with pytest.raises(ConfigurationError, match="^S3: a credential .* line break; check") as caught:
         put(store)
     assert not [part for part in ("half", "Signature", "Credential") if part in str(caught.value)]
 
@@ -221,7 +336,10 @@ def test_of_what_a_program_that_gives_credentials_prints_nothing_is_kept(store, 
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
-    with pytest.raises(ConfigurationError, match="check the AWS variables and profile") as caught:
+    said = (
+        r"S3 client: (\w+Error|Error when retrieving .* run it by hand to see why); check the AWS variables and profile"
+    )
+    with pytest.raises(ConfigurationError, match=said) as caught:
         put(store)
     assert "hunter2" not in str(caught.value)
     assert "denied" not in str(caught.value)
@@ -241,7 +359,7 @@ echo '{{"Version": 1, "AccessKeyId": "a", "SecretAccessKey": "s", "Expiration": 
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
-    with pytest.raises(ConfigurationError, match="credentials") as caught:
+    with pytest.raises(ConfigurationError, match=r"AWS credentials: \w+Error; check") as caught:
         put(store)
     assert "hunter2" not in str(caught.value)
 
@@ -250,7 +368,7 @@ echo '{{"Version": 1, "AccessKeyId": "a", "SecretAccessKey": "s", "Expiration": 
 def test_a_password_in_an_address_is_not_shown(store, monkeypatch, variable):
     monkeypatch.setenv(variable, "http://user:pass-word@127.0.0.1:9")
     monkeypatch.delenv("NO_PROXY")
-    with pytest.raises(Outage, match="127.0.0.1:9") as caught:
+    with pytest.raises(Outage, match="http://127.0.0.1:9") as caught:
         put(store)
     assert "pass-word" not in str(caught.value)
 
@@ -262,6 +380,88 @@ def test_a_bucket_in_the_real_server_holds_the_bytes(bucket, monkeypatch):
     for _ in range(2):
         archive.put(Object("raw/é.json", "naïve".encode(), "0" * 64, "application/json", NOW))
     assert bucket.objects() == {"raw/é.json": "naïve".encode()}
+
+
+def test_what_the_store_holds_is_shown_given_back_described_and_deleted(bucket, monkeypatch):
+    for name, value in bucket.env.items():
+        monkeypatch.setenv(name, value)
+    store = S3Archive(bucket=bucket.name, threads=1, environ=bucket.env, user_agent="test/1")
+    store.put(Object("raw/é.json", b"body", "ab" * 32, "application/json", NOW))
+    bucket.client.put_object(Bucket=bucket.name, Key="raw/of another program", Body=b"its")
+    bucket.client.put_object(Bucket=bucket.name, Key="rawest", Body=b"")
+    assert list(store.keys("raw/")) == ["raw/of another program", "raw/é.json"]
+    assert (list(store.keys("none/")), store.describe("none")) == ([], None)
+    assert store.get("raw/é.json") == Fetched(b"body", NOW, "ab" * 32)
+    assert store.describe("raw/é.json") == Described(4, NOW, "ab" * 32)
+    assert store.get("raw/of another program") == Fetched(b"its", "", "")
+    assert store.describe("raw/of another program") == Described(3, "", "")
+    with pytest.raises(ConfigurationError, match="NoSuchKey"):
+        store.get("none")
+    with pytest.raises(ItemRefused):
+        store.put_damaged("raw/damaged.json")
+    assert store.delete("raw/é.json") is True
+    assert bucket.keys() == ["raw/of another program", "rawest"]
+
+
+def listing(*keys, more=""):
+    shown = "".join(f"<Contents><Key>{key}</Key></Contents>" for key in keys)
+    token = f"<NextContinuationToken>{more}</NextContinuationToken>" if more else ""
+    is_truncated = f"<IsTruncated>{'true' if more else 'false'}</IsTruncated>"
+    return f"<ListBucketResult><Name>lake</Name>{is_truncated}{token}{shown}</ListBucketResult>".encode()
+
+
+def test_a_listing_is_asked_for_page_after_page(store):
+    store.pages = [listing("raw/a", "raw/b", more="t 1"), listing(more="t 2"), listing("raw/c")]
+    assert list(archive(store).keys("raw/")) == ["raw/a", "raw/b", "raw/c"]
+    assert [(query["prefix"], query.get("continuation-token")) for _, _, query in store.asked] == [
+        ("raw/", None),
+        ("raw/", "t 1"),
+        ("raw/", "t 2"),
+    ]
+
+
+def test_an_object_whose_body_is_cut_off_is_an_outage(store):
+    store.page, store.headers = b"half", {"Content-Length": "8"}
+    with pytest.raises(Outage, match="can't be reached: .*reading.*; run again later"):
+        archive(store).get("k.json")
+
+
+@pytest.mark.parametrize(
+    "status, kind, said",
+    [(403, ConfigurationError, "s3:GetObject and s3:ListBucket"), (503, Outage, "run again later")],
+)
+def test_that_nobody_may_look_does_not_mean_that_nothing_is_there(store, status, kind, said):
+    store.refusal = (status, "")
+    with pytest.raises(kind, match=said):
+        archive(store).describe("k.json")
+
+
+def test_a_damaged_object_is_sent_as_any_other_but_for_its_checksum(store):
+    archive(store, ObjectOptions("STANDARD_IA")).put_damaged("raw/k.json")
+    (headers,) = store.uploads
+    assert store.asked == [("PUT", "/lake/raw/k.json", {})]
+    assert headers["Content-Length"] == "0"
+    assert headers["Content-MD5"] not in (None, base64.b64encode(hashlib.md5(b"").digest()).decode())
+    assert headers["x-amz-storage-class"] == "STANDARD_IA"
+
+
+@pytest.mark.parametrize("refusal", [(403, "AccessDenied"), (503, "SlowDown")])
+def test_an_object_that_may_not_be_deleted_is_told_of(store, refusal):
+    store.refusal = refusal
+    assert archive(store).delete("raw/k.json") is False
+    assert store.asked == [("DELETE", "/lake/raw/k.json", {})]
+
+
+@pytest.mark.parametrize("date", [DATE, None])
+def test_the_stores_clock_is_that_of_its_last_answer_whatever_it_says(store, date):
+    made = archive(store)
+    assert made.last_date is None
+    store.headers = {"Date": date}
+    made.put_damaged("k.json")
+    assert made.last_date == date
+    store.headers, store.refusal = {"Date": date and "Fri, 02 Jan 2026 00:00:00 GMT"}, (403, "AccessDenied")
+    assert made.delete("k.json") is False
+    assert made.last_date == store.headers["Date"]
 
 
 def test_what_the_object_options_say_travels_with_each_upload(store):
