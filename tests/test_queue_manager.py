@@ -35,10 +35,10 @@ def claim(conn, token="me", limit=10, now=NOW, **lease):
     return queue_manager.claim_single(conn, Lease(token, now, 60, **lease), limit=limit).items
 
 
-def claim_batch(conn, token="me", limit=10, max_bytes=10**6, fetched_before=None, now=NOW):
+def claim_batch(conn, token="me", limit=10, max_bytes=10**6, fetched_before=None, now=NOW, place="here", **lease):
     return queue_manager.claim_batch(
-        conn, Lease(token, now, 60), limit=limit, max_bytes=max_bytes, fetched_before=fetched_before,
-        place="here", key_of=lambda items: "batch-" + "-".join(str(item.id) for item in items),
+        conn, Lease(token, now, 60, **lease), limit=limit, max_bytes=max_bytes, fetched_before=fetched_before,
+        place=place, key_of=lambda items: "batch-" + "-".join(str(item.id) for item in items),
     )  # fmt: skip
 
 
@@ -95,6 +95,7 @@ def test_of_two_contents_of_one_second_the_one_that_comes_back_is_the_last(conn)
     assert again.fetched_order > other.fetched_order > timestamps.with_order(NOW, 2)
     assert enqueue(conn, item(3)) == 1
     assert len({claimed.id for claimed in (again, other, *claim(conn))}) == 3
+    assert run(conn) == 1  # runs have numbers of their own
 
 
 def test_what_was_shown_last_changes_nothing_when_it_is_shown_again(conn):
@@ -437,6 +438,7 @@ def test_a_name_that_comes_back_is_no_alias_of_itself(conn):
 def test_a_state_from_before_ids_were_known_is_its_repositorys_in_any_case_of_its_name(conn):
     state = StreamState("2026-01-01T00:00:00Z", gaps=(queue_manager.Gap("s", 1, 2, "a", None),), newest_item_id=9)
     queue_manager.save_stream(conn, repo="acme/One", stream="issues", state=state)
+    queue_manager.save_stream(conn, repo="acme/two", stream="pulls", state=StreamState(repo_id=2))
     assert queue_manager.load_known(conn, stream="issues") == {}
     assert queue_manager.load_stream(conn, repo="ACME/one", stream="issues", repo_id=5)[1] == state._replace(repo_id=5)
     queue_manager.settle_name(conn, repo="Acme/one", repo_id=5, was="acme/oNE", asked_for="acme/one")
@@ -516,7 +518,8 @@ def test_a_success_clears_the_error_before_it_and_leaves_the_cursor_and_other_st
     )
     queue_manager.record_stream_run(conn, repo="a/b", stream="pulls", now=NOW, error="down")
     queue_manager.record_stream_run(conn, repo="a/b", stream="issues", now=NOW, error="down")
-    queue_manager.record_stream_run(conn, repo="a/a", stream="pulls", now=NOW, error=None)
+    for now in (NOW, LATER):
+        queue_manager.record_stream_run(conn, repo="a/a", stream="pulls", now=now, error=None)
     queue_manager.record_stream_run(conn, repo="a/b", stream="pulls", now=LATER, error=None)
     names = (
         "repo", "stream", "cursor", "covered_since", "unfinished", "last_run_at", "last_success_at", "last_error",
@@ -524,7 +527,7 @@ def test_a_success_clears_the_error_before_it_and_leaves_the_cursor_and_other_st
     assert queue_manager.streams(conn) == [
         dict(zip(names, values))
         for values in [
-            ("a/a", "pulls", None, None, False, NOW, NOW, None),
+            ("a/a", "pulls", None, None, False, LATER, LATER, None),
             ("a/b", "issues", None, None, False, NOW, None, "down"),
             ("a/b", "pulls", "2026-01-01T00:00:00Z", None, True, LATER, LATER, None),
         ]
@@ -607,9 +610,16 @@ def test_what_a_batch_may_not_have_neither_decides_its_day_nor_comes_into_it(con
         held_up(conn, claimed.id)
     enqueue(conn, item(3))
     assert [claimed.id for claimed in claim_batch(conn).items] == [3]
-    assert queue_manager.claim_batch(
-        conn, Lease("me", NOW, 60), limit=1, max_bytes=1, fetched_before=None, place="here", key_of=None
-    ) == ([], None)
+    assert claim_batch(conn) == ([], None)
+
+
+def test_a_batch_without_suspects_passes_over_them_and_their_day(conn):
+    enqueue(conn, item(1, updated_at="2026-11-21T00:00:00Z"), item(2))
+    for claimed in (*claim_batch(conn).items, *claim_batch(conn).items):
+        queue_manager.part(conn, item_id=claimed.id, token="me")
+    enqueue(conn, item(3))
+    assert [claimed.id for claimed in claim_batch(conn, suspects=False).items] == [3]
+    assert claim_batch(conn).is_suspect
 
 
 def test_a_begun_batch_waits_for_its_backoff_and_the_first_of_several_comes_first(conn):
@@ -635,19 +645,23 @@ def test_a_batch_for_another_place_is_begun_anew_but_for_what_another_has_in_han
     assert [claimed.id for claimed in claim_batch(conn).items] == [1, 2, 3, 4]
 
 
-def test_a_batch_belongs_to_the_place_for_which_it_was_begun_last(conn):
+def test_of_a_begun_batch_nothing_is_taken_that_another_has_in_hand(conn):
     enqueue(conn, item(1), item(2))
     claim_batch(conn)
-    for place in ("there", "here"):
-        queue_manager.release(conn, token="me")
-        assert claim_begun(conn, place=place).items == []
-        queue_manager.claim_batch(
-            conn, Lease("me", NOW, 60), limit=9, max_bytes=99, fetched_before=None, place=place,
-            key_of=lambda items: "batch-new",
-        )  # fmt: skip
-        queue_manager.release(conn, token="me")
-        assert len(claim_begun(conn, place=place).items) == 2
-        queue_manager.release(conn, token="me")
+    put_off(conn, until=NOW)
+    assert [claimed.id for claimed in claim_begun(conn, "another").items] == [1]
+    assert (statuses(conn), queue_manager.release(conn, token="me")) == (["processing"] * 2, 1)
+
+
+def test_a_batch_belongs_to_the_place_for_which_it_was_begun_last(conn):
+    enqueue(conn, *map(item, range(1, 5)))
+    claim_batch(conn, limit=2, place="there")
+    here = claim_batch(conn)
+    queue_manager.release(conn, token="me")
+    assert claim_begun(conn) == here
+    assert [claimed.id for claimed in claim_batch(conn).items] == [1, 2]
+    queue_manager.release(conn, token="me")
+    assert [claim_begun(conn).batch_key for _ in (1, 2)] == ["batch-1-2", "batch-3-4"]
 
 
 def test_a_batch_ends_at_its_limits_of_rows_and_of_bytes(conn):
