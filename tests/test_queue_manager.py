@@ -126,7 +126,10 @@ def test_what_is_shown_again_counts_its_attempts_anew_only_where_it_was_done(con
     if done:
         archive_all(conn)
     enqueue(conn, BUG, now=LATER)
-    assert claim(conn, now=LATER)[-1].attempts == attempts
+    again = claim(conn, now=LATER)[-1]
+    assert (again.payload_sha256, again.attempts) == (BUG.payload_sha256, attempts)
+    fail(conn, again.id, now="2026-11-23T12:00:00Z")
+    assert row(conn, again.id)["finished_at"] == "2026-11-23T12:00:00Z"
 
 
 def test_more_rows_than_an_old_sqlite_takes_in_a_statement_are_handled_whole(conn):
@@ -183,7 +186,7 @@ def test_a_row_that_is_shown_again_leaves_its_batch_and_the_others_keep_to_it(co
 def test_a_failed_row_that_is_shown_again_waits_for_retry_in_its_new_place(conn):
     enqueue(conn, BUG, DEFECT)
     claim(conn)
-    queue_manager.fail(conn, item_id=1, token="me", s3_key=None, error="why", now=NOW)
+    fail(conn)
     enqueue(conn, BUG, now=LATER)
     assert statuses(conn) == ["processing", "failed"]
     (failed,) = queue_manager.failed_items(conn, limit=9)
@@ -358,12 +361,12 @@ def test_only_failed_rows_can_be_dropped(conn):
 def test_what_failed_is_listed_by_age_and_by_frequency_of_its_reason(conn):
     enqueue(conn, *map(item, range(1, 8)))
     claim(conn)
-    for row_id, error in enumerate(("c", "b", "a", "b", "a"), 1):
+    for row_id, error in enumerate(("c", "b", "a", "b", "c"), 1):
         fail(conn, row_id, error=error)
     put_off(conn, 6)
     reasons = queue_manager.failed_reasons(conn, limit=2)
-    assert [tuple(reason.values()) for reason in reasons] == [("a", 2), ("b", 2)]
-    assert queue_manager.failed_reasons(conn, limit=9)[2:] == [{"reason": "c", "rows": 1}]
+    assert [tuple(reason.values()) for reason in reasons] == [("b", 2), ("c", 2)]
+    assert queue_manager.failed_reasons(conn, limit=9)[2:] == [{"reason": "a", "rows": 1}]
     assert [found["id"] for found in queue_manager.failed_items(conn, limit=9)] == [1, 2, 3, 4, 5]
     assert queue_manager.failed_items(conn, limit=1) == [
         {"id": 1, "repo": "a/b", "number": 1, "item_type": "issue", "attempts": 1, "last_error": "c"}
@@ -392,11 +395,11 @@ def test_counts_and_the_oldest_pending_row(conn):
     enqueue(conn, *map(item, range(4, 9)), now="2026-11-23T12:00:00Z")
     claim(conn, limit=4)
     fail(conn, 4)
-    queue_manager.complete(conn, item_ids=[2, 3], token="me", s3_key="k", now=NOW)
-    queue_manager.note_archived(conn, item_id=1, token="me", s3_key="k")
+    queue_manager.complete(conn, item_ids=[1, 2], token="me", s3_key="k", now=NOW)
+    queue_manager.note_archived(conn, item_id=3, token="me", s3_key="k")
     claim(conn, "another", limit=1)
     assert queue_manager.counts(conn) == (4, 1, 2, 1)
-    assert queue_manager.oldest_pending(conn) == NOW
+    assert queue_manager.oldest_pending(conn) == LATER
 
 
 def test_what_waits_for_its_backoff_is_counted_until_its_time_comes(conn):
@@ -459,7 +462,8 @@ def test_a_rename_takes_the_place_of_a_state_that_nobody_knows_the_id_of(conn):
     queue_manager.save_stream(conn, repo="a/two", stream="issues", state=StreamState("2026-02-01T00:00:00Z"))
     rename(conn, old="a/one", new="a/two", repo_id=1)
     assert queue_manager.load_stream(conn, repo="a/two", stream="issues") == ("a/two", renamed)
-    assert len(queue_manager.streams(conn)) == 1
+    (kept,) = queue_manager.streams(conn)
+    assert (kept["cursor"], kept["unfinished"]) == (renamed.cursor, False)
 
 
 def test_an_earlier_name_leads_to_whoever_was_found_under_it_last(conn):
@@ -467,6 +471,8 @@ def test_an_earlier_name_leads_to_whoever_was_found_under_it_last(conn):
     rename(conn, old="a/one", new="a/two", repo_id=1)
     queue_manager.settle_name(conn, repo="b/other", repo_id=2, was="b/other", asked_for="a/One")
     assert queue_manager.load_stream(conn, repo="a/ONE", stream="issues") == ("b/other", StreamState())
+    queue_manager.settle_name(conn, repo="b/new", repo_id=2, was="B/other", asked_for="b/new")
+    assert queue_manager.load_stream(conn, repo="B/Other", stream="issues")[0] == "b/new"
     queue_manager.settle_name(conn, repo="A/one", repo_id=3, was="A/one", asked_for="A/one")
     assert queue_manager.load_stream(conn, repo="a/one", stream="issues") == ("a/one", StreamState())
 
@@ -554,6 +560,7 @@ def test_a_death_is_no_matter_of_the_rows_of_others(conn):
     claim(conn, "two")
     assert bury(conn, "one") == 1
     assert (row(conn)["attempts"], row(conn)["available_at"]) == (1, "2026-11-23T10:00:30Z")
+    assert "died" in row(conn)["last_error"]
     assert [row(conn, row_id)["group_failures"] for row_id in (1, 2, 3)] == [1, 0, 0]
     assert statuses(conn) == ["pending", "processing", "processing"]
 
@@ -662,6 +669,8 @@ def test_a_batch_belongs_to_the_place_for_which_it_was_begun_last(conn):
     assert [claimed.id for claimed in claim_batch(conn).items] == [1, 2]
     queue_manager.release(conn, token="me")
     assert [claim_begun(conn).batch_key for _ in (1, 2)] == ["batch-1-2", "batch-3-4"]
+    queue_manager.release(conn, token="me")
+    assert claim_begun(conn, place="there").items == []
 
 
 def test_a_batch_ends_at_its_limits_of_rows_and_of_bytes(conn):
@@ -674,6 +683,8 @@ def test_a_batch_ends_at_its_limits_of_rows_and_of_bytes(conn):
 def test_a_batch_that_is_not_full_waits_for_more_only_so_long(conn):
     enqueue(conn, item(1), item(2), now="2026-11-23T09:59:30Z")
     assert claim_batch(conn, fetched_before="2026-11-23T09:59:00Z").items == []
+    assert len(claim_batch(conn, max_bytes=1, fetched_before="2026-11-23T09:59:00Z").items) == 1
+    enqueue(conn, item(5), now="2026-11-23T09:59:30Z")
     assert len(claim_batch(conn, limit=2, fetched_before="2026-11-23T09:59:00Z").items) == 2
     enqueue(conn, item(3), now="2026-11-23T09:59:00Z")
     assert len(claim_batch(conn, fetched_before="2026-11-23T09:59:00Z").items) == 1
@@ -712,6 +723,7 @@ def test_a_row_that_may_have_an_object_of_its_own_comes_into_no_batch(conn):
     queue_manager.release(conn, token="me")
     assert claim_begun(conn).items == []
     assert [claimed.id for claimed in claim_batch(conn).items] == [3]
+    enqueue(conn, item(4))
     single = queue_manager.claim_single(conn, Lease("me", NOW, 60), limit=9, begun_only=True)
     assert ([claimed.id for claimed in single.items], single.batch_key) == ([1, 2], None)
 
@@ -785,17 +797,18 @@ def test_what_was_copied_lies_in_both_places_and_is_missed_in_neither(conn):
     assert (elsewhere("a"), elsewhere("b"), elsewhere("c")) == ({}, {}, {"a": 10})
 
 
-def test_an_archive_is_known_once_something_was_counted_there(conn):
+def test_an_archive_is_known_once_something_was_counted_or_copied_there(conn):
+    queue_manager.count_archived(conn, place="a", items=1)
     queue_manager.count_archived(conn, place="b", items=3)
-    queue_manager.note_copied(conn, source="a", target="c")
+    for source in ("nothing", "a"):
+        queue_manager.note_copied(conn, source=source, target="c")
     for place in ("b", "c"):
         queue_manager.count_archived(conn, place=place, items=2)
     assert [queue_manager.is_known_archive(conn, place) for place in ("0", "a", "b", "c")] == [False, True, True, True]
-    assert list(queue_manager.archived_elsewhere(conn, here="x").items()) == [("b", 5), ("c", 2)]
+    assert list(queue_manager.archived_elsewhere(conn, here="x").items()) == [("b", 5), ("c", 3)]
     queue_manager.note_copied(conn, source="b", target="c")
-    assert queue_manager.archived_elsewhere(conn, here="c") == {}
-    assert queue_manager.archived_elsewhere(conn, here="b") == {"c": 2}
-    assert queue_manager.archived_elsewhere(conn, here="a") == {"c": 7}
+    missed = [queue_manager.archived_elsewhere(conn, here=place) for place in ("nothing", "a", "b", "c")]
+    assert missed == [{"c": 8}, {"c": 7}, {"c": 3}, {}]
 
 
 def test_a_refused_batch_is_parted_into_smaller_ones(conn):
@@ -824,8 +837,8 @@ def test_a_failed_row_that_was_archived_is_not_uploaded_again_by_retry(conn):
         claim_batch(conn, limit=1)
         queue_manager.fail(conn, item_id=row_id, token="me", s3_key=key, error="e", now=NOW)
     queue_manager.retry(conn, item_ids=None)
-    assert [c.id for c in queue_manager.claim_archived(conn, Lease("me", NOW, 60), limit=9).items] == [1]
     assert claim_begun(conn).batch_key == "batch-2"  # whether that object got there is not known
+    assert claim_archived(conn) == [(1, "k")]
 
 
 def test_archived_rows_come_object_by_object_and_keep_to_it_whatever_becomes_of_them(conn):
@@ -862,23 +875,27 @@ def run(conn, command="worker", ended=True, note=None):
 
 def test_of_runs_the_last_of_each_command_is_shown_and_those_without_end(conn):
     run(conn)
-    run(conn)
-    waits = run(conn, ended=False)
-    queue_manager.note_run(conn, run_id=waits, note="waits")
+    waits, works = (run(conn, ended=False) for _ in (1, 2))
     run(conn, "ingest")
     run(conn, "ingest", note="404")
     run(conn, note="done")
+    queue_manager.note_run(conn, run_id=waits, note="waits")
     names = ("command", "owner", "started_at", "ended_at", "exit_code", "note")
     assert queue_manager.runs(conn) == [
         dict(zip(names, values))
         for values in [
             ("ingest", "token ingest", NOW, LATER, 5, "404"),
             ("worker", "token worker", NOW, None, None, "waits"),
+            ("worker", "token worker", NOW, None, None, None),
             ("worker", "token worker", NOW, LATER, 6, "done"),
         ]
     ]
-    queue_manager.end_run(conn, run_id=waits, now=LATER, exit_code=0, note=None)
-    assert [found["note"] for found in queue_manager.runs(conn)] == ["404", "done"]
+    queue_manager.end_run(conn, run_id=works, now=LATER, exit_code=0, note=None)
+    assert [found["note"] for found in queue_manager.runs(conn)] == ["404", "waits", "done"]
+    last = run(conn, ended=False)
+    queue_manager.note_run(conn, run_id=last, note="waits, too")
+    queue_manager.end_run(conn, run_id=last, now=LATER, exit_code=0, note=None)
+    assert [found["note"] for found in queue_manager.runs(conn)] == ["404", "waits", None]
 
 
 def test_so_many_runs_are_remembered_and_no_more(conn):

@@ -311,6 +311,7 @@ class Queue(RuleBasedStateMachine):
             for row in self.conn.execute("SELECT * FROM issues")
         }
         assert stored == self.issues
+        assert queue_manager.issues_count(self.conn) == len(self.issues)
 
     @invariant()
     def what_is_done_names_its_object(self):
