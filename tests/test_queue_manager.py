@@ -1,8 +1,10 @@
+import sqlite3
+
 import pytest
 
 import db
 import queue_manager
-from commands import figures
+from commands import figures, runs
 from foundation import timestamps
 from foundation.records import Item, StreamState
 from lake import notes
@@ -36,10 +38,10 @@ def claim(conn, token="me", limit=10, now=NOW, **lease):
     return queue_manager.claim_single(conn, Lease(token, now, 60, **lease), limit=limit).items
 
 
-def claim_batch(conn, token="me", limit=10, max_bytes=10**6, fetched_before=None, now=NOW):
+def claim_batch(conn, token="me", limit=10, max_bytes=10**6, fetched_before=None, now=NOW, place="here", **lease):
     return queue_manager.claim_batch(
-        conn, Lease(token, now, 60), limit=limit, max_bytes=max_bytes, fetched_before=fetched_before,
-        place="here", key_of=lambda items: "batch-" + "-".join(str(item.id) for item in items),
+        conn, Lease(token, now, 60, **lease), limit=limit, max_bytes=max_bytes, fetched_before=fetched_before,
+        place=place, key_of=lambda items: "batch-" + "-".join(str(item.id) for item in items),
     )  # fmt: skip
 
 
@@ -57,8 +59,25 @@ def archive_all(conn):
         queue_manager.complete(conn, item_ids=[claimed.id], token="me", s3_key="k", now=NOW)
 
 
+def put_off(conn, row_id=1, error="why", until=LATER):
+    assert queue_manager.put_off(conn, item_id=row_id, token="me", error=error, available_at=until)
+
+
+def fail(conn, row_id=1, s3_key=None, error="why", now=NOW):
+    assert queue_manager.fail(conn, item_id=row_id, token="me", s3_key=s3_key, error=error, now=now)
+
+
+def claim_archived(conn, limit=9):
+    claimed = queue_manager.claim_archived(conn, Lease("me", NOW, 60), limit=limit)
+    return [(item.id, item.s3_key) for item in claimed.items]
+
+
 def row(conn, row_id=1):
     return dict(conn.execute("SELECT * FROM queue_items WHERE id = ?", (row_id,)).fetchone())
+
+
+def rows(conn):
+    return [tuple(found) for found in conn.execute("SELECT * FROM queue_items ORDER BY id")]
 
 
 def statuses(conn):
@@ -75,6 +94,7 @@ BUG, DEFECT = item(1, payload_sha256="b" * 64), item(1, payload_sha256="d" * 64)
 
 
 def test_of_two_contents_of_one_second_the_one_that_comes_back_is_the_last(conn):
+    run(conn)
     for shown in (BUG, DEFECT):
         enqueue(conn, shown)
     archive_all(conn)
@@ -84,6 +104,7 @@ def test_of_two_contents_of_one_second_the_one_that_comes_back_is_the_last(conn)
     assert again.fetched_order > other.fetched_order > timestamps.with_order(NOW, 2)
     assert enqueue(conn, item(3)) == 1
     assert len({claimed.id for claimed in (again, other, *claim(conn))}) == 3
+    assert run(conn) == 2  # runs have numbers of their own
 
 
 def test_what_was_shown_last_changes_nothing_when_it_is_shown_again(conn):
@@ -92,6 +113,46 @@ def test_what_was_shown_last_changes_nothing_when_it_is_shown_again(conn):
     before = [row(conn, row_id) for row_id in (1, 2, 3, 4)]
     assert enqueue(conn, DEFECT, item(2), item(1, payload_sha256="e" * 64, updated_at=NOW), now=LATER) == 0
     assert [row(conn, row_id) for row_id in (1, 2, 3, 4)] == before
+
+
+OLDER = item(1, payload_sha256="a" * 64, updated_at="2026-11-19T00:00:00Z")
+
+
+@pytest.mark.parametrize("shown", [DEFECT, OLDER])
+def test_a_content_is_taken_up_again_only_where_its_item_showed_another_later_in_that_second(conn, shown):
+    enqueue(conn, OLDER, BUG, DEFECT, item(2), DEFECT._replace(item_type="pull_request"))
+    archive_all(conn)
+    before = rows(conn)
+    assert enqueue(conn, shown, now=LATER) == 0
+    assert rows(conn) == before
+
+
+@pytest.mark.parametrize("done, attempts", [(True, 0), (False, 1)])
+def test_what_is_shown_again_counts_its_attempts_anew_only_where_it_was_done(conn, done, attempts):
+    enqueue(conn, BUG, DEFECT)
+    claim(conn, limit=1)
+    put_off(conn, until=NOW)
+    if done:
+        archive_all(conn)
+    enqueue(conn, BUG, now=LATER)
+    again = claim(conn, now=LATER)[-1]
+    assert (again.payload_sha256, again.attempts) == (BUG.payload_sha256, attempts)
+    fail(conn, again.id, now="2026-11-23T12:00:00Z")
+    assert row(conn, again.id)["finished_at"] == "2026-11-23T12:00:00Z"
+
+
+def test_more_rows_than_an_old_sqlite_takes_in_a_statement_are_handled_whole(conn):
+    if hasattr(conn, "setlimit"):  # Python 3.11
+        conn.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 999)
+    first, then = ([item(n, payload_sha256=f"{half}{n:063x}") for n in range(700)] for half in "ab")
+    assert (enqueue(conn, *first), enqueue(conn, *then), enqueue(conn, *first)) == (700, 700, 0)
+    ids = [claimed.id for claimed in claim(conn, limit=1400)]
+    assert (len(ids), min(ids)) == (1400, 701)
+    assert queue_manager.complete(conn, item_ids=ids, token="me", s3_key="k", now=NOW) == set(ids)
+    assert queue_manager.counts(conn).done == 1400
+    keys = [str(number) for number in range(2000)]
+    notes.note_read(conn, "scope", keys[:1500])
+    assert notes.unread(conn, "scope", keys) == keys[1500:]
 
 
 def test_within_a_page_the_last_of_an_item_is_the_newest(conn):
@@ -134,7 +195,7 @@ def test_a_row_that_is_shown_again_leaves_its_batch_and_the_others_keep_to_it(co
 def test_a_failed_row_that_is_shown_again_waits_for_retry_in_its_new_place(conn):
     enqueue(conn, BUG, DEFECT)
     claim(conn)
-    queue_manager.fail(conn, item_id=1, token="me", s3_key=None, error="why", now=NOW)
+    fail(conn)
     enqueue(conn, BUG, now=LATER)
     assert statuses(conn) == ["processing", "failed"]
     (failed,) = figures.failed_items(conn, limit=9)
@@ -153,6 +214,17 @@ def test_claims_take_the_oldest_first_and_nothing_twice(conn):
     assert claim(conn, "three") == []
 
 
+def test_a_claimed_row_has_everything_that_was_fetched_and_goes_to_its_own_object(conn):
+    shown = item(7, item_type="pull_request", item_id=70, payload='{"title": "é"}'.encode())
+    enqueue(conn, shown)
+    claimed = queue_manager.claim_single(conn, Lease("me", NOW, 60), limit=1)
+    assert (claimed.batch_key, claimed.is_suspect) == (None, False)
+    (found,) = claimed.items
+    assert tuple(getattr(found, name) for name in Item._fields) == shown
+    assert (found.repo, found.fetched_at, found.attempts, found.s3_key) == ("a/b", NOW, 0, None)
+    assert row(conn)["lease_until"] == "2026-11-23T10:01:00Z"
+
+
 def test_an_expired_lease_is_claimed_again_without_counting_an_attempt(conn):
     enqueue(conn, item())
     claim(conn, "one")
@@ -165,6 +237,18 @@ def test_an_extended_lease_holds(conn):
     claim(conn, "one")
     assert queue_manager.extend_leases(conn, Lease("one", "2026-11-23T10:01:00Z", 60)) == 1
     assert claim(conn, "two", now="2026-11-23T10:01:30Z") == []
+
+
+def test_owners_are_told_apart(conn):
+    enqueue(conn, *map(item, range(1, 7)))
+    archive_all(conn)
+    enqueue(conn, *map(item, range(7, 11)))
+    for token in ("one", "two"):
+        claim(conn, token, limit=2)
+    assert sorted(queue_manager.claim_tokens(conn)) == ["one", "two"]
+    assert queue_manager.extend_leases(conn, Lease("one", LATER, 60)) == 2
+    assert queue_manager.release_expired(conn, now=LATER) == 2
+    assert queue_manager.claim_tokens(conn) == ["one"]
 
 
 @pytest.mark.parametrize(
@@ -189,6 +273,27 @@ def test_a_late_worker_changes_nothing_of_a_row_that_another_has_claimed(conn, l
     assert row(conn) == before
 
 
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda conn: queue_manager.complete(conn, item_ids=[1], token="me", s3_key="k", now=LATER),
+        fail,
+        put_off,
+        lambda conn: queue_manager.note_archived(conn, item_id=1, token="me", s3_key="k"),
+        lambda conn: queue_manager.part(conn, item_id=1, token="me"),
+        lambda conn: queue_manager.release(conn, token="me"),
+        lambda conn: queue_manager.release_expired(conn, now=LATER),
+        lambda conn: enqueue(conn, BUG),
+    ],
+)
+def test_nothing_is_left_of_a_claim_that_has_ended(conn, end):
+    enqueue(conn, BUG, DEFECT)
+    claim(conn, limit=1)
+    end(conn)
+    left = conn.execute("SELECT count(*) FROM queue_items WHERE coalesce(claim_token, lease_until) IS NOT NULL")
+    assert left.fetchone()[0] == 0
+
+
 def test_completion_names_the_object_and_clears_the_claim(conn):
     enqueue(conn, item())
     claim(conn)
@@ -196,6 +301,16 @@ def test_completion_names_the_object_and_clears_the_claim(conn):
     found = row(conn)
     assert (found["status"], found["s3_key"], found["finished_at"], found["claim_token"]) == ("done", "k", LATER, None)
     assert not queue_manager.complete(conn, item_ids=[1], token="me", s3_key="k", now=LATER)
+
+
+def test_completion_clears_the_reason_of_an_earlier_attempt_and_the_batch(conn):
+    enqueue(conn, item())
+    claim_batch(conn)
+    put_off(conn, until=NOW)
+    claim_begun(conn)
+    queue_manager.complete(conn, item_ids=[1], token="me", s3_key="k", now=LATER)
+    found = row(conn)
+    assert (found["last_error"], found["batch_key"], found["attempts"]) == (None, None, 1)
 
 
 def test_an_item_put_off_waits_and_keeps_its_reason(conn):
@@ -210,8 +325,9 @@ def test_an_item_put_off_waits_and_keeps_its_reason(conn):
 def test_a_backoff_set_by_a_clock_far_ahead_does_not_hold_the_item_for_as_long(conn):
     enqueue(conn, item())
     claim(conn)
-    queue_manager.put_off(conn, item_id=1, token="me", error="e", available_at="2027-11-23T00:00:00Z")
-    assert len(claim(conn)) == 1
+    put_off(conn, until="2026-11-23T12:00:00Z")  # what the longest backoff may be, with half of it to spread
+    assert claim(conn) == []
+    assert len(claim(conn, now=timestamps.shift(NOW, seconds=-1))) == 1
 
 
 def test_failed_leaves_only_by_retry_and_starts_counting_anew(conn):
@@ -225,6 +341,45 @@ def test_failed_leaves_only_by_retry_and_starts_counting_anew(conn):
     assert statuses(conn) == ["failed", "pending"]
     assert queue_manager.retry(conn, item_ids=None) == 1
     assert [c.attempts for c in claim(conn)] == [0, 0]
+
+
+def test_retry_makes_the_named_rows_available_at_once_and_no_others(conn):
+    enqueue(conn, *map(item, range(1, 6)))
+    claim(conn)
+    for row_id in (1, 2, 3):
+        put_off(conn, row_id)
+    for claimed in claim(conn, now=LATER, limit=3):
+        fail(conn, claimed.id, now=LATER)
+    claim(conn, "another", now=LATER)
+    assert [row(conn)[name] for name in ("attempts", "finished_at")] == [2, LATER]
+    assert queue_manager.retry(conn, item_ids=[1, 4]) == 1
+    assert queue_manager.retry(conn, item_ids=None) == 2
+    assert (row(conn)["finished_at"], statuses(conn)) == (None, ["pending"] * 3 + ["processing"] * 2)
+    assert [claimed.id for claimed in claim(conn)] == [1, 2, 3]
+
+
+def test_only_failed_rows_can_be_dropped(conn):
+    enqueue(conn, item(1), item(2), item(3))
+    claim(conn)
+    fail(conn, 1)
+    fail(conn, 3)
+    assert queue_manager.drop(conn, item_ids=[1, 2, 99]) == 1
+    assert statuses(conn) == ["processing", "failed"]
+
+
+def test_what_failed_is_listed_by_age_and_by_frequency_of_its_reason(conn):
+    enqueue(conn, *map(item, range(1, 8)))
+    claim(conn)
+    for row_id, error in enumerate(("c", "b", "a", "b", "c"), 1):
+        fail(conn, row_id, error=error)
+    put_off(conn, 6)
+    reasons = figures.failed_reasons(conn, limit=2)
+    assert [tuple(reason.values()) for reason in reasons] == [("b", 2), ("c", 2)]
+    assert figures.failed_reasons(conn, limit=9)[2:] == [{"reason": "a", "rows": 1}]
+    assert [found["id"] for found in figures.failed_items(conn, limit=9)] == [1, 2, 3, 4, 5]
+    assert figures.failed_items(conn, limit=1) == [
+        {"id": 1, "repo": "a/b", "number": 1, "item_type": "issue", "attempts": 1, "last_error": "c"}
+    ]
 
 
 def test_release_hands_back_only_the_tokens_own_rows_with_attempts_untouched(conn):
@@ -246,9 +401,28 @@ def test_counts_and_the_oldest_pending_row(conn):
     assert figures.oldest_pending(conn) is None
     enqueue(conn, item(1), now=NOW)
     enqueue(conn, item(2), item(3), now=LATER)
-    claim(conn, limit=1)
-    assert queue_manager.counts(conn) == (2, 1, 0, 0)
+    enqueue(conn, *map(item, range(4, 9)), now="2026-11-23T12:00:00Z")
+    claim(conn, limit=4)
+    fail(conn, 4)
+    queue_manager.complete(conn, item_ids=[1, 2], token="me", s3_key="k", now=NOW)
+    queue_manager.note_archived(conn, item_id=3, token="me", s3_key="k")
+    claim(conn, "another", limit=1)
+    assert queue_manager.counts(conn) == (4, 1, 2, 1)
     assert figures.oldest_pending(conn) == LATER
+
+
+def test_what_waits_for_its_backoff_is_counted_until_its_time_comes(conn):
+    assert figures.waiting(conn, now=NOW) == (0, None, None)
+    enqueue(conn, *map(item, range(1, 6)))
+    claim(conn, limit=4)
+    first, last = "2026-11-23T10:30:00Z", LATER
+    for row_id, until in ((1, first), (2, last), (3, last)):
+        put_off(conn, row_id, until=until)
+    assert figures.waiting(conn, now=NOW) == (3, first, last)
+    claim(conn, now=first, limit=1)
+    fail(conn, 1)
+    assert figures.waiting(conn, now=NOW) == (2, last, last)
+    assert figures.waiting(conn, now=last) == (0, None, None)
 
 
 def rename(conn, old, new, repo_id=None):
@@ -260,8 +434,8 @@ def test_a_stream_is_found_in_any_case_and_under_an_earlier_name(conn):
     queue_manager.save_stream(conn, repo="acme/Widgets", stream="issues", state=state)
     assert queue_manager.load_stream(conn, repo="ACME/widgets", stream="issues") == ("acme/Widgets", state)
     assert queue_manager.load_stream(conn, repo="acme/widgets", stream="pulls") == ("acme/widgets", StreamState())
-    rename(conn, old="acme/Widgets", new="acme/gadgets")
-    rename(conn, old="acme/gadgets", new="new/gadgets")
+    rename(conn, old="acme/Widgets", new="acme/Gadgets")
+    rename(conn, old="acme/Gadgets", new="new/gadgets")
     for name in ("acme/widgets", "Acme/Gadgets", "new/gadgets"):
         assert queue_manager.load_stream(conn, repo=name, stream="issues") == ("new/gadgets", state)
 
@@ -271,6 +445,57 @@ def test_a_name_that_comes_back_is_no_alias_of_itself(conn):
     rename(conn, old="a/two", new="a/one")
     assert queue_manager.load_stream(conn, repo="a/one", stream="issues")[0] == "a/one"
     assert queue_manager.load_stream(conn, repo="a/two", stream="issues")[0] == "a/one"
+
+
+def test_a_state_from_before_ids_were_known_is_its_repositorys_in_any_case_of_its_name(conn):
+    state = StreamState("2026-01-01T00:00:00Z", gaps=(records.Gap("s", 1, 2, "a", None),), newest_item_id=9)
+    queue_manager.save_stream(conn, repo="acme/One", stream="issues", state=state)
+    queue_manager.save_stream(conn, repo="acme/two", stream="pulls", state=StreamState(repo_id=2))
+    assert queue_manager.load_known(conn, stream="issues") == {}
+    assert queue_manager.load_stream(conn, repo="ACME/one", stream="issues", repo_id=5)[1] == state._replace(repo_id=5)
+    queue_manager.settle_name(conn, repo="Acme/one", repo_id=5, was="acme/oNE", asked_for="acme/one")
+    assert queue_manager.load_stream(conn, repo="acme/one", stream="issues") == ("Acme/one", state)
+
+
+def test_a_rename_is_no_matter_of_other_repositories(conn):
+    for repo, repo_id in (("a/one", 1), ("a/two", None), ("a/three", 3)):
+        queue_manager.save_stream(conn, repo=repo, stream="issues", state=StreamState(repo, repo_id=repo_id))
+    rename(conn, old="a/three", new="a/four", repo_id=4)  # its name had gone to another before
+    rename(conn, old="a/ONE", new="a/five", repo_id=1)
+    assert [found["repo"] for found in figures.streams(conn)] == ["a/five", "a/three", "a/two"]
+
+
+def test_a_rename_takes_the_place_of_a_state_that_nobody_knows_the_id_of(conn):
+    renamed = StreamState("2026-01-01T00:00:00Z", repo_id=1)
+    queue_manager.save_stream(conn, repo="a/one", stream="issues", state=renamed)
+    queue_manager.save_stream(conn, repo="a/two", stream="issues", state=StreamState("2026-02-01T00:00:00Z"))
+    rename(conn, old="a/one", new="a/two", repo_id=1)
+    assert queue_manager.load_stream(conn, repo="a/two", stream="issues") == ("a/two", renamed)
+    (kept,) = figures.streams(conn)
+    assert (kept["cursor"], kept["unfinished"]) == (renamed.cursor, False)
+
+
+def test_an_earlier_name_leads_to_whoever_was_found_under_it_last(conn):
+    queue_manager.save_stream(conn, repo="a/two", stream="issues", state=StreamState("2026-01-01T00:00:00Z", repo_id=1))
+    rename(conn, old="a/one", new="a/two", repo_id=1)
+    queue_manager.settle_name(conn, repo="b/other", repo_id=2, was="b/other", asked_for="a/One")
+    assert queue_manager.load_stream(conn, repo="a/ONE", stream="issues") == ("b/other", StreamState())
+    queue_manager.settle_name(conn, repo="b/new", repo_id=2, was="B/other", asked_for="b/new")
+    assert queue_manager.load_stream(conn, repo="B/Other", stream="issues")[0] == "b/new"
+    queue_manager.settle_name(conn, repo="A/one", repo_id=3, was="A/one", asked_for="A/one")
+    assert queue_manager.load_stream(conn, repo="a/one", stream="issues") == ("a/one", StreamState())
+
+
+def test_what_is_forgotten_of_a_repository_is_all_of_it_and_of_no_other(conn):
+    for repo in ("Acme/Old", "acme/other"):
+        for stream in ("issues", "pulls"):
+            queue_manager.save_stream(conn, repo=repo, stream=stream, state=StreamState("2026-01-01T00:00:00Z"))
+    rename(conn, old="acme/before", new="acme/other")
+    rename(conn, old="acme/Older", new="ACME/old")
+    assert queue_manager.forget_repo(conn, repo="acme/older") == 2
+    assert [found["repo"] for found in figures.streams(conn)] == ["acme/other"] * 2
+    assert queue_manager.load_stream(conn, repo="acme/older", stream="issues")[0] == "acme/older"
+    assert queue_manager.load_stream(conn, repo="acme/before", stream="pulls")[0] == "acme/other"
 
 
 def test_a_name_that_another_repository_takes_displaces_the_first_with_all_its_streams(conn):
@@ -302,6 +527,28 @@ def test_a_stream_remembers_its_last_success_through_a_failure(conn):
     assert (found["last_run_at"], found["last_success_at"], found["last_error"]) == (LATER, NOW, "down")
 
 
+def test_a_success_clears_the_error_before_it_and_leaves_the_cursor_and_other_streams(conn):
+    queue_manager.save_stream(
+        conn, repo="a/b", stream="pulls", state=StreamState("2026-01-01T00:00:00Z", scan={"x": 1})
+    )
+    queue_manager.record_stream_run(conn, repo="a/b", stream="pulls", now=NOW, error="down")
+    queue_manager.record_stream_run(conn, repo="a/b", stream="issues", now=NOW, error="down")
+    for now in (NOW, LATER):
+        queue_manager.record_stream_run(conn, repo="a/a", stream="pulls", now=now, error=None)
+    queue_manager.record_stream_run(conn, repo="a/b", stream="pulls", now=LATER, error=None)
+    names = (
+        "repo", "stream", "cursor", "covered_since", "unfinished", "last_run_at", "last_success_at", "last_error",
+    )  # fmt: skip
+    assert figures.streams(conn) == [
+        dict(zip(names, values))
+        for values in [
+            ("a/a", "pulls", None, None, False, LATER, LATER, None),
+            ("a/b", "issues", None, None, False, NOW, None, "down"),
+            ("a/b", "pulls", "2026-01-01T00:00:00Z", None, True, LATER, LATER, None),
+        ]
+    ]
+
+
 def bury(conn, token="me", max_attempts=5, now=NOW):
     return queue_manager.bury(conn, token=token, now=now, max_attempts=max_attempts, jitter=0)
 
@@ -314,6 +561,17 @@ def test_a_group_whose_process_died_goes_on_in_smaller_groups_and_nobody_is_blam
         bury(conn)
     assert groups == [list(range(1, 13)), list(range(1, 9)), [1]]
     assert row(conn, 2)["attempts"] == row(conn, 12)["attempts"] == 0
+
+
+def test_a_death_is_no_matter_of_the_rows_of_others(conn):
+    enqueue(conn, item(1), item(2), item(3))
+    claim(conn, "one", limit=1)
+    claim(conn, "two")
+    assert bury(conn, "one") == 1
+    assert (row(conn)["attempts"], row(conn)["available_at"]) == (1, "2026-11-23T10:00:30Z")
+    assert "died" in row(conn)["last_error"]
+    assert [row(conn, row_id)["group_failures"] for row_id in (1, 2, 3)] == [1, 0, 0]
+    assert statuses(conn) == ["pending", "processing", "processing"]
 
 
 def test_an_item_that_kills_its_process_while_alone_is_failed_in_the_end_with_the_reason(conn):
@@ -353,19 +611,96 @@ def test_a_batch_is_one_item_type_and_one_day_of_the_oldest_row(conn):
     assert batches == [[1, 4], [2], [3], []]
 
 
+@pytest.mark.parametrize(
+    "held_up",
+    [
+        put_off,
+        lambda conn, row_id: queue_manager.note_archived(conn, item_id=row_id, token="me", s3_key="k"),
+        lambda conn, row_id: queue_manager.release(conn, token="me"),
+    ],
+)
+def test_what_a_batch_may_not_have_neither_decides_its_day_nor_comes_into_it(conn, held_up):
+    """Rows that wait, that are archived, that are to have an object of their own."""
+    enqueue(conn, item(1, updated_at="2026-11-21T00:00:00Z"), item(2))
+    for claimed in claim(conn):
+        held_up(conn, claimed.id)
+    enqueue(conn, item(3))
+    assert [claimed.id for claimed in claim_batch(conn).items] == [3]
+    assert claim_batch(conn) == ([], None)
+
+
+def test_a_batch_without_suspects_passes_over_them_and_their_day(conn):
+    enqueue(conn, item(1, updated_at="2026-11-21T00:00:00Z"), item(2))
+    for claimed in (*claim_batch(conn).items, *claim_batch(conn).items):
+        queue_manager.part(conn, item_id=claimed.id, token="me")
+    enqueue(conn, item(3))
+    assert [claimed.id for claimed in claim_batch(conn, suspects=False).items] == [3]
+    assert claim_batch(conn).is_suspect
+
+
+def test_a_begun_batch_waits_for_its_backoff_and_the_first_of_several_comes_first(conn):
+    enqueue(conn, item(1), item(2), item(3))
+    for _ in (1, 2, 3):
+        claim_batch(conn, limit=1)
+    put_off(conn)
+    queue_manager.release(conn, token="me")
+    assert [claim_begun(conn).batch_key for _ in (1, 2, 3)] == ["batch-2", "batch-3", None]
+    assert claim_begun(conn, now=LATER).batch_key == "batch-1"
+
+
+@pytest.mark.parametrize("place, prefix", [("there", "batch-"), ("here", "another/batch-")])
+def test_a_batch_for_another_place_is_begun_anew_but_for_what_another_has_in_hand(conn, place, prefix):
+    enqueue(conn, *map(item, range(1, 7)))
+    for token in ("me", "another"):
+        claim_batch(conn, token, limit=3)
+    queue_manager.release(conn, token="me")
+    queue_manager.put_off(conn, item_id=4, token="another", error="e", available_at=NOW)
+    assert queue_manager.claim_begun(conn, Lease("me", NOW, 60), place=place, prefix=prefix) == ([], None)
+    assert [row(conn, row_id)["batch_key"] for row_id in (1, 4, 5)] == [None, None, "batch-4-5-6"]
+    assert claim_begun(conn).items == []
+    assert [claimed.id for claimed in claim_batch(conn).items] == [1, 2, 3, 4]
+
+
+def test_of_a_begun_batch_nothing_is_taken_that_another_has_in_hand(conn):
+    enqueue(conn, item(1), item(2))
+    claim_batch(conn)
+    put_off(conn, until=NOW)
+    assert [claimed.id for claimed in claim_begun(conn, "another").items] == [1]
+    assert (statuses(conn), queue_manager.release(conn, token="me")) == (["processing"] * 2, 1)
+
+
+def test_a_batch_belongs_to_the_place_for_which_it_was_begun_last(conn):
+    enqueue(conn, *map(item, range(1, 5)))
+    claim_batch(conn, limit=2, place="there")
+    here = claim_batch(conn)
+    queue_manager.release(conn, token="me")
+    assert claim_begun(conn) == here
+    assert [claimed.id for claimed in claim_batch(conn).items] == [1, 2]
+    queue_manager.release(conn, token="me")
+    assert [claim_begun(conn).batch_key for _ in (1, 2)] == ["batch-1-2", "batch-3-4"]
+    queue_manager.release(conn, token="me")
+    assert claim_begun(conn, place="there").items == []
+
+
 def test_a_batch_ends_at_its_limits_of_rows_and_of_bytes(conn):
     enqueue(conn, *(item(n, payload=('"%s"' % ("é" * 50)).encode()) for n in range(1, 8)))
     assert len(claim_batch(conn, limit=3).items) == 3
-    assert len(claim_batch(conn, max_bytes=210).items) == 2
+    assert len(claim_batch(conn, max_bytes=204).items) == 2  # 102 bytes each
     assert len(claim_batch(conn, max_bytes=1).items) == 1
 
 
 def test_a_batch_that_is_not_full_waits_for_more_only_so_long(conn):
     enqueue(conn, item(1), item(2), now="2026-11-23T09:59:30Z")
     assert claim_batch(conn, fetched_before="2026-11-23T09:59:00Z").items == []
+    assert len(claim_batch(conn, max_bytes=1, fetched_before="2026-11-23T09:59:00Z").items) == 1
+    enqueue(conn, item(5), now="2026-11-23T09:59:30Z")
     assert len(claim_batch(conn, limit=2, fetched_before="2026-11-23T09:59:00Z").items) == 2
     enqueue(conn, item(3), now="2026-11-23T09:59:00Z")
     assert len(claim_batch(conn, fetched_before="2026-11-23T09:59:00Z").items) == 1
+    enqueue(conn, item(4), now=NOW)
+    assert claim_batch(conn, fetched_before="2026-11-23T09:59:00Z").items == []
+    before = timestamps.shift(NOW, seconds=-1)  # of a row from the future nobody knows how long it has waited
+    assert len(claim_batch(conn, fetched_before="2026-11-23T09:59:00Z", now=before).items) == 1
 
 
 def test_a_begun_batch_comes_back_whole_with_its_key_however_it_was_dropped(conn):
@@ -395,7 +730,9 @@ def test_a_row_that_may_have_an_object_of_its_own_comes_into_no_batch(conn):
     enqueue(conn, item(1), item(2), item(3))
     claim(conn, limit=2)
     queue_manager.release(conn, token="me")
+    assert claim_begun(conn).items == []
     assert [claimed.id for claimed in claim_batch(conn).items] == [3]
+    enqueue(conn, item(4))
     single = queue_manager.claim_single(conn, Lease("me", NOW, 60), limit=9, begun_only=True)
     assert ([claimed.id for claimed in single.items], single.batch_key) == ([1, 2], None)
 
@@ -406,6 +743,21 @@ def test_prune_leaves_what_changed_on_github_since_whatever_the_workers_clock_sa
         queue_manager.complete(conn, item_ids=[claimed.id], token="me", s3_key="k", now="2026-11-21T00:00:00Z")
     assert prune(conn, before="2026-11-22T00:00:00Z", limit=9) == 1
     assert [r["id"] for r in conn.execute("SELECT id FROM queue_items")] == [2]
+
+
+def test_prune_takes_the_first_that_were_finished_and_nothing_of_that_very_second(conn):
+    def prune(before, limit):
+        return queue_manager.prune(conn, finished_before=before, overlap_seconds=60, limit=limit)
+
+    enqueue(conn, *map(item, range(1, 5)), item(5, updated_at="2026-11-24T00:00:00Z"))
+    claim(conn)
+    for row_id, day in ((1, 26), (2, 24), (3, 25), (5, 23)):
+        moment = f"2026-11-{day}T00:00:00Z"
+        queue_manager.complete(conn, item_ids=[row_id], token="me", s3_key="k", now=moment)
+    fail(conn, 4, s3_key="k")
+    assert prune("2026-11-24T00:00:00Z", 9) == 0
+    assert prune("2026-11-27T00:00:00Z", 2) == 2
+    assert [found["id"] for found in conn.execute("SELECT id FROM queue_items ORDER BY id")] == [1, 3, 4]
 
 
 def done_at(conn, *moments, repo="acme/old", **changes):
@@ -454,6 +806,20 @@ def test_what_was_copied_lies_in_both_places_and_is_missed_in_neither(conn):
     assert (elsewhere("a"), elsewhere("b"), elsewhere("c")) == ({}, {}, {"a": 10})
 
 
+def test_an_archive_is_known_once_something_was_counted_or_copied_there(conn):
+    notes.count_archived(conn, place="a", items=1)
+    notes.count_archived(conn, place="b", items=3)
+    for source in ("nothing", "a"):
+        notes.note_copied(conn, source=source, target="c")
+    for place in ("b", "c"):
+        notes.count_archived(conn, place=place, items=2)
+    assert [notes.is_known_archive(conn, place) for place in ("0", "a", "b", "c")] == [False, True, True, True]
+    assert list(notes.archived_elsewhere(conn, here="x").items()) == [("b", 5), ("c", 3)]
+    notes.note_copied(conn, source="b", target="c")
+    missed = [notes.archived_elsewhere(conn, here=place) for place in ("nothing", "a", "b", "c")]
+    assert missed == [{"c": 8}, {"c": 7}, {"c": 3}, {}]
+
+
 def test_a_refused_batch_is_parted_into_smaller_ones(conn):
     enqueue(conn, *map(item, range(1, 21)))
     sizes = []
@@ -480,8 +846,82 @@ def test_a_failed_row_that_was_archived_is_not_uploaded_again_by_retry(conn):
         claim_batch(conn, limit=1)
         queue_manager.fail(conn, item_id=row_id, token="me", s3_key=key, error="e", now=NOW)
     queue_manager.retry(conn, item_ids=None)
-    assert [c.id for c in queue_manager.claim_archived(conn, Lease("me", NOW, 60), limit=9).items] == [1]
     assert claim_begun(conn).batch_key == "batch-2"  # whether that object got there is not known
+    assert claim_archived(conn) == [(1, "k")]
+
+
+def test_archived_rows_come_object_by_object_and_keep_to_it_whatever_becomes_of_them(conn):
+    enqueue(conn, *map(item, range(1, 6)))
+    claim(conn)
+    for row_id, key in ((1, "b"), (2, "a"), (3, "b"), (4, "a")):
+        assert queue_manager.note_archived(conn, item_id=row_id, token="me", s3_key=key)
+    queue_manager.release(conn, token="me")
+    assert claim_archived(conn, limit=3) == [(2, "a"), (4, "a"), (1, "b")]
+    fail(conn, 2)
+    fail(conn, 4, s3_key="c")
+    put_off(conn, 1, until=NOW)
+    queue_manager.retry(conn, item_ids=None)
+    assert claim_archived(conn) == [(2, "a"), (1, "b"), (3, "b"), (4, "c")]
+    assert [claimed.id for claimed in claim(conn)] == [5]
+
+
+def test_what_a_rebuild_has_read_is_remembered_for_each_scope_until_it_is_forgotten(conn):
+    for scope in ("a", "b"):
+        notes.note_read(conn, scope, ["x", "y"])
+    notes.note_read(conn, "b", ["y", "z"])
+    assert notes.unread(conn, "a", ["z", "y", "w"]) == ["z", "w"]
+    assert [notes.read_count(conn, scope) for scope in ("0", "a", "b")] == [0, 2, 3]
+    notes.forget_read(conn, "a")
+    assert [notes.read_count(conn, scope) for scope in ("a", "b")] == [0, 3]
+
+
+def run(conn, command="worker", ended=True, note=None):
+    run_id = runs.start_run(conn, command=command, owner=f"token {command}", now=NOW)
+    if ended:
+        runs.end_run(conn, run_id=run_id, now=LATER, exit_code=run_id, note=note)
+    return run_id
+
+
+def test_of_runs_the_last_of_each_command_is_shown_and_those_without_end(conn):
+    run(conn)
+    waits, works = (run(conn, ended=False) for _ in (1, 2))
+    run(conn, "ingest")
+    run(conn, "ingest", note="404")
+    run(conn, note="done")
+    runs.note_run(conn, run_id=waits, note="waits")
+    names = ("command", "owner", "started_at", "ended_at", "exit_code", "note")
+    assert runs.runs(conn) == [
+        dict(zip(names, values))
+        for values in [
+            ("ingest", "token ingest", NOW, LATER, 5, "404"),
+            ("worker", "token worker", NOW, None, None, "waits"),
+            ("worker", "token worker", NOW, None, None, None),
+            ("worker", "token worker", NOW, LATER, 6, "done"),
+        ]
+    ]
+    runs.end_run(conn, run_id=works, now=LATER, exit_code=0, note=None)
+    assert [found["note"] for found in runs.runs(conn)] == ["404", "waits", "done"]
+    last = run(conn, ended=False)
+    runs.note_run(conn, run_id=last, note="waits, too")
+    runs.end_run(conn, run_id=last, now=LATER, exit_code=0, note=None)
+    assert [found["note"] for found in runs.runs(conn)] == ["404", "waits", None]
+
+
+def test_so_many_runs_are_remembered_and_no_more(conn):
+    for _ in range(queue_manager.RUNS_KEPT + 2):
+        run(conn, ended=False)
+    kept = [number for (number,) in conn.execute("SELECT id FROM runs ORDER BY id")]
+    assert kept == list(range(2, queue_manager.RUNS_KEPT + 3))
+
+
+def test_a_lock_names_its_last_owner_until_that_one_drops_it(conn):
+    assert runs.lock_owner(conn, "x") is None
+    for name, owner in (("x", "one"), ("y", "one"), ("z", "two"), ("y", "two")):
+        runs.take_lock(conn, name, owner=owner, now=NOW if owner == "one" else LATER)
+    assert runs.lock_owner(conn, "x") == ("one", NOW)
+    runs.drop_locks(conn, owner="one")
+    found = [runs.lock_owner(conn, name) for name in ("x", "y", "z", "a")]
+    assert found == [None, ("two", LATER), ("two", LATER), None]
 
 
 LEASE = {"now": NOW, "latest": LATER, "suspects": 1, "own_object": ""}

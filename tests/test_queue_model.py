@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 import db
 import queue_manager
+from commands import figures
 from foundation import timestamps
 from foundation.records import Item
 from queue_manager import Lease
@@ -313,6 +314,7 @@ class Queue(RuleBasedStateMachine):
             for row in self.conn.execute("SELECT * FROM issues")
         }
         assert stored == self.issues
+        assert figures.issues_count(self.conn) == len(self.issues)
 
     @invariant()
     def what_is_done_names_its_object(self):
