@@ -1,5 +1,6 @@
 import contextlib
 import gzip
+import logging
 import random
 import signal
 import sqlite3
@@ -14,6 +15,7 @@ import queue_manager
 import worker
 from commands import figures
 from engines import owners
+from foundation import timestamps
 from foundation.clock import Clock
 from foundation.errors import ConfigurationError, Outage
 from foundation.records import Item
@@ -84,9 +86,38 @@ class Time:
         return Clock(now=lambda: self.seconds, monotonic=lambda: self.seconds, sleep=self.wait)
 
 
+class InTurn(Archive, Time):
+    """Each upload begins when the run has taken in how the one before ended; for a `run` with one thread.
+
+    The clock moves only then, too: to `seconds_after(uploads)`.
+    """
+
+    def __init__(self, seconds_after):
+        super().__init__()
+        self.run, self.seconds_after = None, seconds_after
+
+    @property
+    def seconds(self):
+        return NOW + self.seconds_after(self.run.result.objects if self.run else 0)
+
+    def put(self, made):
+        for _ in range(10_000):
+            if self.run.result.objects == len(self.puts):
+                break
+            REAL_SLEEP(0.002)
+        super().put(made)
+
+
+class Jitter:
+    """Stands for a random.Random that always gives the same."""
+
+    def __init__(self, jitter):
+        self.random = lambda: jitter
+
+
 def made_worker(conn, path, token, archive, time=None, **options):
     time = time or Time()
-    hooks = {name: options.pop(name) for name in ("idle", "on_progress", "on_wait") if name in options}
+    hooks = {name: options.pop(name) for name in ("idle", "on_progress", "on_wait", "rng") if name in options}
     given = {"prefix": "raw/", "batches": False, "threads": 4, "max_attempts": 3, **options}
     return worker.Worker(
         conn=conn,
@@ -95,8 +126,7 @@ def made_worker(conn, path, token, archive, time=None, **options):
         open_archive=archive if callable(archive) else lambda: archive,
         settings=worker.Settings(**given),
         clock=time.clock,
-        rng=random.Random(1),
-        **{"idle": time.wait, **hooks},
+        **{"rng": random.Random(1), "idle": time.wait, **hooks},
     )
 
 
@@ -119,6 +149,14 @@ def counts(conn):
     return tuple(queue_manager.counts(conn))
 
 
+def at(seconds):
+    return timestamps.from_epoch(NOW + seconds)
+
+
+def times(conn, statement):
+    return [row[0] for row in conn.execute(statement)]
+
+
 def dead_token(path):
     """The token of a process that was killed."""
     code = (
@@ -129,9 +167,9 @@ def dead_token(path):
     return made.stdout.decode().strip()
 
 
-def claim(conn, token, limit):
+def claim(conn, token, limit, seconds=10**8):
     with db.transaction(conn):
-        return queue_manager.claim_single(conn, Lease(token, "2026-11-23T00:00:00Z", 10**8), limit=limit).items
+        return queue_manager.claim_single(conn, Lease(token, "2026-11-23T00:00:00Z", seconds), limit=limit).items
 
 
 def test_done_means_archived_and_in_issues(conn, work):
@@ -142,6 +180,7 @@ def test_done_means_archived_and_in_issues(conn, work):
     for row in conn.execute("SELECT * FROM queue_items"):
         assert archive.objects[row["s3_key"]] == row["payload"].encode()
     assert conn.execute("SELECT count(*), count(DISTINCT s3_key) FROM issues").fetchone()[:] == (100, 100)
+    assert times(conn, "SELECT finished_at FROM queue_items UNION SELECT processed_at FROM issues") == [at(0)]
 
 
 def cannot_open():
@@ -218,6 +257,23 @@ def test_an_items_own_fault_is_retried_and_then_a_dead_letter_that_holds_up_no_o
     assert (failed["number"], failed["attempts"], failed["last_error"]) == (3, 3, "too large")
 
 
+def test_an_item_is_put_off_for_longer_each_time_and_says_why(conn, work):
+    enqueue(conn, 1)
+    for attempts, seconds in enumerate([30, 60, 120], 1):
+        conn.execute("UPDATE queue_items SET available_at = '1970-01-01T00:00:00Z'")
+        work(Archive(fail_with(ItemRefused("too large"))), rng=Jitter(0), max_attempts=9)
+        (row,) = conn.execute("SELECT attempts, available_at, last_error FROM queue_items").fetchall()
+        assert tuple(row) == (attempts, at(seconds), "too large")
+
+
+def test_the_log_names_an_item_that_fails_and_the_row_says_since_when(conn, work, caplog):
+    enqueue(conn, 1, first=7)
+    work(Archive(fail_with(ItemRefused("too large"))), max_attempts=1)
+    (said,) = caplog.messages
+    assert said.startswith("a/b #7 (row 1) ") and said.endswith("too large")
+    assert times(conn, "SELECT finished_at FROM queue_items") == [at(0)]
+
+
 def test_a_surprise_in_one_item_is_that_items_fault(conn, work):
     enqueue(conn, 3)
 
@@ -257,6 +313,32 @@ def test_items_that_all_surprise_are_blamed_each_when_others_go_well_in_between(
     assert (job.outage, result.failed, result.done) == (None, 5, 25)
 
 
+def test_a_batch_that_surprises_is_parted_until_the_one_at_fault_is_alone(conn, work):
+    enqueue(conn, 40)
+    archive = Archive()
+
+    def put(made):
+        if b'"number": 7,' in gzip.decompress(made.body):
+            raise RuntimeError("surprise")
+        archive.objects[made.key] = made.body
+
+    archive.put = put
+    job, result = work(archive, batches=True, max_attempts=1)
+    assert (job.outage, result.done, result.failed, len(lines(archive))) == (None, 39, 1, 39)
+    assert [failed["number"] for failed in figures.failed_items(conn, limit=5)] == [7]
+
+
+def test_the_last_of_many_surprises_is_named_with_what_to_do(conn, work):
+    enqueue(conn, 8)
+
+    def fault(key):
+        raise RuntimeError(key.split("/")[-1].split("-")[0])
+
+    said = str(work(Archive(fault), threads=1)[0].outage)
+    assert "RuntimeError('8'), 8 times" in said
+    assert said.endswith("report it")
+
+
 def test_surprises_after_a_success_end_the_run_as_well(conn, work):
     enqueue(conn, 100)
     archive = Archive()
@@ -289,10 +371,47 @@ def test_a_payload_that_cannot_be_extracted_is_archived_and_then_failed(conn, wo
     assert conn.execute("SELECT s3_key FROM queue_items").fetchone()[0] in archive.objects
 
 
-def test_a_limit_is_kept_to_the_item(conn, work):
+@pytest.mark.parametrize("limit", [1, 7, 50])
+def test_a_limit_is_kept_to_the_item(conn, work, limit):
     enqueue(conn, 100)
-    assert work(Archive(), limit=7)[1].done == 7
-    assert counts(conn) == (93, 0, 7, 0)
+    assert work(Archive(), limit=limit)[1].done == limit
+    assert counts(conn) == (100 - limit, 0, limit, 0)
+
+
+def test_finished_rows_are_committed_in_groups_and_none_waits_for_long(conn, make, monkeypatch):
+    monkeypatch.setattr(worker, "COMMIT_ROWS", 5)
+    monkeypatch.setattr(worker, "COMMIT_SECONDS", 0.5)
+    enqueue(conn, 12)
+    reports = []
+    archive = InTurn(lambda uploads: 0 if uploads < 3 else 0.5)
+    archive.run = make(archive, time=archive, threads=1, on_progress=lambda result: reports.append(result.done))
+    archive.run.run()
+    assert reports == [3, 8, 12, 12]
+
+
+def test_a_surprise_in_the_run_itself_loses_nothing_and_begins_no_upload(conn, make, monkeypatch):
+    """What is under way is finished and written down, however long it takes; the rest is handed back."""
+    monkeypatch.setattr(worker, "COMMIT_SECONDS", 0.01)
+    monkeypatch.setattr(worker, "COMMIT_ROWS", 1)
+    enqueue(conn, 8)
+    surprised = threading.Event()
+
+    def fault(key):
+        if archive.puts:
+            assert surprised.wait(20)
+            REAL_SLEEP(0.2)  # many times as long as the run waits for one
+
+    def on_progress(result):
+        if not surprised.is_set():
+            surprised.set()
+            raise RuntimeError("nobody thought of this")
+
+    archive = Archive(fault)
+    made = make(archive, threads=1, on_progress=on_progress)
+    assert not made.in_hand
+    with pytest.raises(RuntimeError, match="nobody thought of this"):
+        made.run()
+    assert (len(archive.puts), counts(conn), made.in_hand) == (2, (6, 0, 2, 0), False)
 
 
 def test_stop_finishes_what_is_under_way_and_hands_back_the_rest(conn, make):
@@ -310,6 +429,39 @@ def test_rows_of_a_process_that_died_are_free_at_the_next_start(conn, path, work
     enqueue(conn, 5)
     claim(conn, dead_token(path), 5)
     assert work(Archive())[1].done == 5
+
+
+def test_rows_of_a_dead_process_are_free_also_beside_those_of_one_that_lives(conn, path, work, caplog):
+    caplog.set_level(logging.INFO, "pipeline")
+    enqueue(conn, 7)
+    with owners.fresh_token(path) as token:
+        claim(conn, token, 2, seconds=10**7)  # the first to be looked at
+        claim(conn, dead_token(path), 5)
+        assert work(Archive())[1].done == 5
+    assert counts(conn) == (0, 2, 5, 0)
+    (said,) = caplog.messages
+    assert "5 rows" in said and "died" in said
+
+
+@pytest.mark.parametrize(
+    "max_attempts, left",
+    [(2, ("pending", 1, at(45), None)), (1, ("failed", 1, "1970-01-01T00:00:00Z", at(0)))],
+    ids=["another attempt", "the last"],
+)
+def test_a_row_over_which_alone_a_process_died_is_put_off_and_fails_in_the_end(conn, path, work, max_attempts, left):
+    enqueue(conn, 1)
+    claim(conn, dead_token(path), 1)
+    assert work(cannot_open, rng=Jitter(1), max_attempts=max_attempts)[1] == worker.Result()
+    (row,) = conn.execute("SELECT status, attempts, available_at, finished_at FROM queue_items").fetchall()
+    assert tuple(row) == left
+
+
+def test_rows_of_a_live_process_whose_lease_has_ended_are_taken_and_the_log_says_so(conn, path, work, caplog):
+    enqueue(conn, 5)
+    with owners.fresh_token(path) as token:
+        claim(conn, token, 5, seconds=300)
+        assert work(Archive())[1].done == 5
+    assert "lease" in caplog.messages[0]
 
 
 def test_rows_of_a_process_that_lives_are_left_to_it(conn, path, work):
@@ -335,6 +487,7 @@ def test_a_late_workers_result_changes_neither_the_row_nor_issues(conn, path, wo
         assert work(Archive(steal))[1].done == 0
     assert conn.execute("SELECT count(*) FROM issues").fetchone()[0] == 0
     assert counts(conn) == (0, 1, 0, 0)
+    assert notes.archived_elsewhere(conn, here="elsewhere") == {}
 
 
 def test_two_workers_side_by_side_do_everything_once(conn, path, tmp_path):
@@ -432,6 +585,34 @@ def test_leases_are_extended_while_an_upload_takes_long(conn, path, work):
     assert len(archive.puts) == 1
 
 
+def test_leases_are_extended_no_more_often_than_needed(conn, make):
+    enqueue(conn, 7)
+    leases = []
+    until = "SELECT DISTINCT lease_until FROM queue_items WHERE status = 'processing'"
+    archive = InTurn(lambda uploads: uploads * worker.LEASE_EXTENSION_SECONDS / 3)
+    archive.run = make(archive, time=archive, threads=1, on_progress=lambda result: leases.append(times(conn, until)))
+    archive.run.run()
+    first, second = at(worker.LEASE_SECONDS), at(worker.LEASE_SECONDS + worker.LEASE_EXTENSION_SECONDS)
+    assert leases == [[first]] * 3 + [[second]] * 3 + [[], []]
+
+
+@pytest.mark.parametrize("threads", [1, 4, 8])
+def test_so_many_uploads_are_under_way_as_there_are_threads(conn, work, threads):
+    enqueue(conn, 16)
+    under_way, most, lock, all_of_them = [0], [0], threading.Lock(), threading.Barrier(threads)
+
+    def count(key):
+        with lock:
+            under_way[0] += 1
+            most[0] = max(most[0], under_way[0])
+        all_of_them.wait(20)
+        with lock:
+            under_way[0] -= 1
+
+    assert work(Archive(count), threads=threads)[1].done == 16
+    assert most == [threads]
+
+
 def test_the_same_outage_of_all_uploads_ends_the_run_after_fewer_at_a_time(conn, work):
     """SlowDown: 4 at a time, then 2, then 1, and only then is it an outage; nobody's attempt is counted."""
     enqueue(conn, 50)
@@ -508,6 +689,55 @@ def test_follow_waits_an_outage_out_with_backoff_and_says_so(conn, make):
     assert ["expired key" in (note or "-") for note in notes] == [True, False] * 4
 
 
+def test_the_wait_in_an_outage_has_an_upper_limit_and_is_said_in_note_and_log(conn, make, caplog):
+    enqueue(conn, 2)
+    time, notes = Time(), []
+
+    def idle(seconds):
+        time.wait(seconds)
+        if len(time.waits) == 8:
+            made.stop()
+
+    made = make(
+        Archive(fail_with(Outage("down"))), follow=True, time=time, idle=idle, on_wait=notes.append, rng=Jitter(1)
+    )
+    result = made.run()
+    assert time.waits == [seconds * 1.5 for seconds in (5, 10, 20, 40, 80, 160, 300, 300)]
+    assert "down" in notes[0] and notes[0].endswith(at(7.5))
+    assert caplog.messages[0].startswith("outage") and notes[0] in caplog.messages[0]
+    assert (result.released, result.stopped_by) == (16, "signal")
+
+
+def test_an_outage_after_some_success_is_waited_out_as_a_first_one(conn, make):
+    enqueue(conn, 3)
+    time, archive = Time(), Archive()
+
+    def fault(key):
+        if len(time.waits) in (0, 1, 3) or archive.puts and len(time.waits) == 2:
+            raise Outage("down")
+
+    def idle(seconds):
+        time.wait(seconds)
+        if seconds == worker.POLL_SECONDS:
+            made.stop()
+
+    archive.fault = fault
+    made = make(archive, follow=True, time=time, idle=idle, threads=1, rng=Jitter(0))
+    assert made.run().done == 3
+    assert time.waits == [5, 10, 5, 10, worker.POLL_SECONDS]
+
+
+def test_a_locked_database_ends_the_run_as_an_outage_that_names_it(conn, path, make):
+    conn.execute("PRAGMA busy_timeout = 10")
+    enqueue(conn, 1)
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    made = make(Archive(lambda key: other.execute("BEGIN IMMEDIATE")), threads=1)
+    assert (made.run().stopped_by, made.in_hand) == ("outage", True)
+    assert isinstance(made.outage, Outage)
+    assert repr(path) in str(made.outage)
+    other.close()
+
+
 def test_follow_waits_for_a_locked_database_and_forgets_no_upload(conn, path, make, monkeypatch):
     conn.execute("PRAGMA busy_timeout = 10")
     enqueue(conn, 5)
@@ -533,17 +763,43 @@ def test_follow_waits_for_a_locked_database_and_forgets_no_upload(conn, path, ma
 
 def test_a_stop_does_not_wait_for_ever_for_an_upload_that_hangs(conn, make):
     enqueue(conn, 20)
-    released, time = threading.Event(), Time()
+    released, time, ends = threading.Event(), Time(), []
 
     def hang(key):
         made.stop()
-        time.seconds += worker.STOP_SECONDS + 1
-        released.wait(30)
+        time.seconds += worker.STOP_SECONDS
+        ends.append(released.wait(10))
 
     made = make(Archive(hang), time=time, threads=1)
     result = made.run()
+    assert ends == []
     released.set()
     assert (result.stopped_by, counts(conn)) == ("signal", (20, 0, 0, 0))
+
+
+def test_an_upload_that_ends_in_time_after_a_stop_is_done(conn, make, monkeypatch):
+    monkeypatch.setattr(worker, "COMMIT_SECONDS", 0.01)
+    enqueue(conn, 20)
+    looked_again = threading.Event()
+
+    class Watched(Time):
+        @property
+        def clock(self):
+            def monotonic():
+                if self.seconds > NOW:
+                    looked_again.set()
+                return self.seconds
+
+            return super().clock._replace(monotonic=monotonic)
+
+    def end_in_time(key):
+        made.stop()
+        time.seconds += worker.STOP_SECONDS - 1
+        assert looked_again.wait(20)
+
+    time = Watched()
+    made = make(Archive(end_in_time), time=time, threads=1)
+    assert (made.run().stopped_by, counts(conn)) == ("signal", (19, 0, 1, 0))
 
 
 def lines(archive):
@@ -565,6 +821,45 @@ def test_a_batch_holds_each_row_once_and_each_row_names_it(conn, work):
         == 2500
     )
     assert result.bytes == sum(map(len, archive.objects.values()))
+
+
+def test_two_batches_are_under_way_and_a_third_waits(conn, path, work):
+    enqueue(conn, 5)
+    conn.execute("UPDATE queue_items SET updated_at = '2026-01-0' || number || 'T00:00:00Z'")  # a batch each
+    under_way, most, lock, both = [0], [0], threading.Lock(), threading.Barrier(2)
+
+    def wait_for_a_third(key):
+        with lock:
+            under_way[0] += 1
+            most[0] = max(most[0], under_way[0])
+            is_first = not archive.puts and under_way[0] <= 2
+        if is_first:
+            both.wait(20)
+            with contextlib.closing(db.connect(path)) as other:
+                while queue_manager.counts(other).processing < 3:
+                    REAL_SLEEP(0.005)
+            REAL_SLEEP(0.05)  # for the third to begin, if it is let
+        with lock:
+            under_way[0] -= 1
+
+    archive = Archive(wait_for_a_third)
+    assert work(archive, batches=True, threads=4)[1].objects == 5
+    assert most == [2]
+
+
+def test_without_follow_a_batch_is_not_left_to_grow(conn, work):
+    enqueue(conn, 5)
+    conn.execute("UPDATE queue_items SET fetched_at = ?", (at(0),))
+    assert work(Archive(), batches=True)[1].done == 5
+
+
+@pytest.mark.parametrize("place, objects", [("a bucket", 2), ("another bucket", 1)])
+def test_a_batch_keeps_to_its_rows_only_where_it_was_begun(conn, work, place, objects):
+    enqueue(conn, 5)
+    work(Archive(fail_with(Outage("down"))), batches=True, place="a bucket")
+    enqueue(conn, 5, first=10)
+    result = work(Archive(), batches=True, place=place)[1]
+    assert (result.done, result.objects) == (10, objects)
 
 
 @pytest.mark.parametrize("then", [True, False], ids=["batch", "object"])
@@ -649,10 +944,12 @@ def test_what_lies_where_is_counted(conn, work):
     work(Archive(), place="one")
     enqueue(conn, 4, first=10)
     work(Archive(), batches=True, place="two")
-    enqueue(conn, 1, first=20, created_at=None)  # archived, not extracted
+    enqueue(conn, 2, first=20, created_at=None)  # archived, not extracted
     work(Archive(), place="two")
-    assert notes.archived_elsewhere(conn, here="one") == {"two": 5}
-    assert notes.archived_elsewhere(conn, here="three") == {"one": 5, "two": 5}
+    enqueue(conn, 1, first=30)  # not archived
+    work(Archive(fail_with(ItemRefused("too large"))), place="two", max_attempts=1)
+    assert notes.archived_elsewhere(conn, here="one") == {"two": 6}
+    assert notes.archived_elsewhere(conn, here="three") == {"one": 5, "two": 6}
 
 
 def test_a_batch_whose_process_died_is_uploaded_first_and_extracted_row_by_row(conn, path, work):
@@ -667,6 +964,7 @@ def test_a_batch_whose_process_died_is_uploaded_first_and_extracted_row_by_row(c
     _, result = work(archive, batches=True)
     assert (result.done, archive.puts) == (20, [begun.batch_key])
     assert {row[0] for row in conn.execute("SELECT s3_key FROM issues")} == {begun.batch_key}
+    assert notes.archived_elsewhere(conn, here="elsewhere") == {"": 20}
 
 
 def test_batches_keep_to_the_limit(conn, work):
