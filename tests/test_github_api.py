@@ -213,6 +213,12 @@ def test_the_reason_of_a_wait_is_what_the_answer_was(github, time, base, fault, 
     assert [text.startswith(reason) for text in told] == [True]
 
 
+def test_a_wait_of_a_second_is_waited_too(github, time):
+    github.fail_next("secondary_429", retry_after=1)
+    assert get(client(github.url, time)).body
+    assert time.slept == [1]
+
+
 # Odd answers, which prove nothing until they are repeated.
 
 
@@ -301,8 +307,21 @@ def test_an_empty_answer_is_a_fault(github, time):
     github.fail_next("empty")
     assert get(api).body
     github.fail_next("empty", times=5)
-    with pytest.raises(HeavyAnswer):
+    with pytest.raises(HeavyAnswer, match=r"GitHub: status 200 with a body that can't be read \(Expecting value"):
         get(api)
+
+
+# What is sent.
+
+
+def test_a_request_says_who_asks(github, time):
+    get(client(github.url, time, token="t0"))
+    sent = github.journal[0].headers
+    assert (sent["user-agent"], sent["authorization"]) == ("test/1", "Bearer t0")
+
+
+def test_a_slash_behind_the_address_of_the_api_is_not_doubled(time):
+    assert client("https://ghe.example/X/", time).base_url == "https://ghe.example/X"
 
 
 # What an answer means.
@@ -449,7 +468,17 @@ def test_a_redirect_without_end_is_given_up(github, time):
     assert (len(github.journal), caught.value.disabled) == (5, False)
 
 
+def test_a_redirect_is_meant_as_seen_from_where_it_was_met(github, time):
+    github.fail_next("redirect", url="issues?per_page=1")
+    assert get(client(github.url, time)).url == github.url + "/repos/acme/widgets/issues?per_page=1"
+    github.fail_next(302)  # to nowhere, that is, to where it was met
+    assert get(client(github.url, time)).url == github.url + ISSUES
+
+
 def test_a_link_is_meant_as_seen_from_the_page_that_it_stands_on(github, time):
+    pulls = github.add_repo("acme/many").make(250, pulls=1.0)
+    last = get(client(github.url, time), "/repos/acme/many/pulls?state=all&per_page=100").last_url
+    assert last == f"{github.url}/repositories/{pulls.id}/pulls?state=all&per_page=100&page=3"
     github.fail_next("link", url="issues?page=7")
     assert get(client(github.url, time)).next_url == github.url + "/repos/acme/widgets/issues?page=7"
 
