@@ -680,9 +680,14 @@ def test_each_request_can_be_seen_and_no_secret(github, time, caplog):
     caplog.set_level(logging.DEBUG, logger="pipeline.github")
     logging.getLogger("pipeline").propagate = True
     github.fail_next("close")
-    get(client(github.url, time, token="very-secret"))
+    github.after_page = lambda *served: time.sleep(2)
+    api = client(github.url, time, token="very-secret")
+    get(api)
+    github.rate_limit = None
+    get(api)
     lines = [record.getMessage() for record in caplog.records]
     assert lines[0].startswith(f"GET {ISSUES}: the connection broke, ")
     assert lines[1].startswith(f"GET {ISSUES}: 200, 4999 points left, ")
-    assert lines[1].endswith(" ms")
+    assert lines[1].endswith(", 2000 ms")
+    assert lines[2].startswith(f"GET {ISSUES}: 200, no count of points left, ")
     assert "very-secret" not in caplog.text
