@@ -252,8 +252,8 @@ def test_the_name_is_stored_as_github_spells_it(run, github, tmp_path):
     conn.close()
 
 
-@pytest.mark.parametrize("fault", ["link", "redirect"])
-def test_the_token_never_goes_to_another_origin(run, github, fault):
+@pytest.mark.parametrize("fault, source", [("link", "Link header"), ("redirect", "redirect")])
+def test_the_token_never_goes_to_another_origin(run, github, fault, source):
     github.add_repo("acme/widgets").make(300)
     with GitHubServer() as other:
         other.add_repo("acme/widgets")
@@ -261,7 +261,7 @@ def test_the_token_never_goes_to_another_origin(run, github, fault):
         results = run(since=ALL_HISTORY)
         assert other.journal == []
     assert ingest.exit_code(results) == EXIT_CONFIGURATION
-    assert "another origin" in results[0].error
+    assert f"GitHub's {source} points to another origin, '{other.url}'" in results[0].error
 
 
 @pytest.mark.parametrize("url", ["http://[", "//other.example/x", "javascript:alert(1)", "http://u:p@127.0.0.1/"])

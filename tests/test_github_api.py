@@ -4,6 +4,7 @@ import gzip
 import json
 import logging
 import random
+import re
 import socket
 import ssl
 import time as real_time
@@ -39,12 +40,10 @@ def github(time):
         yield server
 
 
-def client(base_url, time, *, token="test-token", max_wait_seconds=900, clock=None, **options):
-    clock = clock or time.clock
+def client(base_url, time, *, token="test-token", max_wait_seconds=900, clock=None, rng=None, **options):
+    clock, rng = clock or time.clock, rng or random.Random(1)
     limits = RateLimits(now=clock.now, monotonic=clock.monotonic, max_wait_seconds=max_wait_seconds)
-    return GitHub(
-        base_url=base_url, token=token, user_agent="test/1", limits=limits, clock=clock, rng=random.Random(1), **options
-    )
+    return GitHub(base_url=base_url, token=token, user_agent="test/1", limits=limits, clock=clock, rng=rng, **options)
 
 
 def get(api, url=ISSUES, **options):
@@ -172,7 +171,74 @@ def test_every_wait_is_told_before_it_begins_and_every_answer_after_it_came(gith
     assert statuses == [502, 403, 200]
 
 
+class Rolled:
+    """A die that always shows the same."""
+
+    def __init__(self, shown):
+        self._shown = shown
+
+    def random(self):
+        return self._shown
+
+
+@pytest.mark.parametrize("shown, waits", [(0.0, [1, 2, 4, 8]), (1.0, [1.5, 3, 6, 12])])
+def test_waits_double_and_are_drawn_out_by_up_to_half_so_that_clients_do_not_come_at_once(github, time, shown, waits):
+    github.fail_next(502, times=4)
+    assert get(client(github.url, time, rng=Rolled(shown))).body
+    assert time.slept == waits
+
+
+def test_an_outage_names_the_fault_the_attempts_and_the_list(github, time):
+    github.fail_next(502, times=5)
+    with pytest.raises(Outage, match=r"status 502 \(5 attempts\) on /repos/acme/widgets/issues"):
+        get(client(github.url, time))
+
+
+@pytest.mark.parametrize("base", ["", "/api/v3"])
+@pytest.mark.parametrize(
+    "fault, reason",
+    [
+        (401, "status 401 Bad credentials"),
+        (404, "status 404 Bad credentials"),
+        ("html", "status 200 with a web page"),
+        ("not_modified", "status 304"),
+    ],
+)
+def test_the_reason_of_a_wait_is_what_the_answer_was(github, time, base, fault, reason):
+    told = []
+    github.fail_next(fault, message="Bad credentials")
+    api = client(github.url + base, time, on_wait=lambda seconds, reason: told.append(reason))
+    assert get(api, retry_refusals=True).body
+    assert [text.startswith(reason) for text in told] == [True]
+
+
+def test_a_wait_of_a_second_is_waited_too(github, time):
+    github.fail_next("secondary_429", retry_after=1)
+    assert get(client(github.url, time)).body
+    assert time.slept == [1]
+
+
 # Odd answers, which prove nothing until they are repeated.
+
+
+def test_two_refusals_that_differ_are_no_repetition(github, time):
+    github.fail_next(404)
+    github.fail_next(422)
+    assert get(client(github.url, time), retry_refusals=True).body
+
+
+def test_a_web_page_after_other_faults_may_be_cured_by_a_smaller_page(github, time):
+    github.fail_next(502, times=4)
+    github.fail_next("html")
+    with pytest.raises(HeavyAnswer, match="web page"):
+        get(client(github.url, time))
+
+
+def test_a_token_that_github_repeats_is_not_shown(github, time):
+    github.fail_next(401, times=2, message="Bad token: very-secret!")
+    with pytest.raises(ConfigurationError, match=r"Bad token: \*\*\*!") as caught:
+        get(client(github.url, time, token="very-secret"))
+    assert "very-secret" not in str(caught.value)
 
 
 def test_one_stray_401_is_not_the_tokens_fault(github, time):
@@ -230,7 +296,7 @@ def test_a_304_that_nobody_asked_for_is_a_fault(github, time):
     github.fail_next("not_modified", times=2)
     assert get(api).body
     github.fail_next("not_modified", times=5)
-    with pytest.raises(Outage, match="304"):
+    with pytest.raises(HeavyAnswer, match="GitHub: status 304, not modified"):
         get(api)
     assert get(api, etag=get(api).etag).body is None
 
@@ -240,8 +306,21 @@ def test_an_empty_answer_is_a_fault(github, time):
     github.fail_next("empty")
     assert get(api).body
     github.fail_next("empty", times=5)
-    with pytest.raises(HeavyAnswer):
+    with pytest.raises(HeavyAnswer, match=r"GitHub: status 200 with a body that can't be read \(Expecting value"):
         get(api)
+
+
+# What is sent.
+
+
+def test_a_request_says_who_asks(github, time):
+    get(client(github.url, time, token="t0"))
+    sent = github.journal[0].headers
+    assert (sent["user-agent"], sent["authorization"]) == ("test/1", "Bearer t0")
+
+
+def test_a_slash_behind_the_address_of_the_api_is_not_doubled(time):
+    assert client("https://ghe.example/X/", time).base_url == "https://ghe.example/X"
 
 
 # What an answer means.
@@ -300,7 +379,7 @@ def test_a_refusal_comes_with_advice(status, said):
 )
 def test_issues_are_disabled_only_where_github_says_so(github, time, message, disabled):
     github.fail_next(410, message=message)
-    with pytest.raises(NotReadable) as caught:
+    with pytest.raises(NotReadable, match=f"410.* on {re.escape(ISSUES)}") as caught:
         get(client(github.url, time))
     assert caught.value.disabled is disabled
     assert disabled or "upgrade" in str(caught.value)
@@ -383,9 +462,24 @@ def test_only_a_server_of_ones_own_has_its_api_below_a_path(url, missing):
 
 def test_a_redirect_without_end_is_given_up(github, time):
     github.fail_next("redirect", times=10**6, url=github.url + ISSUES)
-    with pytest.raises(NotReadable, match="redirects more than 5 times"):
+    with pytest.raises(NotReadable, match=f"redirects more than 5 times from {re.escape(ISSUES)}") as caught:
         get(client(github.url, time))
-    assert len(github.journal) == 5
+    assert (len(github.journal), caught.value.disabled) == (5, False)
+
+
+def test_a_redirect_is_meant_as_seen_from_where_it_was_met(github, time):
+    github.fail_next("redirect", url="issues?per_page=1")
+    assert get(client(github.url, time)).url == github.url + "/repos/acme/widgets/issues?per_page=1"
+    github.fail_next(302)  # to nowhere, that is, to where it was met
+    assert get(client(github.url, time)).url == github.url + ISSUES
+
+
+def test_a_link_is_meant_as_seen_from_the_page_that_it_stands_on(github, time):
+    pulls = github.add_repo("acme/many").make(250, pulls=1.0)
+    last = get(client(github.url, time), "/repos/acme/many/pulls?state=all&per_page=100").last_url
+    assert last == f"{github.url}/repositories/{pulls.id}/pulls?state=all&per_page=100&page=3"
+    github.fail_next("link", url="issues?page=7")
+    assert get(client(github.url, time)).next_url == github.url + "/repos/acme/widgets/issues?page=7"
 
 
 # Bodies that do not come whole.
@@ -585,9 +679,14 @@ def test_each_request_can_be_seen_and_no_secret(github, time, caplog):
     caplog.set_level(logging.DEBUG, logger="pipeline.github")
     logging.getLogger("pipeline").propagate = True
     github.fail_next("close")
-    get(client(github.url, time, token="very-secret"))
+    github.after_page = lambda *served: time.sleep(2)
+    api = client(github.url, time, token="very-secret")
+    get(api)
+    github.rate_limit = None
+    get(api)
     lines = [record.getMessage() for record in caplog.records]
     assert lines[0].startswith(f"GET {ISSUES}: the connection broke, ")
     assert lines[1].startswith(f"GET {ISSUES}: 200, 4999 points left, ")
-    assert lines[1].endswith(" ms")
+    assert lines[1].endswith(", 2000 ms")
+    assert lines[2].startswith(f"GET {ISSUES}: 200, no count of points left, ")
     assert "very-secret" not in caplog.text

@@ -1,6 +1,8 @@
 """GitHub as others have met it: names used again, odd answers, broken items, lists that shift while they are read."""
 
+import contextlib
 import random
+from urllib.parse import urlencode
 
 import pytest
 
@@ -105,7 +107,165 @@ def test_a_run_without_change_costs_one_request_a_stream_and_one_more_for_a_form
     assert github.points_used - points == 2  # the redirects
 
 
+def test_each_repository_that_takes_a_name_after_another_begins_anew(run, github, tmp_path):
+    for seed in range(3):
+        github.repos.pop("acme/app", None)
+        repo = github.add_repo("acme/app").make(150, pulls=1.0, step_seconds=3600, seed=seed)
+        run(repo="acme/app", only="pulls", since=ALL_HISTORY if seed == 0 else None)
+        if seed < 2:
+            repo.touch("pulls", 1)
+            run(repo="acme/app", only="pulls")
+    assert missing(tmp_path, repo, versions(repo)) == []
+    conn = db.connect(str(tmp_path / "p.db"))
+    assert conn.execute("SELECT count(DISTINCT item_id) FROM queue_items").fetchone()[0] == 3 * 150
+    conn.close()
+
+
+def test_of_a_repository_that_took_the_name_unseen_no_older_issues_are_taken_than_of_the_one_before(
+    run, github, time, tmp_path
+):
+    github.add_repo("acme/app").make(5, pulls=0)
+    run(repo="acme/app", only="issues")
+    del github.repos["acme/app"]
+    new = github.add_repo("acme/app").make(7, pulls=0, step_seconds=2 * 86400, seed=2)
+    run(repo="acme/app", only="issues")
+    week = timestamps.from_epoch(START - 7 * 86400)
+    assert missing(tmp_path, new, {item: at for item, at in versions(new).items() if at >= week}) == []
+    conn = db.connect(str(tmp_path / "p.db"))
+    assert conn.execute("SELECT min(updated_at) FROM queue_items").fetchone()[0] >= week
+    conn.close()
+
+
+@pytest.mark.parametrize("only", ["issues", "pulls"])
+def test_a_walk_through_a_repository_whose_name_was_taken_begins_anew(run, github, tmp_path, only):
+    pulls = 0 if only == "issues" else 1
+    github.add_repo("acme/app").make(350, pulls=pulls)
+    with pytest.raises(Killed):
+        run(repo="acme/app", only=only, since=ALL_HISTORY, pages=2)
+    del github.repos["acme/app"]
+    new = github.add_repo("acme/app").make(350, pulls=pulls, seed=2)
+    assert codes(run(repo="acme/app", only=only)) == EXIT_OK
+    assert missing(tmp_path, new, versions(new)) == []
+
+
+def test_a_name_that_means_another_repository_with_each_page_is_given_up_for_this_run(run, github):
+    def another(*served):
+        github.repos.pop("acme/app", None)
+        github.add_repo("acme/app").make(150, pulls=1.0)
+
+    another()
+    github.after_page = another
+    (result,) = run(repo="acme/app", only="pulls", since=ALL_HISTORY)
+    assert (result.exit_code, len(github.journal)) == (EXIT_OUTAGE, 4)
+    assert result.error == "acme/app is another repository than before; run again"
+
+
+def test_the_spelling_of_a_name_outlives_its_last_item(run, github):
+    stream = github.add_repo("Acme/Widgets").make(1, pulls=0).streams["issues"]
+    run(only="issues")
+    stream.remove(stream.order[-1][1])
+    assert [result.repo for result in run(only="issues")] == ["Acme/Widgets"]
+
+
+def test_an_item_that_names_another_repository_renames_none(run, github, time):
+    repo = github.add_repo("acme/widgets").make(3, pulls=0)
+    text = '{"id": 1, "number": 9, "repository_url": "https://api.github.com/repos/acme/moved"}'
+    repo.add_raw("issues", text, item_id=1, number=9, updated_at=timestamps.from_epoch(START))
+    assert [(result.repo, result.enqueued) for result in run(only="issues")] == [("acme/widgets", 4)]
+
+
+# What GitHub is asked.
+
+HEAD = {"state": "all", "sort": "updated", "direction": "desc", "per_page": "100"}
+
+
+@pytest.mark.parametrize(
+    "only, since, following",
+    [
+        ("issues", ALL_HISTORY, {**HEAD, "direction": "asc"}),
+        ("issues", "2026-11-23T00:00:00Z", {**HEAD, "direction": "asc", "since": "2026-11-23T00:00:00Z"}),
+        ("pulls", "2026-11-23T00:00:00Z", {**HEAD, "per_page": "99", "page": "2"}),
+    ],
+)
+def test_a_list_is_asked_for_by_the_time_of_the_last_update_and_for_all_states(run, github, only, since, following):
+    github.add_repo("acme/widgets").make(170, pulls=0 if only == "issues" else 1)
+    run(only=only, since=since)
+    assert [request.query for request in github.journal[:2]] == [HEAD, following]
+
+
+def test_an_etag_is_sent_to_the_address_that_it_came_from_and_to_no_other(run, github):
+    github.add_repo("acme/widgets").make(5, pulls=0)
+    for path, sent in (("", False), ("", True), ("/api/v3", False), ("/api/v3", True), ("", False)):
+        url, github.url = github.url, github.url + path
+        run(only="issues")
+        github.url = url
+        assert ("if-none-match" in github.journal[-1].headers) is sent
+
+
+def test_an_etag_is_kept_with_the_whole_address(run, github, tmp_path):
+    github.add_repo("acme/widgets").make(5, pulls=0)
+    run(only="issues")
+    conn = db.connect(str(tmp_path / "p.db"))
+    (url,) = conn.execute("SELECT etag_url FROM ingest_state").fetchone()
+    conn.close()
+    assert url == f"{github.url}/repos/acme/widgets/issues?{urlencode(HEAD)}"
+
+
+def test_the_etag_of_a_page_in_a_smaller_size_is_not_kept(run, github):
+    github.add_repo("acme/widgets").make(5, pulls=0)
+    github.fail_next(502, match="per_page=100", times=5)
+    assert codes(run(only="issues")) == EXIT_OK
+    run(only="issues")
+    assert "if-none-match" not in github.journal[-1].headers
+    assert [result.not_modified for result in run(only="issues")] == [1]
+
+
 # Where to look from.
+
+
+@pytest.mark.parametrize("only", ["issues", "pulls"])
+def test_an_item_of_the_very_second_to_look_from_is_taken_and_none_from_before(run, github, tmp_path, only):
+    repo = github.add_repo("acme/widgets").make(150, pulls=0 if only == "issues" else 1)
+    kind = {"issues": "issue", "pulls": "pull_request"}[only]
+    for first in (145, 20):  # on the newest page, and behind it
+        run(only=only, since=versions(repo)[kind, first])
+        assert {number for _, number, _ in queued(tmp_path)} == set(range(first, 151))
+
+
+@pytest.mark.parametrize("only", ["issues", "pulls"])
+def test_an_item_without_a_time_is_taken_and_moves_no_cursor(run, github, tmp_path, only):
+    repo = github.add_repo("acme/widgets").make(5, pulls=0 if only == "issues" else 1)
+    newest = max(versions(repo).values())
+    run(only=only)
+    repo.add_raw(only, '{"id": 1, "number": 9}', item_id=1, number=9, updated_at=timestamps.from_epoch(START))
+    assert [(result.cursor, result.enqueued) for result in run(only=only)] == [(newest, 1)]
+
+
+@pytest.mark.parametrize("only", ["issues", "pulls"])
+def test_what_is_covered_is_not_read_again_when_it_is_asked_for_again(run, github, only):
+    repo = github.add_repo("acme/widgets").make(300, pulls=0 if only == "issues" else 1)
+    run(only=only, since=ALL_HISTORY)
+    repo.touch(only, 7)
+    assert [(result.enqueued, result.requests) for result in run(only=only, since=ALL_HISTORY)] == [(1, 1)]
+
+
+@pytest.mark.parametrize("only, asked", [("issues", 6), ("pulls", 4)])
+def test_an_unfinished_walk_goes_on_to_where_a_later_run_wants_to_look_from(run, github, tmp_path, only, asked):
+    repo = github.add_repo("acme/widgets").make(600, pulls=0 if only == "issues" else 1, step_seconds=3600)
+    with pytest.raises(Killed):
+        run(only=only, since="2026-11-12T00:00:00Z", pages=2)
+    since = "2026-11-05T00:00:00Z"
+    results = run(only=only, since=since)
+    assert missing(tmp_path, repo, {item: at for item, at in versions(repo).items() if at >= since}) == []
+    assert requests(results) == [asked]
+    repo.touch(only, 600)
+    assert requests(run(only=only, since=since)) == [1]
+
+
+def test_a_server_without_a_readable_date_is_believed_the_times_of_its_items(run, github, monkeypatch):
+    monkeypatch.setattr("email.utils.formatdate", lambda *when, **options: "soon")
+    repo = github.add_repo("acme/widgets").make(5, pulls=0)
+    assert run(only="issues")[0].cursor == max(versions(repo).values())
 
 
 @pytest.mark.parametrize("since", ["1970-01-01T00:00:00Z", "2007-09-30T00:00:00Z"])
@@ -152,6 +312,30 @@ def test_an_answer_that_stays_odd_leaves_the_cursor_and_is_an_outage(run, github
     github._faults.clear()
     assert codes(run(only=only, since=ALL_HISTORY)) == EXIT_OK
     assert missing(tmp_path, repo, versions(repo)) == []
+
+
+@pytest.mark.parametrize("times, code", [(fetcher.ODD_ANSWERS, EXIT_OK), (fetcher.ODD_ANSWERS + 1, EXIT_OUTAGE)])
+def test_a_walk_survives_so_many_odd_answers_in_a_row_and_no_more(run, github, times, code):
+    github.add_repo("acme/widgets", cursors=False).make(150, pulls=0)
+    github.fail_next("no_items", match="direction=asc", times=times)
+    (result,) = run(only="issues", since=ALL_HISTORY)
+    assert result.exit_code == code
+    assert (code == EXIT_OK) != (
+        f"{fetcher.ODD_ANSWERS} answers in a row led no further; the cursor stays, run again later" in str(result.error)
+    )
+
+
+@pytest.mark.parametrize("only", ["issues", "pulls"])
+def test_a_list_that_is_emptied_during_the_walk_has_been_read(run, github, only):
+    repo = github.add_repo("acme/widgets").make(150, pulls=0 if only == "issues" else 1)
+
+    def take_all(*served):
+        for _, item_id in list(repo.streams[only].order):
+            repo.streams[only].remove(item_id)
+
+    github.after_page = take_all
+    assert codes(run(only=only, since=ALL_HISTORY)) == EXIT_OK
+    assert [result.error for result in run(only=only)] == [None]
 
 
 @pytest.mark.parametrize("items", [100, 200])
@@ -245,6 +429,31 @@ def test_one_refusal_in_the_middle_of_a_walk_does_not_start_it_over(run, github,
     assert [request.status for request in github.journal].count(200) < 10
 
 
+@pytest.mark.parametrize(
+    "status, times, code, refused",
+    [
+        *[(status, 2, EXIT_OK, 2) for status in (400, 404, 422)],
+        (422, 10**6, EXIT_FAILED, 4),
+        (451, 2, EXIT_FAILED, 2),  # this says nothing of the place
+    ],
+)
+def test_a_place_that_github_refuses_starts_its_walk_over_once(run, github, tmp_path, status, times, code, refused):
+    github.add_repo("acme/widgets").make(500, pulls=1.0, step_seconds=3600)
+    with pytest.raises(Killed):
+        run(only="pulls", since=ALL_HISTORY, pages=2)
+    github.fail_next(status, match="&page=3", times=times)
+    assert codes(run(only="pulls")) == code
+    assert [request.status for request in github.journal].count(status) == refused
+    assert code != EXIT_OK or len(queued(tmp_path)) == 500
+
+
+def test_a_second_of_more_items_than_pages_can_be_numbered_for_is_walked_by_githubs_own_links(run, github, tmp_path):
+    github.add_repo("acme/widgets").make(650, pulls=0, same_second=True)
+    github.max_page = 3
+    assert codes(run(only="issues", since=ALL_HISTORY)) == EXIT_OK
+    assert len(queued(tmp_path)) == 650
+
+
 @pytest.mark.parametrize("jobs", [1, 6])
 def test_an_outage_ends_a_run_over_many_repositories_soon(run, github, time, jobs):
     names = [f"acme/r{number}" for number in range(25)]
@@ -292,6 +501,59 @@ def test_an_item_that_can_not_be_had_is_not_forgotten_when_others_move(run, gith
     time.seconds += 60
     repo.broken = set()
     repo.touch(only, 1)
+    assert run(only=only)[0].error is None
+    assert missing(tmp_path, repo, versions(repo)) == []
+
+
+@pytest.mark.parametrize("only, broken, then", [("issues", 200, 3), ("pulls", 100, 4)])
+def test_what_could_not_be_had_is_asked_for_alone_and_then_read_with_what_is_around_it(run, github, only, broken, then):
+    repo = github.add_repo("acme/widgets").make(350, pulls=0 if only == "issues" else 1)
+    repo.broken = {(only, broken)}
+    run(only=only, since=ALL_HISTORY)
+    assert requests(run(only=only)) == [1 + 2]
+    repo.broken = set()
+    assert requests(run(only=only)) == [then]
+
+
+@pytest.mark.parametrize("only", ["issues", "pulls"])
+@pytest.mark.parametrize("same_second", [False, True])
+def test_an_item_that_can_be_had_at_last_is_read_although_the_run_is_killed(run, github, tmp_path, only, same_second):
+    repo = github.add_repo("acme/widgets").make(350, pulls=0 if only == "issues" else 1, same_second=same_second)
+    repo.broken = {(only, 170)}
+    run(only=only, since=ALL_HISTORY)
+    repo.broken = set()
+    for pages_read in (1, 2):
+        with contextlib.suppress(Killed):
+            run(only=only, pages=pages_read)
+    assert run(only=only)[0].error is None
+    assert missing(tmp_path, repo, versions(repo)) == []
+
+
+def test_an_item_that_can_be_had_at_last_is_found_although_many_before_it_have_gone(run, github, tmp_path):
+    repo = github.add_repo("acme/widgets", cursors=False).make(350, pulls=0, same_second=True)
+    repo.broken = {("issues", 170)}
+    run(only="issues", since=ALL_HISTORY)
+    repo.broken = set()
+    for _, item_id in repo.streams["issues"].order[:150]:
+        repo.streams["issues"].remove(item_id)
+    assert run(only="issues")[0].error is None
+    assert missing(tmp_path, repo, versions(repo)) == []
+
+
+@pytest.mark.parametrize("only", ["issues", "pulls"])
+def test_an_item_that_can_be_had_once_and_then_no_more_is_not_forgotten(run, github, tmp_path, only):
+    repo = github.add_repo("acme/widgets").make(350, pulls=0 if only == "issues" else 1)
+    broken = {(only, 170)}
+    repo.broken = broken
+    run(only=only, since=ALL_HISTORY)
+
+    def breaks_again(*served):
+        repo.broken = broken
+
+    repo.broken, github.after_page = set(), breaks_again
+    for _ in range(2):
+        assert "GitHub does not give 1 items" in run(only=only)[0].error
+    repo.broken, github.after_page = set(), None
     assert run(only=only)[0].error is None
     assert missing(tmp_path, repo, versions(repo)) == []
 
