@@ -131,7 +131,7 @@ class Ingest:
     def _of_another_server(self, repo: str, state: StreamState) -> ConfigurationError | None:
         """Its cursor says nothing of what lies here: a database that served a trial would hide most of the real one."""
         url = (state.scan or {}).get("etag_url") or state.etag_url
-        if url is None or url.startswith(self._api.base_url + "/"):
+        if url is None or self._api.is_own_origin(url):
             return None
         other = url.split("/repos/")[0]
         return ConfigurationError(

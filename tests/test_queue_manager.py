@@ -5,7 +5,7 @@ import pytest
 import db
 import queue_manager
 from commands import figures, runs
-from foundation import timestamps
+from foundation import records, timestamps
 from foundation.records import Item, StreamState
 from lake import notes
 from queue_manager import Lease
@@ -746,17 +746,14 @@ def test_prune_leaves_what_changed_on_github_since_whatever_the_workers_clock_sa
 
 
 def test_prune_takes_the_first_that_were_finished_and_nothing_of_that_very_second(conn):
-    def prune(before, limit):
-        return queue_manager.prune(conn, finished_before=before, overlap_seconds=60, limit=limit)
-
     enqueue(conn, *map(item, range(1, 5)), item(5, updated_at="2026-11-24T00:00:00Z"))
     claim(conn)
     for row_id, day in ((1, 26), (2, 24), (3, 25), (5, 23)):
         moment = f"2026-11-{day}T00:00:00Z"
         queue_manager.complete(conn, item_ids=[row_id], token="me", s3_key="k", now=moment)
     fail(conn, 4, s3_key="k")
-    assert prune("2026-11-24T00:00:00Z", 9) == 0
-    assert prune("2026-11-27T00:00:00Z", 2) == 2
+    assert prune(conn, before="2026-11-24T00:00:00Z", limit=9) == 0
+    assert prune(conn, before="2026-11-27T00:00:00Z", limit=2) == 2
     assert [found["id"] for found in conn.execute("SELECT id FROM queue_items ORDER BY id")] == [1, 3, 4]
 
 
@@ -908,10 +905,10 @@ def test_of_runs_the_last_of_each_command_is_shown_and_those_without_end(conn):
 
 
 def test_so_many_runs_are_remembered_and_no_more(conn):
-    for _ in range(queue_manager.RUNS_KEPT + 2):
+    for _ in range(runs.RUNS_KEPT + 2):
         run(conn, ended=False)
     kept = [number for (number,) in conn.execute("SELECT id FROM runs ORDER BY id")]
-    assert kept == list(range(2, queue_manager.RUNS_KEPT + 3))
+    assert kept == list(range(2, runs.RUNS_KEPT + 3))
 
 
 def test_a_lock_names_its_last_owner_until_that_one_drops_it(conn):
