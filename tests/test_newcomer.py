@@ -2,6 +2,8 @@
 
 import json
 import os
+import pwd
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -41,6 +43,16 @@ def test_help_status_and_retry_need_no_package(tmp_path, run_main):
     run_main("worker", "--archive-dir", "archive")
     for arguments in (["--help"], ["status"], ["retry", "--all"]):
         assert without_packages(*arguments, cwd=tmp_path)[0] == 0
+
+
+@pytest.mark.parametrize("version", ["2.7", "3.6", "3.7"])
+def test_a_python_that_is_too_old_is_told_so_in_one_line(tmp_path, version):
+    found = sorted(Path(pwd.getpwuid(os.getuid()).pw_dir, ".pyenv", "versions").glob(f"{version}.*/bin/python"))
+    python = str(found[-1]) if found else shutil.which(f"python{version}") or pytest.skip(f"no Python {version} here")
+    done = subprocess.run([python, str(ROOT / "main.py"), "status"], cwd=str(tmp_path), capture_output=True)
+    said = done.stderr.decode().splitlines()
+    assert (done.returncode, done.stdout, len(said), list(tmp_path.iterdir())) == (2, b"", 1, [])
+    assert version in said[0] and "3.8" in said[0]
 
 
 @pytest.mark.parametrize("arguments", [["status"], ["retry", "--all"], ["prune", "--older-than", "1"]])
