@@ -165,6 +165,8 @@ def api_url(environ: Mapping[str, str], *, with_token: bool) -> str:
         valid = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1) and not parts.query
     except ValueError:
         valid = False
+    if re.match(r"[A-Za-z0-9.-]+(:\d+)?(/|\Z)", url, re.ASCII):
+        raise ConfigurationError("GITHUB_API_URL has no scheme; write https:// (or http://) in front of it")
     if not valid or parts.username or parts.password or parts.fragment or not url.isprintable() or " " in url:
         raise ConfigurationError("GITHUB_API_URL is no URL such as https://api.github.com (no user name, no query)")
     if with_token and parts.scheme == "http" and not is_loopback(parts.hostname or ""):

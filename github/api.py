@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import requests
 
+from foundation import settings
 from foundation.clock import Clock
 from foundation.errors import ConfigurationError, Outage, PipelineError
 from github import answers, transport
@@ -192,9 +193,9 @@ class GitHub:
         """What is heavy may be so for one list only; what can't be reached is so for all."""
         self._failed_paths.add(urlsplit(url).path)
         self._is_down = self._is_down or not fault.heavy or len(self._failed_paths) >= OUTAGE_LISTS
-        message = (
-            f"GitHub: {fault} ({attempts} attempts) on {transport.shown(url)}; run again later, it goes on from here"
-        )
+        is_ours = fault.heavy or self.base_url == settings.DEFAULT_API_URL  # who answers is the right one
+        advice = "run again later" if is_ours else "check GITHUB_API_URL, or run again later"
+        message = f"GitHub: {fault} ({attempts} attempts) on {transport.shown(url)}; {advice}, it goes on from here"
         return HeavyAnswer(message) if fault.heavy and not self._is_down else Outage(message)
 
     # One attempt.

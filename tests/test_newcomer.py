@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 import db
+import main
+from foundation.clock import SYSTEM_CLOCK
 from tests.conftest import ROOT
 
 
@@ -79,6 +81,14 @@ def test_a_row_that_did_not_fail_can_not_be_retried(run_main, tmp_path):
     assert json.loads(run_main("status", "--json")[1])["queue"]["failed"] == 1
     assert run_main("retry", "--item", "2")[0] == 2
     assert run_main("retry", "--item", "1", "--item", "1")[0] == 0
+
+
+def test_an_api_that_nobody_serves_is_named_with_its_variable(tmp_path, capsys):
+    environ = {"GITHUB_API_URL": "http://127.0.0.1:9"}
+    clock = SYSTEM_CLOCK._replace(sleep=lambda seconds: None)
+    assert main.main(["ingest", "-q", "--repo", "a/b", "--db", str(tmp_path / "p.db")], environ, clock) == 3
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert "connection refused by 127.0.0.1:9 " in said and "check GITHUB_API_URL" in said
 
 
 def test_a_worker_with_nothing_to_do_says_that_and_no_zeros(run_main):

@@ -135,6 +135,12 @@ def test_what_is_no_api_url_is_refused_without_showing_it(url):
     assert "u:p" not in str(caught.value)
 
 
+@pytest.mark.parametrize("url", ["127.0.0.1:8080", "ghe.example/api/v3", "localhost", "ghe.example:443/"])
+def test_an_api_url_without_a_scheme_is_told_that(url):
+    with pytest.raises(ConfigurationError, match="no scheme"):
+        settings.api_url({"GITHUB_API_URL": url}, with_token=False)
+
+
 def test_the_token_comes_from_two_variables_and_must_fit_a_header():
     assert settings.token({"GH_TOKEN": "b"}) == "b"
     assert settings.token({"GITHUB_TOKEN": "a\n", "GH_TOKEN": "b"}) == "a"
