@@ -30,7 +30,7 @@ _PASTED_REPO = re.compile(_SERVER + r"(?P<owner>[A-Za-z0-9_-]+)/(?P<name>[A-Za-z
 _PASTED_OWNER = re.compile(
     _SERVER + r"(?P<orgs>orgs/)?(?P<owner>[A-Za-z0-9_-]+)(?(orgs)(?:/.*)?|/?)(?:[?#].*)?\Z", re.ASCII
 )
-_BUCKET = re.compile(r"(?:s3://)?([^/]+)/?\Z")
+_BUCKET = re.compile(r"(?:s3://|arn:aws[a-z-]*:s3:::)?([^/]+)/?\Z")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d\Z", re.ASCII)
 
 
@@ -69,7 +69,7 @@ def web_hosts(environ: Mapping[str, str]) -> frozenset[str]:
 
 
 def bucket(text: str) -> str:
-    """A bucket's name, also from `s3://name`; ValueError for one with a path, and for none."""
+    """A bucket's name, also from `s3://name` and from its ARN; ValueError for one with a path, and for none."""
     match = _BUCKET.match(text.strip())
     if match is None:
         raise ValueError(f"{text!r} is no name of a bucket; write one such as my-lake, and a path in it as --prefix")
@@ -160,14 +160,11 @@ def token(environ: Mapping[str, str]) -> str | None:
 def api_url(environ: Mapping[str, str], *, with_token: bool) -> str:
     """GITHUB_API_URL. Raises ConfigurationError for no http(s) URL, and for one that would show the token in clear."""
     url = (environ.get("GITHUB_API_URL") or DEFAULT_API_URL).rstrip("/")
-    try:
-        parts = urlsplit(url)
-        valid = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1) and not parts.query
-    except ValueError:
-        valid = False
+    valid = is_http_url(url)
+    parts = urlsplit(url if valid else "")
     if re.match(r"[A-Za-z0-9.-]+(:\d+)?(/|\Z)", url, re.ASCII):
         raise ConfigurationError("GITHUB_API_URL has no scheme; write https:// (or http://) in front of it")
-    if not valid or parts.username or parts.password or parts.fragment or not url.isprintable() or " " in url:
+    if not valid or parts.username or parts.password or parts.query or parts.fragment:
         raise ConfigurationError("GITHUB_API_URL is no URL such as https://api.github.com (no user name, no query)")
     if with_token and parts.scheme == "http" and not is_loopback(parts.hostname or ""):
         raise ConfigurationError("GITHUB_API_URL is plain http: the token would be readable on the way; use https")
@@ -183,9 +180,21 @@ def one_line(text: str, environ: Mapping[str, str]) -> str:
     return "".join(c if c.isprintable() else " " for c in text).strip()
 
 
+def is_http_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        has_host = bool(parts.hostname) and parts.port != 0  # `port` raises for what is none
+    except ValueError:
+        return False
+    return has_host and parts.scheme in ("http", "https") and url.isprintable() and " " not in url
+
+
 def is_aws(url: str) -> bool:
     """Is the endpoint one of AWS's own? An empty one is: the SDK's default."""
-    host = urlsplit(url).hostname or ""
+    try:
+        host = urlsplit(url).hostname or ""
+    except ValueError:  # said where it is used
+        return False
     return not url or host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
 
 

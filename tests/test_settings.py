@@ -82,7 +82,7 @@ def test_only_the_servers_own_addresses_are_its_repositories():
         settings.repo_name("https://ghe.example/a/b", settings.web_hosts({}))
 
 
-@pytest.mark.parametrize("text", ["my-lake", "s3://my-lake", "s3://my-lake/", " my-lake"])
+@pytest.mark.parametrize("text", ["my-lake", "s3://my-lake", "s3://my-lake/", " my-lake", "arn:aws:s3:::my-lake"])
 def test_a_bucket_may_be_given_as_an_address(text):
     assert settings.bucket(text) == "my-lake"
 
