@@ -30,7 +30,7 @@ def main(
 ) -> int:
     """Run one command and return its exit code. The one place where errors become a line and a code."""
     environ = os.environ if environ is None else environ
-    arguments = vars(options.build_parser(environ).parse_args(argv))
+    arguments = vars(options.parse(sys.argv[1:] if argv is None else argv, environ))
     command = arguments.pop("command")
     log_format = arguments.pop("log_format")
     logs.set_up(logs.choice(verbose=arguments.pop("verbose"), quiet=arguments["quiet"], log_format=log_format), environ)
