@@ -44,13 +44,16 @@ def repo_name(text: str, hosts: frozenset[str] = frozenset({"github.com"})) -> s
 
     `hosts`: whose addresses these are. ValueError with what to do for anything else.
     """
-    pasted = _PASTED_REPO.match(text.strip())
+    name = text.strip()
+    pasted = _PASTED_REPO.match(name)
     if pasted and pasted["host"].lower() in hosts:
-        text = f"{pasted['owner']}/{pasted['name']}"
-        text = text[: -len(".git")] if text.endswith(".git") else text
-    if not is_repo_name(text):
+        name = f"{pasted['owner']}/{pasted['name']}"
+    name = name[:-1] if name.endswith("/") else name
+    # No repository is called so: GitHub takes it off (github/docs #44518).
+    name = name[: -len(".git")] if name.endswith(".git") else name
+    if not is_repo_name(name):
         raise ValueError(f"{_shown(text)} is no repository name; write OWNER/NAME, such as octocat/Hello-World")
-    return text
+    return name
 
 
 def _shown(text: str) -> str:

@@ -21,7 +21,9 @@ def test_repository_names_that_github_allows(name):
         "/b",
         "a/",
         "a b/c",
-        "a/b\n",
+        "a/b\nc",
+        "a/b//",
+        "a/.git",
         "https://g.com/a/b",
         "https://github.com/a",
         "https://github.com/a/..",
@@ -36,6 +38,9 @@ def test_anything_else_is_no_repository_name(name):
 @pytest.mark.parametrize(
     "pasted",
     [
+        "octocat/Hello-World.git",
+        "octocat/Hello-World/",
+        " octocat/Hello-World ",
         "https://github.com/octocat/Hello-World",
         "https://github.com/octocat/Hello-World/",
         "http://www.github.com/octocat/Hello-World.git",
