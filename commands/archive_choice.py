@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from s3_writer import S3Archive
 
 PLAIN = ObjectOptions()
+NOTHING_THERE = "no object of this project is there; check --archive-dir (or --bucket) and --prefix"
 MAX_TAGS = 10  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-tagging.html
 
 
