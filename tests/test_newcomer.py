@@ -77,9 +77,11 @@ def test_a_row_that_did_not_fail_can_not_be_retried(run_main, tmp_path):
     )
     conn.close()
     code, _, err = run_main("retry", "--item", "1", "--item", "999")
-    assert (code, "999" in err) == (2, True)
+    assert (code, "--item: 999 is no failed row," in err) == (2, True)
     assert json.loads(run_main("status", "--json")[1])["queue"]["failed"] == 1
     assert run_main("retry", "--item", "2")[0] == 2
+    code, _, err = run_main("forget", "--item", "1", "--item", "2", "--item", "999")
+    assert (code, "--item: 2, 999 are no failed rows," in err) == (2, True)
     assert run_main("retry", "--item", "1", "--item", "1")[0] == 0
 
 
