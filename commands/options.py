@@ -127,7 +127,7 @@ def _add_ingest(commands: Any, common: argparse.ArgumentParser, environ: Mapping
     start = parser.add_mutually_exclusive_group()
     start.add_argument(
         "--days",
-        type=_checked(settings.days),
+        type=_checked(_look_back),
         metavar="N",
         help=f"look back N days (default {DEFAULT_DAYS} at first; later runs go on from the cursor)",
     )
@@ -364,6 +364,13 @@ def _parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParse
 
 def _commands(parser: argparse.ArgumentParser) -> Iterator[Any]:
     return (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+
+
+def _look_back(text: str) -> int:
+    try:
+        return settings.days(text)
+    except ValueError as error:
+        raise ValueError(f"{error}; for everything there is --all") from error
 
 
 def _checked(check: Callable[[str], Any]) -> Callable[[str], Any]:

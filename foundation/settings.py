@@ -17,7 +17,7 @@ DEFAULT_API_URL = "https://api.github.com"
 DEFAULT_DATABASE = "pipeline.db"
 DEFAULT_PREFIX = "raw/github/"
 DAY_SECONDS = 86400
-# A hundred years; further back is what --all is for.
+# A hundred years.
 MAX_DAYS = 36500
 SECRET_VARIABLES = ("GITHUB_TOKEN", "GH_TOKEN", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
@@ -92,7 +92,7 @@ def owner_name(text: str, hosts: frozenset[str] = frozenset({"github.com"})) -> 
 def days(text: str) -> int:
     number = int(text) if re.match(r"\d{1,9}\Z", text, re.ASCII) else 0
     if not 1 <= number <= MAX_DAYS:
-        raise ValueError(f"{text!r} is no number of days from 1 to {MAX_DAYS}; for everything there is --all")
+        raise ValueError(f"{text!r} is no number of days from 1 to {MAX_DAYS}")
     return number
 
 
