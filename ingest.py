@@ -200,6 +200,9 @@ class Ingest:
             what = STREAMS[result.stream].title.lower()
             log.info("%s: %s are disabled there; what else it has is read all the same", result.repo, what)
             error = None
+        elif isinstance(error, NotReadable) and error.status == 404:  # its streams alarm for as long as they are kept
+            said = f"{error}; `forget --repo {result.repo}` if nobody wants it"
+            error = NotReadable(said, status=error.status)
         if isinstance(error, (ConfigurationError, RateLimitReached)):
             self._stop_reason = error
         if error is None and stream.gaps:

@@ -1,75 +1,18 @@
 #!/usr/bin/env python3
-"""The entry point: parses the command line, runs one command of commands/, turns errors into exit codes.
+"""The entry point: refuses a Python that is too old, and leaves the rest to commands/dispatch.py.
 
-The options are in options.py, what is printed in reports.py.
+Any Python has to be able to read this file, 2.7 as well: one that can't has no better word than SyntaxError.
 """
 
-from __future__ import annotations
-
-import importlib
-import logging
-import os
-import signal
-import sqlite3
 import sys
-from typing import Mapping, Sequence
 
-import db
-from commands import options, output
-from commands.context import Context
-from foundation import errors, logs, settings
-from foundation.clock import SYSTEM_CLOCK, Clock
-from foundation.errors import EXIT_CONFIGURATION, EXIT_FAILED, Interrupted, PipelineError
+if sys.version_info < (3, 8):  # noqa: UP036
+    sys.stderr.write("error: this is Python %d.%d; run main.py with 3.8 or newer\n" % sys.version_info[:2])  # noqa: UP031
+    sys.exit(2)
 
-# What every command is given (commands/context.py); the rest are keyword arguments of its own.
-COMMON_OPTIONS = ("db_path", "quiet", "as_json", "no_progress")
-log = logging.getLogger("pipeline")
+from commands.dispatch import main, process  # noqa: E402
 
-
-def main(
-    argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = None, clock: Clock = SYSTEM_CLOCK
-) -> int:
-    """Run one command and return its exit code. The one place where errors become a line and a code."""
-    environ = os.environ if environ is None else environ
-    arguments = vars(options.build_parser(environ).parse_args(argv))
-    command = arguments.pop("command")
-    log_format = arguments.pop("log_format")
-    logs.set_up(logs.choice(verbose=arguments.pop("verbose"), quiet=arguments["quiet"], log_format=log_format), environ)
-    context = Context(environ, clock, **{name: arguments.pop(name) for name in COMMON_OPTIONS})
-    try:
-        # Imported only now: --help, status and retry start without boto3 and requests.
-        return int(importlib.import_module(f"commands.{command}").run(context, **arguments))
-    except (PipelineError, Interrupted) as error:
-        return _report(str(error), error.exit_code, environ)
-    except (sqlite3.Error, UnicodeDecodeError) as error:
-        explained = db.explain(error, context.db_path)
-        return _report(str(explained), explained.exit_code, environ)
-    except KeyboardInterrupt:
-        return _report("interrupted", 128 + signal.SIGINT, environ)
-    except ModuleNotFoundError as error:
-        return _report(options.missing_package(error), EXIT_CONFIGURATION, environ)
-    except Exception as error:
-        log.debug("where it happened", exc_info=True)
-        if isinstance(error, OSError) and errors.is_passing(error):
-            explained = errors.of_system(error, str(error.filename or command))
-            return _report(str(explained), explained.exit_code, environ)
-        return _report(f"unexpected {type(error).__name__}: {error}; please report it", EXIT_FAILED, environ)
-
-
-def _report(message: str, code: int, environ: Mapping[str, str]) -> int:
-    if logs.current().as_json:
-        log.error("%s", message)
-    else:
-        print("error: " + settings.one_line(message, environ), file=sys.stderr)
-    return code
-
+__all__ = ("main",)
 
 if __name__ == "__main__":
-    output.make_safe()
-    code = main()
-    if code > 128:
-        # Interrupted: a thread may still wait for an answer. Its commits are whole; nothing is lost by not waiting.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    raise SystemExit(code)
+    process()

@@ -9,6 +9,8 @@
 #
 # The database (pipeline.db, or $PIPELINE_DB) and, without BUCKET_NAME, the archive lie in the current directory.
 # Ends with the highest exit code of its steps (docs/REFERENCE.md, "Exit codes"). $PYTHON names the interpreter.
+# `sh run_pipeline.sh` may be another shell, which would come as far as the first thing that it does not know.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -u
 
 # Cron may run us without a HOME or a useful PATH; the place of this file, through links, is all that we rely on.
@@ -89,11 +91,11 @@ run_main() { # COMMAND [OPTION ...]
 sum_up() {
     [ "$worst" -eq 0 ] && return
     case $worst in
-        3) what="something outside is down, run again later" ;;
-        4) what="another run is under way" ;;
-        *) what="a person is needed" ;;
+        3) what="stopped early by something outside (see above); run again later" ;;
+        4) what="another run is under way; the errors are above" ;;
+        *) what="a person is needed; the errors are above" ;;
     esac
-    say "not all went well ($failed): $what; the errors are above"
+    say "not all went well ($failed): $what"
 }
 
 # Who a process is: a process id alone is used again, by the first process of each new container above all.
@@ -282,13 +284,24 @@ no_names() { [ $# -eq 0 ] || [ "$1" = -- ]; }
 # shellcheck disable=SC2086
 ! no_names "$@" || set -- ${PIPELINE_REPOS:-} "$@"
 ! no_names "$@" || set -- octocat/Hello-World "$@"
-for repo in "$@"; do
-    case $repo in
-        --) break ;;
-        --*) die "unknown option $repo; see --help (options for ingest come behind --)" ;;
-        "" | *[!A-Za-z0-9._/:@?=\&#%~+-]*) die "'$repo' is no repository name; write OWNER/NAME" ;;
-        -*/*) ;; # old accounts may begin so
-        -*) die "unknown option $repo; see --help (options for ingest come behind --)" ;;
+# Roughly what main.py takes (foundation/settings.py): it looks closer, but the worker runs all the same by then.
+owner_name='[A-Za-z0-9-][A-Za-z0-9_-]*/[A-Za-z0-9_.-]+'
+server='([a-z]+://)?([A-Za-z0-9._:%~+-]+@)?[A-Za-z0-9.-]+(:[0-9]+)?[/:]'
+name_or_address="^($owner_name/?|$server$owner_name([/?#][A-Za-z0-9._/:@?=&#%~+-]*)?)\$"
+check_name() {
+    [[ $1 =~ $name_or_address ]] && return # -a/b as well: old accounts may begin so
+    case $1 in
+        -*) die "unknown option $1; see --help (options for ingest come behind --)" ;;
+        demo) die "'demo' is no repository name: write OWNER/NAME, or --demo for the demo" ;;
+        *) die "'$1' is no repository name; write OWNER/NAME" ;;
+    esac
+}
+behind=""
+for word in "$@"; do
+    case $word in
+        --) behind=yes ;;
+        --db | --db=*) die "--db would count for ingest, and not for the worker: set PIPELINE_DB instead" ;;
+        *) [ -n "$behind" ] || check_name "$word" ;;
     esac
 done
 set_up

@@ -40,6 +40,7 @@ COMPATIBLE: dict[str, Any] = {
 ITEM_CODES = {"EntityTooLarge", "KeyTooLongError", "BadDigest", "InvalidDigest", "IncompleteBody", "MetadataTooLarge"}
 THROTTLING_CODES = {"SlowDown", "Throttling", "ThrottlingException", "TooManyRequests", "RequestLimitExceeded"}
 PASSING_CODES = {"InternalError", "ServiceUnavailable", "RequestTimeout", "OperationAborted"}
+ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")  # the first that is set counts
 NOT_WHOLE = "AnswerNotWhole"  # ours, of an answer that says that all went well, and proves nothing
 ACTIONS = {"put_object": "s3:PutObject", "list_objects_v2": "s3:ListBucket", "get_object": "s3:GetObject",
            "head_object": "s3:GetObject", "delete_object": "s3:DeleteObject"}  # fmt: skip
@@ -53,6 +54,7 @@ ADVICE = {
     "SignatureDoesNotMatch": "check AWS_SECRET_ACCESS_KEY",
     "ExpiredToken": "renew the AWS credentials",
     "RequestTimeTooSkewed": "set this machine's clock",
+    "InvalidStorageClass": "check --storage-class",
     "InvalidObjectState": "the object is in an archive storage class; restore it first",
     "PermanentRedirect": "the bucket is in another region; set AWS_REGION",
     "AuthorizationHeaderMalformed": "the bucket is in another region; set AWS_REGION",
@@ -71,6 +73,7 @@ class S3Archive:
         user_agent: str,
         options: ObjectOptions = ObjectOptions(),  # noqa: B008 - a NamedTuple never changes
     ) -> None:
+        _check_endpoint(environ)
         self._parameters = options.parameters()
         self.last_date: str | None = None  # the store's clock, as its last answer's `Date` header
         self._bucket = bucket
@@ -157,7 +160,7 @@ class S3Archive:
             self.last_date = _date(error.response)
             raise self._explain(operation, error) from error
         except botocore.exceptions.ParamValidationError as error:
-            raise ConfigurationError(f"S3 bucket {self._bucket!r}: {_said(error)}; check BUCKET_NAME") from error
+            raise ConfigurationError(f"S3 bucket {self._bucket!r}: {_refused_by_sdk(error)}") from error
         except _NEEDS_A_PERSON as error:
             raise ConfigurationError(f"AWS credentials: {_said(error)}; set them (README, 'Into S3')") from error
         except botocore.exceptions.BotoCoreError as error:
@@ -284,6 +287,23 @@ def _date(answer: Mapping[str, Any]) -> str | None:
 def _cause(error: Exception) -> Exception | None:
     """What the SDK met and has no word for; None where it has one."""
     return error.kwargs.get("error") if type(error) is botocore.exceptions.HTTPClientError else None
+
+
+def _check_endpoint(environ: Mapping[str, str]) -> None:
+    """The SDK has no word of its own for a scheme that is missing, and an outage for a port that is none.
+
+    The address is not shown: it may hold a password.
+    """
+    named = next((name for name in ENDPOINT_VARIABLES if environ.get(name)), None)
+    if named is not None and not settings.is_http_url(environ[named]):
+        raise ConfigurationError(f"{named} is no URL such as http://127.0.0.1:9000")
+
+
+def _refused_by_sdk(error: botocore.exceptions.ParamValidationError) -> str:
+    """Why nothing was sent. What the SDK says of it quotes the request."""
+    if str(error.kwargs.get("report", "")).startswith("Invalid bucket name"):
+        return "that is no name of a bucket; check --bucket and BUCKET_NAME"
+    return "the SDK refuses a parameter; check --bucket and the options for S3"
 
 
 def _said(error: Exception) -> str:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from s3_writer import S3Archive
 
 PLAIN = ObjectOptions()
+NOTHING_THERE = "no object of this project is there; check --archive-dir (or --bucket) and --prefix"
 MAX_TAGS = 10  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-tagging.html
 
 
@@ -62,7 +63,9 @@ class Location(NamedTuple):
 
 
 def how_to_bring(there: Place, here: Place) -> str:
-    """The command that copies what lies in the one place to the other."""
+    """The command that copies what lies in the one place to the other; it changes no key, and so no prefix."""
+    if there.prefix != here.prefix:
+        return f"keys keep their prefix when they are copied; to go on there: --prefix {shlex.quote(there.prefix)}"
     if there.bucket and here.bucket and there.endpoint != here.endpoint:
         return "copy it to a directory first, then from there (main.py copy, each with its own AWS_ENDPOINT_URL_S3)"
     source = f"--archive-dir {shlex.quote(there.directory)}" if there.directory else f"--bucket {there.bucket}"

@@ -49,7 +49,7 @@ def run(
         if not result.failed:
             _note(context.db_path, here, there)
     if not result.objects:
-        log.warning("%s: no object of this project is there; check --prefix", here)
+        log.warning("%s: %s", here, archive_choice.NOTHING_THERE)
     summary = {"command": "copy", **result._asdict(), "seconds": round(context.clock.monotonic() - started, 3)}
     context.show(summary, reports.copy_lines(summary))
     return EXIT_FAILED if result.failed else EXIT_OK

@@ -7,6 +7,7 @@ from typing import Sequence
 
 import db
 import queue_manager
+from commands import reports
 from commands.context import Context
 from commands.signals import SignalsRaise
 from foundation.errors import EXIT_OK, ConfigurationError
@@ -29,13 +30,12 @@ def run(
         record.hold([f"ingest of {name}" for name in sorted(names)])
         with db.transaction(conn):
             streams = sum(_forgotten(conn, repo) for repo in repos)
-            dropped = queue_manager.drop(conn, item_ids=items)
-            if dropped < len(items):
-                ids = ", ".join(map(str, items))
-                raise ConfigurationError(f"--item {ids}: not all are failed rows, none was dropped; see `status`")
+            others = [item for item in items if not queue_manager.drop(conn, item_ids=[item])]
+            if others:
+                raise ConfigurationError(reports.no_failed_rows(others))
     conn.close()
-    summary = {"command": "forget", "streams": streams, "items": dropped}
-    context.show(summary, [f"forgot {streams} streams and {dropped} failed rows"])
+    summary = {"command": "forget", "streams": streams, "items": len(items)}
+    context.show(summary, [f"forgot {streams} streams and {len(items)} failed rows"])
     return EXIT_OK
 
 

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any, Callable, Iterator, Mapping
+import shlex
+from typing import Any, Callable, Iterator, Mapping, Sequence
 
 from foundation import settings
 from github.streams import STREAMS
@@ -20,6 +21,41 @@ DEFAULT_MAX_WAIT_SECONDS = 900
 DEFAULT_JOBS = 1
 DEFAULT_THREADS = 8
 DEFAULT_MAX_ATTEMPTS = 5
+
+
+def parse(words: Sequence[str], environ: Mapping[str, str]) -> argparse.Namespace:
+    """What the words of a command line say. Ends the process with 2, and a line that says what is wrong with them.
+
+    argparse takes a value of a misplaced option for the command, and shows the wrong usage for a word too many.
+    """
+    parser = build_parser(environ)
+    commands = {name: each for action in _commands(parser) for name, each in action.choices.items()}
+    if not words:
+        parser.error(f"COMMAND is missing; it is one of {', '.join(commands)}")
+    if words[0].startswith("-") and not _is_option_of(parser, words[0]):
+        at = next((at for at, word in enumerate(words) if word in commands), None)
+        moved = ["COMMAND", *words] if at is None else [words[at], *words[:at], *words[at + 1 :]]
+        parser.error(f"options come after the command: main.py {' '.join(map(shlex.quote, moved))}")
+    arguments, left = parser.parse_known_args(words)
+    if left:
+        commands[arguments.command].error(_too_many(left, environ, takes_repos=hasattr(arguments, "repos")))
+    return arguments
+
+
+def _is_option_of(parser: argparse.ArgumentParser, word: str) -> bool:
+    """Also in short, and with its value, as argparse takes it."""
+    name = word.split("=")[0]
+    known = [option for action in parser._actions for option in action.option_strings]
+    return name in known or (len(name) > 2 and any(option.startswith(name) for option in known))
+
+
+def _too_many(left: Sequence[str], environ: Mapping[str, str], *, takes_repos: bool) -> str:
+    said = f"unrecognized arguments: {' '.join(left)}"
+    try:
+        name = settings.repo_name(left[0], settings.web_hosts(environ))
+    except ValueError:
+        return said
+    return f"{said}; for repositories: --repo {name}" if takes_repos else said
 
 
 def build_parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
@@ -91,7 +127,7 @@ def _add_ingest(commands: Any, common: argparse.ArgumentParser, environ: Mapping
     start = parser.add_mutually_exclusive_group()
     start.add_argument(
         "--days",
-        type=_checked(settings.days),
+        type=_checked(_look_back),
         metavar="N",
         help=f"look back N days (default {DEFAULT_DAYS} at first; later runs go on from the cursor)",
     )
@@ -322,9 +358,19 @@ class _PrintCompletion(argparse.Action):
 def _parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
     """The parser, and those of its commands."""
     yield parser
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            yield from action.choices.values()
+    for action in _commands(parser):
+        yield from action.choices.values()
+
+
+def _commands(parser: argparse.ArgumentParser) -> Iterator[Any]:
+    return (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+
+
+def _look_back(text: str) -> int:
+    try:
+        return settings.days(text)
+    except ValueError as error:
+        raise ValueError(f"{error}; for everything there is --all") from error
 
 
 def _checked(check: Callable[[str], Any]) -> Callable[[str], Any]:

@@ -53,7 +53,7 @@ def run(
     if wrong:
         log.error("%s: %s", place, wrong)
     elif not result.listed:
-        log.warning("%s: no object of this project is there; check --prefix", place)
+        log.warning("%s: %s", place, archive_choice.NOTHING_THERE)
     summary = {
         "command": "rebuild",
         **result._asdict(),

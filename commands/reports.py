@@ -113,6 +113,13 @@ def status_lines(summary: Mapping[str, Any]) -> list[str]:
     return [*aligned(figures), *streams, *runs, *reasons, *failed]
 
 
+def no_failed_rows(item_ids: Sequence[int]) -> str:
+    """Of ids that were asked for and are none of a failed row."""
+    ids = ", ".join(map(str, item_ids))
+    are = "is no failed row" if len(item_ids) == 1 else "are no failed rows"
+    return f"--item: {ids} {are}, and nothing was changed; `status` shows which are"
+
+
 def _waiting(waiting: Mapping[str, Any]) -> str:
     if not waiting["rows"]:
         return "-"

@@ -6,6 +6,7 @@ from typing import Sequence
 
 import db
 import queue_manager
+from commands import reports
 from commands.context import Context
 from foundation.errors import EXIT_OK, ConfigurationError
 
@@ -19,12 +20,13 @@ def run(
     conn = db.connect(context.db_path, must_exist=True)
     wanted = None if all_failed else sorted(set(item_ids or ()))
     with db.transaction(conn):
-        retried = queue_manager.retry(conn, item_ids=wanted)
-        if wanted is not None and retried < len(wanted):
-            ids = ", ".join(map(str, wanted))
-            raise ConfigurationError(
-                f"--item {ids}: not all are failed rows, none was changed; `status` shows which are"
-            )
+        if wanted is None:
+            retried = queue_manager.retry(conn, item_ids=None)
+        else:
+            others = [item for item in wanted if not queue_manager.retry(conn, item_ids=[item])]
+            if others:
+                raise ConfigurationError(reports.no_failed_rows(others))
+            retried = len(wanted)
     conn.close()
     summary = {"command": "retry", "retried": retried}
     context.show(summary, [f"{retried} rows are pending again"])

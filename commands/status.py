@@ -57,7 +57,8 @@ def _too_old(summary: Mapping[str, Any], max_age_seconds: int | None, now: float
         name, success = f"{row['repo']} {row['stream']}", row["last_success_at"]
         if success is None:
             said = row["last_error"] or "no run has ended"
-            yield f"{name} has never been read to its end: {said}; `forget --repo` ends this where nobody wants it"
+            end = "" if "`forget" in said else "; `forget --repo` ends this where nobody wants it"
+            yield f"{name} has never been read to its end: {said}{end}"
         elif (age := int(now - timestamps.to_epoch(success))) > max_age_seconds:
             yield f"{name} was last read to its end {age} s ago ({success}), {limit}" + (
                 f": {row['last_error']}" if row["last_error"] else ""

@@ -17,7 +17,7 @@ DEFAULT_API_URL = "https://api.github.com"
 DEFAULT_DATABASE = "pipeline.db"
 DEFAULT_PREFIX = "raw/github/"
 DAY_SECONDS = 86400
-# A hundred years; further back is what --all is for.
+# A hundred years.
 MAX_DAYS = 36500
 SECRET_VARIABLES = ("GITHUB_TOKEN", "GH_TOKEN", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
@@ -30,7 +30,7 @@ _PASTED_REPO = re.compile(_SERVER + r"(?P<owner>[A-Za-z0-9_-]+)/(?P<name>[A-Za-z
 _PASTED_OWNER = re.compile(
     _SERVER + r"(?P<orgs>orgs/)?(?P<owner>[A-Za-z0-9_-]+)(?(orgs)(?:/.*)?|/?)(?:[?#].*)?\Z", re.ASCII
 )
-_BUCKET = re.compile(r"(?:s3://)?([^/]+)/?\Z")
+_BUCKET = re.compile(r"(?:s3://|arn:aws[a-z-]*:s3:::)?([^/]+)/?\Z")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d\Z", re.ASCII)
 
 
@@ -44,13 +44,16 @@ def repo_name(text: str, hosts: frozenset[str] = frozenset({"github.com"})) -> s
 
     `hosts`: whose addresses these are. ValueError with what to do for anything else.
     """
-    pasted = _PASTED_REPO.match(text.strip())
+    name = text.strip()
+    pasted = _PASTED_REPO.match(name)
     if pasted and pasted["host"].lower() in hosts:
-        text = f"{pasted['owner']}/{pasted['name']}"
-        text = text[: -len(".git")] if text.endswith(".git") else text
-    if not is_repo_name(text):
+        name = f"{pasted['owner']}/{pasted['name']}"
+    name = name[:-1] if name.endswith("/") else name
+    # No repository is called so: GitHub takes it off (github/docs #44518).
+    name = name[: -len(".git")] if name.endswith(".git") else name
+    if not is_repo_name(name):
         raise ValueError(f"{_shown(text)} is no repository name; write OWNER/NAME, such as octocat/Hello-World")
-    return text
+    return name
 
 
 def _shown(text: str) -> str:
@@ -69,7 +72,7 @@ def web_hosts(environ: Mapping[str, str]) -> frozenset[str]:
 
 
 def bucket(text: str) -> str:
-    """A bucket's name, also from `s3://name`; ValueError for one with a path, and for none."""
+    """A bucket's name, also from `s3://name` and from its ARN; ValueError for one with a path, and for none."""
     match = _BUCKET.match(text.strip())
     if match is None:
         raise ValueError(f"{text!r} is no name of a bucket; write one such as my-lake, and a path in it as --prefix")
@@ -89,7 +92,7 @@ def owner_name(text: str, hosts: frozenset[str] = frozenset({"github.com"})) -> 
 def days(text: str) -> int:
     number = int(text) if re.match(r"\d{1,9}\Z", text, re.ASCII) else 0
     if not 1 <= number <= MAX_DAYS:
-        raise ValueError(f"{text!r} is no number of days from 1 to {MAX_DAYS}; for everything there is --all")
+        raise ValueError(f"{text!r} is no number of days from 1 to {MAX_DAYS}")
     return number
 
 
@@ -160,12 +163,11 @@ def token(environ: Mapping[str, str]) -> str | None:
 def api_url(environ: Mapping[str, str], *, with_token: bool) -> str:
     """GITHUB_API_URL. Raises ConfigurationError for no http(s) URL, and for one that would show the token in clear."""
     url = (environ.get("GITHUB_API_URL") or DEFAULT_API_URL).rstrip("/")
-    try:
-        parts = urlsplit(url)
-        valid = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1) and not parts.query
-    except ValueError:
-        valid = False
-    if not valid or parts.username or parts.password or parts.fragment or not url.isprintable() or " " in url:
+    valid = is_http_url(url)
+    parts = urlsplit(url if valid else "")
+    if re.match(r"[A-Za-z0-9.-]+(:\d+)?(/|\Z)", url, re.ASCII):
+        raise ConfigurationError("GITHUB_API_URL has no scheme; write https:// (or http://) in front of it")
+    if not valid or parts.username or parts.password or parts.query or parts.fragment:
         raise ConfigurationError("GITHUB_API_URL is no URL such as https://api.github.com (no user name, no query)")
     if with_token and parts.scheme == "http" and not is_loopback(parts.hostname or ""):
         raise ConfigurationError("GITHUB_API_URL is plain http: the token would be readable on the way; use https")
@@ -181,9 +183,21 @@ def one_line(text: str, environ: Mapping[str, str]) -> str:
     return "".join(c if c.isprintable() else " " for c in text).strip()
 
 
+def is_http_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        has_host = bool(parts.hostname) and parts.port != 0  # `port` raises for what is none
+    except ValueError:
+        return False
+    return has_host and parts.scheme in ("http", "https") and url.isprintable() and " " not in url
+
+
 def is_aws(url: str) -> bool:
     """Is the endpoint one of AWS's own? An empty one is: the SDK's default."""
-    host = urlsplit(url).hostname or ""
+    try:
+        host = urlsplit(url).hostname or ""
+    except ValueError:  # said where it is used
+        return False
     return not url or host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
 
 

@@ -12,6 +12,7 @@ from typing import Any, Callable, NamedTuple
 
 import requests
 
+from foundation import settings
 from foundation.clock import Clock
 from foundation.errors import ConfigurationError, Outage, PipelineError
 from github import answers, transport
@@ -164,9 +165,9 @@ class GitHub:
     def _outage(self, url: str, fault: Fault, attempts: int) -> Outage:
         """What is heavy may be so for one list only; what can't be reached is so for all."""
         self._outages.failed(url, heavy=fault.heavy)
-        message = (
-            f"GitHub: {fault} ({attempts} attempts) on {transport.shown(url)}; run again later, it goes on from here"
-        )
+        is_ours = fault.heavy or self.base_url == settings.DEFAULT_API_URL  # who answers is the right one
+        advice = "run again later" if is_ours else "check GITHUB_API_URL, or run again later"
+        message = f"GitHub: {fault} ({attempts} attempts) on {transport.shown(url)}; {advice}, it goes on from here"
         return HeavyAnswer(message) if fault.heavy and not self._outages.is_down else Outage(message)
 
     # One attempt.

@@ -44,6 +44,7 @@ class RateLimits:
         self._waited_seconds = 0.0
         self._secondary_hits = 0
         self._refused_at = float("-inf")  # monotonic seconds: when a limit was last met
+        self._limit: int | None = None  # points an hour
         self.remaining: int | None = None
         self.reset_at: int | None = None
 
@@ -90,9 +91,10 @@ class RateLimits:
                 return 0.0
             if self._waited_seconds > self._max_wait_seconds:
                 back = timestamps.from_epoch(self._now() + seconds)
+                more = "; GITHUB_TOKEN raises 60 points an hour to 5,000" if self._limit == ANONYMOUS_POINTS else ""
                 raise RateLimitReached(
                     f"GitHub's rate limit holds until {back}, longer than --max-wait {self._max_wait_seconds:g} s "
-                    "allows; run again after that, it goes on from here"
+                    f"allows; run again after that, it goes on from here{more}"
                 )
             return seconds
 
@@ -106,6 +108,7 @@ class RateLimits:
             raise ConfigurationError(
                 f"--reserve {self._reserve_points} leaves nothing of GitHub's limit of {limit} points an hour; {advice}"
             )
+        self._limit = limit
         # Answers of parallel requests arrive in any order: within one window the lowest figure is the latest.
         if self.reset_at is not None and reset < self.reset_at and reset <= self._server_now(headers):
             return False

@@ -160,7 +160,7 @@ class Transport:
         if any(isinstance(cause, socket.gaierror) for cause in behind):
             return Fault(f"the host name {host} can't be resolved")
         if any(isinstance(cause, ConnectionRefusedError) for cause in behind):
-            return Fault("connection refused")
+            return Fault(f"connection refused by {urlsplit(self._base_url).netloc}")
         return Fault("the connection broke")
 
 

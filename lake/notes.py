@@ -36,16 +36,34 @@ def is_known_archive(conn: sqlite3.Connection, place: str) -> bool:
 
 
 def note_copied(conn: sqlite3.Connection, *, source: str, target: str) -> None:
-    """All that lies in the one archive lies in the other, too."""
+    """All that lies in the one archive lies in the other, too, and is counted there from now on."""
     row = conn.execute("SELECT items FROM archives WHERE place = ?", (source,)).fetchone()
     items = row["items"] if row else 0
     count_archived(conn, place=source, items=-items)
     count_archived(conn, place=target, items=items)
-    conn.execute("DELETE FROM copies WHERE source = ? AND target = ?", (target, source))
-    before = conn.execute("SELECT items FROM copies WHERE source = ? AND target = ?", (source, target)).fetchone()
+    for holder, held in [(source, items), *_copies(conn, "source", of="target", place=source)]:
+        if holder != target:
+            _note_held(conn, "items + excluded.items", holder=holder, place=target, items=held)
+    conn.execute("DELETE FROM copies WHERE target = ?", (source,))
+    # What is counted in a third archive, and lies in the source as well, lies in the target now.
+    for place, held in _copies(conn, "target", of="source", place=source):
+        if place != target:
+            _note_held(conn, "max(items, excluded.items)", holder=target, place=place, items=held)
+
+
+def _copies(conn: sqlite3.Connection, end: str, *, of: str, place: str) -> list[tuple[str, int]]:
+    rows = conn.execute(f"SELECT {end} AS place, items FROM copies WHERE {of} = ?", (place,))
+    return [(row["place"], row["items"]) for row in rows]
+
+
+def _note_held(conn: sqlite3.Connection, figure: str, *, holder: str, place: str, items: int) -> None:
+    """So many of the items that are counted in `place` lie in `holder` as well."""
     conn.execute(
-        "INSERT OR REPLACE INTO copies (source, target, items) VALUES (?, ?, ?)",
-        (source, target, items + (before["items"] if before else 0)),
+        f"""
+        INSERT INTO copies (source, target, items) VALUES (?, ?, ?)
+        ON CONFLICT (source, target) DO UPDATE SET items = {figure}
+        """,
+        (holder, place, items),
     )
 
 

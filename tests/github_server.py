@@ -413,7 +413,11 @@ def main():
     parser.add_argument("--latency-ms", type=float, default=0)
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda signum, frame: os.kill(os.getpid(), signal.SIGINT))
-    with GitHubServer(port=options.port, latency_seconds=options.latency_ms / 1000) as server:
+    try:
+        made = GitHubServer(port=options.port, latency_seconds=options.latency_ms / 1000)
+    except OSError as error:
+        parser.exit(2, f"error: port {options.port}: {error.strerror}; give another --port, or none for a free one\n")
+    with made as server:
         for name in options.repo or ["acme/widgets", "octocat/Hello-World"]:
             repo = server.add_repo(name)
             if options.from_file:

@@ -9,6 +9,7 @@ import pytest
 import db
 import queue_manager
 from commands import archive_choice
+from lake import notes
 from lake.local import DirectoryArchive
 from tests.fault_proxy import FaultProxy
 from tests.reconcile import problems, read_directory
@@ -196,15 +197,39 @@ def test_a_copy_needs_no_database_and_makes_none(archived, copy, conn, tmp_path)
         (("a", "", None, PREFIX), ("b", "", None, PREFIX), "copy --bucket a --to-bucket b"),
         (
             (None, "", "/x y", "p/"),
-            ("b", "http://h", None, PREFIX),
+            ("b", "http://h", None, "p/"),
             "copy --archive-dir '/x y' --to-bucket b --prefix p/",
         ),
+        ((None, "", "/x", "it's/"), (None, "", "/x", PREFIX), """to go on there: --prefix 'it'"'"'s/'"""),
+        ((None, "", "/x", PREFIX), ("b", "", None, "p/"), "to go on there: --prefix raw/github/"),
         (("a", "http://h", None, PREFIX), (None, "", "/x", PREFIX), "copy --bucket a --to-archive-dir /x"),
         (("a", "http://h", None, PREFIX), ("b", "", None, PREFIX), "copy it to a directory first"),
     ],
 )
 def test_what_is_to_be_typed_to_bring_items_is_said(there, here, said):
     assert said in archive_choice.how_to_bring(archive_choice.Place(*there), archive_choice.Place(*here))
+
+
+def test_what_was_copied_from_one_place_to_two_is_missed_in_none(conn):
+    def elsewhere(here):
+        return notes.archived_elsewhere(conn, here=here)
+
+    notes.count_archived(conn, place="a", items=5)
+    notes.note_copied(conn, source="a", target="b")
+    notes.note_copied(conn, source="a", target="c")
+    assert [elsewhere(here) for here in "abcd"] == [{}, {}, {}, {"b": 5}]
+    notes.count_archived(conn, place="c", items=2)
+    assert [elsewhere(here) for here in "abcd"] == [{"c": 2}, {"c": 2}, {}, {"b": 5, "c": 2}]
+    notes.note_copied(conn, source="c", target="b")
+    assert [elsewhere(here) for here in "abcd"] == [{"b": 2}, {}, {}, {"b": 7}]
+
+
+def test_what_was_copied_on_from_a_copy_is_not_missed_where_it_came_from(conn):
+    notes.count_archived(conn, place="a", items=5)
+    notes.note_copied(conn, source="a", target="b")
+    notes.note_copied(conn, source="b", target="c")
+    notes.count_archived(conn, place="b", items=1)
+    assert [notes.archived_elsewhere(conn, here=here) for here in "abc"] == [{"b": 1}, {}, {"b": 1}]
 
 
 def test_a_place_comes_back_from_its_text():

@@ -2,9 +2,12 @@
 
 import contextlib
 import json
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 
+from tests.conftest import ROOT
 from tests.github_data import populate
 from tests.github_server import GitHubServer
 
@@ -42,6 +45,18 @@ def test_each_token_and_who_has_none_has_a_limit_of_its_own_that_the_hour_resets
         assert now[0] < core["reset"] <= now[0] + HOUR
         now[0] = core["reset"]
         assert ask(server, "/repos/acme/widgets")[0] == 200
+
+
+def test_a_port_that_is_taken_is_said_in_one_line():
+    with GitHubServer() as server:
+        port = str(server.server_address[1])
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.github_server", "--port", port],
+            cwd=str(ROOT),
+            capture_output=True,
+            timeout=60,
+        )
+    assert (done.returncode, len(done.stderr.splitlines()), port in done.stderr.decode()) == (2, 1, True)
 
 
 def test_the_data_for_trials_are_a_year_of_a_project():

@@ -109,12 +109,22 @@ def test_hostile_payloads_go_through_or_fail_alone(github, run_main, tmp_path):
         (["ingest", "--repo", "foo"], "OWNER/NAME"),
         (["ingest", "--repo", "../etc/passwd"], "OWNER/NAME"),
         (["ingest", "--repo", "a/b?x=1"], "OWNER/NAME"),
-        (["ingest", "--repo", "a/b", "--days", "-1"], "--days"),
+        (
+            ["ingest", "--repo", "a/b", "--days", "-1"],
+            "argument --days: '-1' is no number of days from 1 to 36500; for everything there is --all",
+        ),
+        (["prune", "--older-than", "30d"], "argument --older-than: '30d' is no number of days from 1 to 36500\n"),
         (["ingest", "--repo", "a/b", "--since", "yesterday-ish"], "2026-11-23"),
         (["ingest", "--repo", "a/b", "--since", "2999-01-01"], "future"),
         (["ingest"], "--repo"),
         (["frobnicate"], "frobnicate"),
-        ([], "COMMAND"),
+        ([], "COMMAND is missing; it is one of ingest, worker, status"),
+        (["--db", "x.db", "status"], "options come after the command: main.py status --db x.db"),
+        (["-v", "status", "--json"], "options come after the command: main.py status -v --json"),
+        (["--db=x y"], "options come after the command: main.py COMMAND '--db=x y'"),
+        (["ingest", "acme/widgets"], "for repositories: --repo acme/widgets"),
+        (["check", "https://github.com/acme/widgets/issues"], "for repositories: --repo acme/widgets"),
+        (["status", "acme/widgets"], "unrecognized arguments: acme/widgets"),
         (["worker"], "--archive-dir"),
         (["worker", "--bucket", "b", "--archive-dir", "d"], "exclude"),
         (["worker", "--archive-dir", "d", "--prefix", "../x/"], "prefix"),
@@ -125,8 +135,16 @@ def test_hostile_payloads_go_through_or_fail_alone(github, run_main, tmp_path):
 def test_bad_input_gets_a_clear_line_and_exit_2(run_main, arguments, said):
     code, out, err = run_main(*arguments)
     assert (code, out) == (2, "")
-    assert said in err.splitlines()[-1]
+    assert said in err.splitlines(keepends=True)[-1]
     assert "Traceback" not in err
+
+
+def test_a_word_too_many_gets_the_usage_of_its_command(run_main):
+    assert run_main("ingest", "--frob")[2].startswith("usage: main.py ingest ")
+
+
+def test_what_stands_before_the_command_may_be_short(run_main):
+    assert [run_main(word)[0] for word in ("--vers", "-h", "--print-completion=bash")] == [0, 0, 0]
 
 
 def test_a_database_that_is_not_ours_is_refused(run_main, tmp_path):
@@ -157,6 +175,8 @@ def test_a_repository_that_is_not_there_does_not_end_the_others(github, run_main
     result = json.loads(out)
     assert (code, result["enqueued"]) == (1, 3)
     assert ["404" in (repo["error"] or "") for repo in result["repos"]] == [True, True, False, False]
+    assert "`forget --repo acme/gone`" in err.splitlines()[-1]
+    assert run_main("status", "--max-age", "1h")[2].splitlines()[-1].count("forget --repo") == 1
 
 
 @pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])

@@ -3,6 +3,8 @@
 import contextlib
 import json
 import os
+import pwd
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -11,6 +13,8 @@ from pathlib import Path
 import pytest
 
 import db
+import main
+from foundation.clock import SYSTEM_CLOCK
 from tests.conftest import ROOT
 from tests.github_server import GitHubServer
 
@@ -45,6 +49,16 @@ def test_help_status_and_retry_need_no_package(tmp_path, run_main):
         assert without_packages(*arguments, cwd=tmp_path)[0] == 0
 
 
+@pytest.mark.parametrize("version", ["2.7", "3.6", "3.7"])
+def test_a_python_that_is_too_old_is_told_so_in_one_line(tmp_path, version):
+    found = sorted(Path(pwd.getpwuid(os.getuid()).pw_dir, ".pyenv", "versions").glob(f"{version}.*/bin/python"))
+    python = str(found[-1]) if found else shutil.which(f"python{version}") or pytest.skip(f"no Python {version} here")
+    done = subprocess.run([python, str(ROOT / "main.py"), "status"], cwd=str(tmp_path), capture_output=True)
+    said = done.stderr.decode().splitlines()
+    assert (done.returncode, done.stdout, len(said), list(tmp_path.iterdir())) == (2, b"", 1, [])
+    assert version in said[0] and "3.8" in said[0]
+
+
 @pytest.mark.parametrize("arguments", [["status"], ["retry", "--all"], ["prune", "--older-than", "1"]])
 def test_a_database_that_is_not_there_is_said_and_not_made(run_main, tmp_path, arguments):
     code, out, err = run_main(*arguments, "--db", "typo.db")
@@ -65,10 +79,20 @@ def test_a_row_that_did_not_fail_can_not_be_retried(run_main, tmp_path):
     )
     conn.close()
     code, _, err = run_main("retry", "--item", "1", "--item", "999")
-    assert (code, "999" in err) == (2, True)
+    assert (code, "--item: 999 is no failed row," in err) == (2, True)
     assert json.loads(run_main("status", "--json")[1])["queue"]["failed"] == 1
     assert run_main("retry", "--item", "2")[0] == 2
+    code, _, err = run_main("forget", "--item", "1", "--item", "2", "--item", "999")
+    assert (code, "--item: 2, 999 are no failed rows," in err) == (2, True)
     assert run_main("retry", "--item", "1", "--item", "1")[0] == 0
+
+
+def test_an_api_that_nobody_serves_is_named_with_its_variable(tmp_path, capsys):
+    environ = {"GITHUB_API_URL": "http://127.0.0.1:9"}
+    clock = SYSTEM_CLOCK._replace(sleep=lambda seconds: None)
+    assert main.main(["ingest", "-q", "--repo", "a/b", "--db", str(tmp_path / "p.db")], environ, clock) == 3
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert "connection refused by 127.0.0.1:9 " in said and "check GITHUB_API_URL" in said
 
 
 def test_a_worker_with_nothing_to_do_says_that_and_no_zeros(run_main):

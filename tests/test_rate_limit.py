@@ -41,6 +41,15 @@ def test_the_reset_is_measured_on_the_servers_clock():
     assert limits.seconds_to_wait() == 51
 
 
+@pytest.mark.parametrize("limit, said", [(60, True), (5000, False)])
+def test_who_has_no_token_is_told_what_one_would_give(limit, said):
+    limits = Time().limits(max_wait_seconds=9)
+    limits.observe(headers(0, limit=limit), sent_at=0)
+    with pytest.raises(RateLimitReached) as caught:
+        limits.seconds_to_wait()
+    assert ("GITHUB_TOKEN" in str(caught.value)) is said
+
+
 def test_a_reserve_is_left_to_others():
     limits = Time().limits(reserve_points=1000)
     limits.observe(headers(1001), sent_at=0)

@@ -354,7 +354,8 @@ def test_an_archive_may_be_one_that_can_only_be_read(conn, store, tmp_path):
         DirectoryArchive(str(tmp_path / "archive" / "none"), only_read=True)
 
 
-def test_a_prefix_below_which_nothing_lies_is_spoken_of(run_main, tmp_path):
+@pytest.mark.parametrize("command", [["rebuild"], ["copy", "--to-archive-dir", "other"]])
+def test_a_place_in_which_nothing_lies_is_spoken_of(run_main, tmp_path, command):
     (tmp_path / "archive").mkdir()
-    code, _, err = run_main("rebuild", "--archive-dir", "archive", "--prefix", "typo/")
-    assert (code, "check --prefix" in err) == (0, True)
+    code, _, err = run_main(*command, "--archive-dir", "archive", "--prefix", "typo/")
+    assert (code, "check --archive-dir (or --bucket) and --prefix" in err) == (0, True)

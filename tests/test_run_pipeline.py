@@ -146,7 +146,7 @@ def test_the_worker_runs_whatever_ingest_did_and_the_worst_code_wins(copy, tmp_p
 @pytest.mark.parametrize(
     "ingest, worker, said",
     [
-        (3, 0, "(ingest ended with 3): something outside is down, run again later"),
+        (3, 0, "(ingest ended with 3): stopped early by something outside (see above); run again later"),
         (4, 0, "(ingest ended with 4): another run"),
         (1, 2, "(ingest ended with 1, worker ended with 2): a person is needed"),
     ],
@@ -219,9 +219,40 @@ def test_an_exported_cdpath_does_not_lead_it_astray(copy, tmp_path):
     assert (code, len(calls)) == (0, 2), said
 
 
-@pytest.mark.parametrize("argument", ["--frob", "-x", "a b/c", "a/b;ls", "$(ls)/x", ""])
-def test_what_is_no_repository_is_refused_before_anything_runs(copy, tmp_path, argument):
-    assert run(copy, argument, cwd=tmp_path)[:2] == (2, [])
+@pytest.mark.parametrize(
+    "argument",
+    [
+        "--frob",
+        "-x",
+        "a b/c",
+        "a/b;ls",
+        "$(ls)/x",
+        "",
+        "acme",
+        "demo",
+        "github.com/acme",
+        "https://github.com/a?b",
+        "a/",
+    ],
+)
+def test_what_is_no_repository_is_refused_before_anything_is_set_up(copy, tmp_path, argument):
+    (copy.parent / "requirements.txt").write_text("./not-there")
+    code, calls, said = run(copy, argument, cwd=tmp_path)
+    assert (code, calls, len(said.splitlines())) == (2, [], 1), said
+    assert argument != "demo" or "--demo" in said
+
+
+@pytest.mark.parametrize("options", [["--db", "mine.db"], ["--all", "--db=mine.db"]])
+def test_a_database_for_ingest_alone_is_refused(copy, tmp_path, options):
+    code, calls, said = run(copy, "a/b", "--", *options, cwd=tmp_path)
+    assert (code, calls, len(said.splitlines()), "PIPELINE_DB" in said) == (2, [], 1, True), said
+
+
+@pytest.mark.skipif(shutil.which("dash") is None, reason="sh is another shell here")
+def test_a_shell_that_is_not_bash_hands_over_to_it(copy, tmp_path):
+    copy.write_text(copy.read_text().replace("set -u\n", 'set -u\necho "$BASH_VERSION"\n', 1))
+    done = subprocess.run(["dash", str(copy), "--help"], env=bare_environment(), stdout=subprocess.PIPE)
+    assert (done.returncode, b"OWNER/NAME" in done.stdout) == (0, True)
 
 
 def test_help_shows_how_to_call_it(copy, tmp_path):
@@ -349,7 +380,7 @@ def test_what_follows_two_hyphens_goes_to_ingest(copy, tmp_path):
 
 
 def test_addresses_that_were_pasted_are_passed_on(copy, tmp_path):
-    pasted = ["https://github.com/a/b/pull/4#issue-5", "git@github.com:a/b.git", "-a/b"]
+    pasted = ["https://github.com/a/b/pull/4#issue-5", "git@github.com:a/b.git", "-a/b", "a/b/", "ghe:8443/a/b?x=1&y"]
     assert run(copy, *pasted, cwd=tmp_path)[1][0] == "ingest --repo=" + " --repo=".join(pasted)
 
 
@@ -378,10 +409,9 @@ def test_the_demo_runs_from_set_up_to_the_end(tmp_path):
     copy = tmp_path / "clone it's"
     for source in [
         *ROOT.glob("*.py"),
-        *ROOT.glob("commands/*.py"),
+        *ROOT.glob("[a-z]*/*.py"),
         ROOT / "run_pipeline.sh",
         ROOT / "requirements.txt",
-        *(ROOT / "tests").glob("*.py"),
     ]:
         target = copy / source.relative_to(ROOT)
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 import s3_writer
+from foundation import settings
 from foundation.errors import ConfigurationError, Outage
 from lake.objects import Described, Fetched, ItemRefused, Object, ObjectOptions, Throttled
 from s3_writer import S3Archive
@@ -115,6 +116,7 @@ def test_an_sdk_that_does_not_ask_whether_it_may_send_is_left_alone(store, monke
         (404, "NoSuchBucket", ConfigurationError, "BUCKET_NAME"),
         (403, "AccessDenied", ConfigurationError, "s3:PutObject"),
         (403, "InvalidAccessKeyId", ConfigurationError, "AWS_ACCESS_KEY_ID"),
+        (400, "InvalidStorageClass", ConfigurationError, "check --storage-class"),
         (403, "SignatureDoesNotMatch", ConfigurationError, "AWS_SECRET_ACCESS_KEY"),
         (400, "ExpiredToken", ConfigurationError, "renew"),
         (300, "", ConfigurationError, "endpoint"),
@@ -301,6 +303,22 @@ def test_an_unknown_profile_is_a_configuration_error(store, monkeypatch):
     monkeypatch.setenv("AWS_PROFILE", "nobody")
     with pytest.raises(ConfigurationError, match="nobody"):
         put(store)
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:1", "localhost", "http://", "http://[", "http://ada:pw@x:port"])
+def test_an_endpoint_that_is_no_url_is_said_to_be_none_and_not_shown(store, monkeypatch, url):
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", url)
+    store.environ["AWS_ENDPOINT_URL_S3"] = url
+    with pytest.raises(ConfigurationError, match="AWS_ENDPOINT_URL_S3 is no URL such as") as caught:
+        put(store)
+    assert "pw" not in str(caught.value)
+    assert not settings.is_aws(url)
+
+
+def test_a_bucket_that_the_sdk_takes_for_none_is_said_to_be_no_name(store):
+    archive = S3Archive(bucket="my lake", threads=1, environ=store.environ, user_agent="test/1")
+    with pytest.raises(ConfigurationError, match="'my lake': that is no name of a bucket; check --bucket"):
+        next(archive.keys("raw/"))
 
 
 def test_a_profile_that_makes_no_sense_is_a_configuration_error(store, monkeypatch, tmp_path):

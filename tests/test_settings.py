@@ -21,7 +21,9 @@ def test_repository_names_that_github_allows(name):
         "/b",
         "a/",
         "a b/c",
-        "a/b\n",
+        "a/b\nc",
+        "a/b//",
+        "a/.git",
         "https://g.com/a/b",
         "https://github.com/a",
         "https://github.com/a/..",
@@ -36,6 +38,9 @@ def test_anything_else_is_no_repository_name(name):
 @pytest.mark.parametrize(
     "pasted",
     [
+        "octocat/Hello-World.git",
+        "octocat/Hello-World/",
+        " octocat/Hello-World ",
         "https://github.com/octocat/Hello-World",
         "https://github.com/octocat/Hello-World/",
         "http://www.github.com/octocat/Hello-World.git",
@@ -82,7 +87,7 @@ def test_only_the_servers_own_addresses_are_its_repositories():
         settings.repo_name("https://ghe.example/a/b", settings.web_hosts({}))
 
 
-@pytest.mark.parametrize("text", ["my-lake", "s3://my-lake", "s3://my-lake/", " my-lake"])
+@pytest.mark.parametrize("text", ["my-lake", "s3://my-lake", "s3://my-lake/", " my-lake", "arn:aws:s3:::my-lake"])
 def test_a_bucket_may_be_given_as_an_address(text):
     assert settings.bucket(text) == "my-lake"
 
@@ -108,7 +113,7 @@ def test_anything_else_is_no_date(text):
 
 @pytest.mark.parametrize("text", ["-1", "0", "x", "1.5", "99999", "٣"])
 def test_days_are_a_whole_number_within_a_century(text):
-    with pytest.raises(ValueError, match="--all"):
+    with pytest.raises(ValueError, match="days from 1 to 36500$"):
         settings.days(text)
 
 
@@ -133,6 +138,12 @@ def test_what_is_no_api_url_is_refused_without_showing_it(url):
     with pytest.raises(ConfigurationError, match="GITHUB_API_URL") as caught:
         settings.api_url({"GITHUB_API_URL": url}, with_token=False)
     assert "u:p" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:8080", "ghe.example/api/v3", "localhost", "ghe.example:443/"])
+def test_an_api_url_without_a_scheme_is_told_that(url):
+    with pytest.raises(ConfigurationError, match="no scheme"):
+        settings.api_url({"GITHUB_API_URL": url}, with_token=False)
 
 
 def test_the_token_comes_from_two_variables_and_must_fit_a_header():
