@@ -20,7 +20,7 @@ from foundation import timestamps
 from foundation.clock import Clock
 from foundation.errors import ConfigurationError, PipelineError
 from foundation.records import ClaimedItem
-from lake import notes, objects
+from lake import notes, objects, uploads
 from lake.objects import Archive
 from lake.upload_limit import UploadLimit
 from lake.uploads import Ending, Job, JobResult, Outcome, Uploader
@@ -118,6 +118,7 @@ class Worker:
         self._on_progress = on_progress
         self._on_wait = on_wait
         self._limit = UploadLimit(settings.threads)
+        self._uploader: Uploader | None = None
         self._out_of_time_at: float | None = None  # set by `stop`
         self._claimed = 0
         self._isolated = False  # a suspect is in hand: nothing is claimed beside it
@@ -173,7 +174,7 @@ class Worker:
             self.outage = db.explain(error, self._db_path)
 
     def _drain(self) -> None:
-        uploader = None  # made when there is something to upload: an S3 client takes longer than all the rest
+        self._uploader = None  # a new client each time finds renewed credentials
         pool = concurrent.futures.ThreadPoolExecutor(self._threads)
         ended: queue.SimpleQueue[concurrent.futures.Future[JobResult]] = queue.SimpleQueue()
         in_flight = 0
@@ -185,9 +186,8 @@ class Worker:
                     jobs = self._claim(alone=not in_flight)
                     if not jobs:
                         break
-                    uploader = uploader or self._new_uploader()
                     for job in jobs:
-                        pool.submit(uploader.run, job).add_done_callback(ended.put)
+                        pool.submit(self._work_on(job), job).add_done_callback(ended.put)
                     in_flight += len(jobs)
                 if not in_flight:
                     if self._stopping or not (self._judge() or self._free_the_dead()):
@@ -212,13 +212,17 @@ class Worker:
             self._take(future.result())
         return len(futures)
 
-    def _new_uploader(self) -> Uploader:
-        return Uploader(
+    def _work_on(self, job: Job) -> Callable[[Job], JobResult]:
+        if job.is_archived:
+            return uploads.extract
+        # Made when there is something to upload: an S3 client takes longer than all the rest.
+        self._uploader = self._uploader or Uploader(
             store=self._open_archive(),
             limit=self._limit,
             prefix=self._settings.prefix,
             is_stopping=lambda: self._stopping or self._leaving,
         )
+        return self._uploader.run
 
     @property
     def _threads(self) -> int:
@@ -379,6 +383,7 @@ class Worker:
 
     def _committed(self, result: Result) -> None:
         self.result = result
+        self._claimed -= sum(outcome.ending in (Ending.ARCHIVED, Ending.PARTED) for outcome in self._finished)
         self._finished = []
         self._committed_at = self._clock.monotonic()
         self._on_progress(result)

@@ -382,6 +382,25 @@ def test_a_killed_process_leaves_nothing_that_the_next_run_does_not_bring_home(c
     assert conn.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
 
 
+def test_a_suspect_that_is_alone_is_archived_before_it_is_extracted_and_counts_once_against_a_limit(conn, path, work):
+    enqueue(conn, 3)
+    for _ in range(3):
+        claim(conn, dead_token(path), 1)
+        work(Archive(fail_with(Outage("down"))), threads=1)
+    archive = Archive()
+    _, result = work(archive, limit=2)
+    assert (result.done, len(archive.puts), counts(conn)) == (2, 2, (1, 0, 2, 0))
+
+
+def test_what_lacks_only_its_row_in_issues_needs_no_archive(conn, work):
+    enqueue(conn, 1, created_at=None)
+    work(Archive())
+    with db.transaction(conn):
+        queue_manager.retry(conn, item_ids=None)
+    job, result = work(cannot_open)
+    assert (job.outage, result.failed) == (None, 1)
+
+
 def test_suspects_are_worked_on_with_no_other_row_in_hand(conn, path, work):
     """Whatever a process dies over is found: no upload begins while a suspect's is under way."""
     enqueue(conn, 30)
