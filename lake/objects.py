@@ -38,6 +38,10 @@ class Throttled(Outage):
     """The archive asks for fewer requests at a time."""
 
 
+class DamagedOnTheWay(Outage):
+    """The archive received other bytes than were sent, and says so."""
+
+
 class Object(NamedTuple):
     """One object as it is stored. `sha256` (hex) is that of the content, before any compression.
 

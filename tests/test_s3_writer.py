@@ -103,7 +103,8 @@ def test_only_before_a_large_body_is_sent_does_it_ask_whether_it_may(store, size
         (400, "RequestTimeout", Outage, "later"),
         (400, "EntityTooLarge", ItemRefused, ""),
         (400, "KeyTooLongError", ItemRefused, ""),
-        (400, "BadDigest", ItemRefused, ""),
+        (400, "BadDigest", Outage, "later"),
+        (400, "IncompleteBody", Outage, "later"),
     ],
 )
 def test_each_refusal_is_the_items_fault_a_persons_work_or_an_outage(store, status, code, kind, advice):
