@@ -385,26 +385,31 @@ def release_expired(conn: sqlite3.Connection, *, now: str) -> int:
 
 
 def bury(conn: sqlite3.Connection, *, token: str, now: str, max_attempts: int, jitter: float) -> int:
-    """Hand back the rows of a process that died; returns how many.
+    """Hand back the rows of a process that died; returns how many. They go on in smaller groups.
 
-    Where it held one row only, that row may be what killed it: an attempt is counted, and the last makes it `failed`.
-    Where it held several, none is blamed, but they go on in smaller groups.
+    Only a suspect that is archived already, and the only one, is what killed it: nothing else was done beside it. An
+    attempt is counted, and the last makes it `failed`. Before that it may have been killed because the archive did not
+    answer (by `timeout -s KILL`, say), and an outage blames nobody.
     """
-    held = conn.execute(
-        "SELECT id, attempts FROM queue_items WHERE status = 'processing' AND claim_token = ? LIMIT 2", (token,)
+    ours = "status = 'processing' AND claim_token = ?"
+    suspects = conn.execute(
+        f"SELECT id, attempts FROM queue_items WHERE {ours} AND s3_key > '' AND group_failures > 0 LIMIT 2", (token,)
     ).fetchall()
-    conn.execute(
-        "UPDATE queue_items SET group_failures = group_failures + 1 WHERE status = 'processing' AND claim_token = ?",
-        (token,),
-    )
-    if len(held) != 1:
-        return release(conn, token=token)
-    row_id, attempts = held[0]["id"], held[0]["attempts"] + 1
+    conn.execute(f"UPDATE queue_items SET group_failures = group_failures + 1 WHERE {ours}", (token,))
+    blamed = 0
+    if len(suspects) == 1:
+        blamed = _blame(conn, suspects[0], token=token, now=now, max_attempts=max_attempts, jitter=jitter)
+    return blamed + release(conn, token=token)
+
+
+def _blame(conn: sqlite3.Connection, row: Any, *, token: str, now: str, max_attempts: int, jitter: float) -> bool:
+    """Count an attempt for a row that its process died over."""
+    row_id, attempts = row["id"], row["attempts"] + 1
     error = f"the worker died while it had only this item in hand ({attempts} times); see the system's log of that time"
     if attempts >= max_attempts:
-        return int(fail(conn, item_id=row_id, token=token, s3_key=None, error=error, now=now))
+        return fail(conn, item_id=row_id, token=token, s3_key=None, error=error, now=now)
     available_at = timestamps.shift(now, seconds=backoff_seconds(attempts=attempts, jitter=jitter))
-    return int(put_off(conn, item_id=row_id, token=token, error=error, available_at=available_at))
+    return put_off(conn, item_id=row_id, token=token, error=error, available_at=available_at)
 
 
 def claim_tokens(conn: sqlite3.Connection) -> list[str]:

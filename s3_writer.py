@@ -19,7 +19,7 @@ from botocore.config import Config
 
 from foundation import settings
 from foundation.errors import ConfigurationError, Outage, PipelineError
-from lake.objects import Described, Fetched, ItemRefused, Object, ObjectOptions, Throttled
+from lake.objects import DamagedOnTheWay, Described, Fetched, ItemRefused, Object, ObjectOptions, Throttled
 
 CONNECT_TIMEOUT_SECONDS = 10
 READ_TIMEOUT_SECONDS = 30
@@ -37,7 +37,8 @@ COMPATIBLE: dict[str, Any] = {
 }
 
 # https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
-ITEM_CODES = {"EntityTooLarge", "KeyTooLongError", "BadDigest", "InvalidDigest", "IncompleteBody", "MetadataTooLarge"}
+ITEM_CODES = {"EntityTooLarge", "KeyTooLongError", "InvalidDigest", "MetadataTooLarge"}
+TRANSIT_CODES = {"BadDigest", "IncompleteBody"}  # what arrived is not what was sent: no item makes that happen
 THROTTLING_CODES = {"SlowDown", "Throttling", "ThrottlingException", "TooManyRequests", "RequestLimitExceeded"}
 PASSING_CODES = {"InternalError", "ServiceUnavailable", "RequestTimeout", "OperationAborted"}
 ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")  # the first that is set counts
@@ -136,7 +137,7 @@ class S3Archive:
         return Described(answer["ContentLength"], *_metadata(answer))
 
     def put_damaged(self, key: str) -> None:
-        """Ask to store an object under a checksum that is not its own: ItemRefused where the key may write.
+        """Ask to store an object under a checksum that is not its own: DamagedOnTheWay where the key may write.
 
         Raises what `put` raises; returns where the store took it, unverified.
         """
@@ -187,6 +188,8 @@ class S3Archive:
             said = f"S3 bucket {self._bucket!r}: an answer without what proves it (the ETag of what was sent, a list)"
         if code in ITEM_CODES or status == 413:  # a proxy before the store may set a limit of its own
             return ItemRefused(said)
+        if code in TRANSIT_CODES:
+            return DamagedOnTheWay(f"{said}: it did not get what was sent; run again later")
         if code in THROTTLING_CODES or status == 429:
             return Throttled(f"{said}, after {SDK_ATTEMPTS} attempts; run again later, or with fewer --threads")
         if code in PASSING_CODES or status >= 500:

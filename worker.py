@@ -20,7 +20,7 @@ from foundation import timestamps
 from foundation.clock import Clock
 from foundation.errors import ConfigurationError, PipelineError
 from foundation.records import ClaimedItem
-from lake import notes, objects
+from lake import notes, objects, uploads
 from lake.objects import Archive
 from lake.upload_limit import UploadLimit
 from lake.uploads import Ending, Job, JobResult, Outcome, Uploader
@@ -46,8 +46,8 @@ POLL_SECONDS = 2.0
 BATCH_LINGER_SECONDS = 60
 FIRST_OUTAGE_SECONDS = 5.0
 LONGEST_OUTAGE_SECONDS = 300.0
-# So many surprises in turn, with nothing in between that went well, are not the items' fault.
-SURPRISES_IN_TURN = 3
+# So many surprises, or refusals for the same reason, with nothing in between that went well, are not the items' fault.
+FAULTS_IN_TURN = 3
 # After a signal uploads under way get so long; container runtimes kill after ten seconds.
 STOP_SECONDS = 8.0
 
@@ -118,11 +118,12 @@ class Worker:
         self._on_progress = on_progress
         self._on_wait = on_wait
         self._limit = UploadLimit(settings.threads)
+        self._uploader: Uploader | None = None
         self._out_of_time_at: float | None = None  # set by `stop`
         self._claimed = 0
         self._isolated = False  # a suspect is in hand: nothing is claimed beside it
         self._finished: list[Outcome] = []
-        self._surprises: list[JobResult] = []  # not judged yet
+        self._faults: list[JobResult] = []  # surprises and refusals that are not judged yet
         self._archived = 0  # items that this transaction says are in the archive now
         self._committed_at = self._extended_at = clock.monotonic()
         self._leaving = False
@@ -173,7 +174,7 @@ class Worker:
             self.outage = db.explain(error, self._db_path)
 
     def _drain(self) -> None:
-        uploader = None  # made when there is something to upload: an S3 client takes longer than all the rest
+        self._uploader = None  # a new client each time finds renewed credentials
         pool = concurrent.futures.ThreadPoolExecutor(self._threads)
         ended: queue.SimpleQueue[concurrent.futures.Future[JobResult]] = queue.SimpleQueue()
         in_flight = 0
@@ -185,9 +186,8 @@ class Worker:
                     jobs = self._claim(alone=not in_flight)
                     if not jobs:
                         break
-                    uploader = uploader or self._new_uploader()
                     for job in jobs:
-                        pool.submit(uploader.run, job).add_done_callback(ended.put)
+                        pool.submit(self._work_on(job), job).add_done_callback(ended.put)
                     in_flight += len(jobs)
                 if not in_flight:
                     if self._stopping or not (self._judge() or self._free_the_dead()):
@@ -212,13 +212,17 @@ class Worker:
             self._take(future.result())
         return len(futures)
 
-    def _new_uploader(self) -> Uploader:
-        return Uploader(
+    def _work_on(self, job: Job) -> Callable[[Job], JobResult]:
+        if job.is_archived:
+            return uploads.extract
+        # Made when there is something to upload: an S3 client takes longer than all the rest.
+        self._uploader = self._uploader or Uploader(
             store=self._open_archive(),
             limit=self._limit,
             prefix=self._settings.prefix,
             is_stopping=lambda: self._stopping or self._leaving,
         )
+        return self._uploader.run
 
     @property
     def _threads(self) -> int:
@@ -234,7 +238,7 @@ class Worker:
 
     @property
     def _may_claim(self) -> bool:
-        return not (self._stopping or self._isolated or len(self._surprises) >= SURPRISES_IN_TURN)
+        return not (self._stopping or self._isolated or len(self._faults) >= FAULTS_IN_TURN)
 
     def _is_out_of_time(self) -> bool:
         return self._out_of_time_at is not None and self._clock.monotonic() >= self._out_of_time_at
@@ -320,8 +324,8 @@ class Worker:
 
     def _take(self, result: JobResult) -> None:
         endings = {outcome.ending for outcome in result.outcomes}
-        if Ending.SURPRISED in endings:
-            self._surprises.append(result)
+        if endings & {Ending.SURPRISED, Ending.REFUSED, Ending.PARTED}:
+            self._faults.append(result)
             return
         if Ending.STOPPED not in endings:
             self._blame_the_items()
@@ -333,30 +337,37 @@ class Worker:
         self.outage = self.outage or result.outage
 
     def _blame_the_items(self) -> None:
-        """For the surprises so far: others went well. A batch is parted, until the one at fault is alone."""
-        for result in self._surprises:
+        """For the faults so far: others went well. A batch is parted, until the one at fault is alone."""
+        for result in self._faults:
             ending = Ending.REFUSED if len(result.outcomes) == 1 else Ending.PARTED
             self._finished += [outcome._replace(ending=ending) for outcome in result.outcomes]
-        self._surprises = []
+        self._faults = []
 
     def _judge(self) -> bool:
-        """Nothing is under way, and some surprises wait for their judgement; False where there are none.
+        """Nothing is under way, and some faults wait for their judgement; False where there are none.
 
-        Many in turn would fail a whole queue for one fault of the program or of the machine: they end the run. They are
-        not blamed, and handed back with all that is in hand.
+        Many in turn would fail a whole queue for one fault of the program, of the machine or of a setting: they end the
+        run. They are not blamed, and handed back with all that is in hand.
         """
-        if not self._surprises:
+        if not self._faults:
             return False
-        if len(self._surprises) >= SURPRISES_IN_TURN:
-            said = self._surprises[-1].outcomes[0].error
-            self.outage = ConfigurationError(
-                f"unexpected {said}, {len(self._surprises)} times in turn with no success in between: no item is "
-                "blamed; undo what changed on this machine, or report it"
-            )
-        else:
+        self.outage = self._common_cause()
+        if self.outage is None:
             self._blame_the_items()
             self._commit_if_due(last=True)
         return True
+
+    def _common_cause(self) -> ConfigurationError | None:
+        """What the faults have in common, if they are many."""
+        first = [result.outcomes[0] for result in self._faults]
+        if len(first) < FAULTS_IN_TURN:
+            return None
+        said = f"{first[-1].error}, {len(first)} times in turn with no success in between: no item is blamed"
+        if all(outcome.ending is Ending.SURPRISED for outcome in first):
+            return ConfigurationError(f"unexpected {said}; undo what changed on this machine, or report it")
+        if len({outcome.error for outcome in first}) == 1:
+            return ConfigurationError(f"{said}; check --prefix, and what the archive or a proxy before it takes")
+        return None
 
     def _commit_if_due(self, *, last: bool) -> None:
         due = self._clock.monotonic() - self._committed_at >= COMMIT_SECONDS or len(self._finished) >= COMMIT_ROWS
@@ -373,12 +384,13 @@ class Worker:
             result = self._record_all()
             released = queue_manager.release(self._conn, token=self._token)
         self._committed(result._replace(released=result.released + released))
-        self._surprises = []
+        self._faults = []
         self._claimed -= released
         self._isolated = self.in_hand = False
 
     def _committed(self, result: Result) -> None:
         self.result = result
+        self._claimed -= sum(outcome.ending in (Ending.ARCHIVED, Ending.PARTED) for outcome in self._finished)
         self._finished = []
         self._committed_at = self._clock.monotonic()
         self._on_progress(result)

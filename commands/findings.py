@@ -17,7 +17,7 @@ from github.api import Answer, GitHub
 from github.refusals import NotReadable
 from github.streams import STREAMS
 from github.streams.stream import Stream
-from lake.objects import ItemRefused
+from lake.objects import DamagedOnTheWay, ItemRefused
 
 if TYPE_CHECKING:
     from s3_writer import S3Archive
@@ -130,7 +130,7 @@ def bucket(store: S3Archive, where: str, prefix: str, *, clock: Clock) -> Iterat
     key = f"{prefix}.check-{uuid.uuid4().hex}"
     try:
         store.put_damaged(key)
-    except ItemRefused:
+    except (DamagedOnTheWay, ItemRefused):
         said = f"may be written below {prefix!r} (asked to store {key} with a wrong checksum: refused, as it should be)"
         yield Finding(OK, where, said)
     else:

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import uuid
 from pathlib import Path
 from typing import Iterator
 
-from foundation import timestamps
+from foundation import errors, timestamps
 from foundation.errors import ConfigurationError, Outage, PipelineError
 from lake import objects
 from lake.objects import Described, Fetched, ItemRefused, Object
+
+log = logging.getLogger("pipeline.archive")
 
 # Files under way lie here, so that no reader of the tree ever meets half of one.
 INCOMING = ".incoming"
@@ -39,6 +42,8 @@ class DirectoryArchive:
                 self._make_folder(self._incoming)
                 self._tidy()
         except (OSError, RuntimeError) as error:  # RuntimeError: links that lead in a circle, before Python 3.13
+            if isinstance(error, OSError) and errors.is_passing(error):
+                raise errors.of_system(error, f"archive directory {root!r}") from error
             said = getattr(error, "strerror", None) or error
             raise ConfigurationError(f"archive directory {root!r}: {said}; check --archive-dir") from error
 
@@ -79,40 +84,49 @@ class DirectoryArchive:
         if self._root not in (base, *base.parents) or ".." in base.parts:
             raise ConfigurationError(f"prefix {folder!r} lies outside the archive directory; check --prefix")
         try:
-            yield from self._walk(base, folder)
+            if base.is_dir():
+                yield from self._walk(str(base), folder)
         except OSError as error:
-            raise self._read_error(error) from error
+            raise self._read_error(error, error.filename) from error
 
-    def _walk(self, base: Path, folder: str) -> Iterator[str]:
-        """Names of one folder at a time, sorted: no list of a million keys is made."""
-        if not base.is_dir():
-            return
-        for name in sorted(os.listdir(base)):
-            if (base / name).is_dir():
-                yield from self._walk(base / name, f"{folder}{name}/")
+    def _walk(self, base: str, folder: str) -> Iterator[str]:
+        """Names of one folder at a time, sorted: no list of a million keys is made.
+
+        Links to folders are not followed: two that lead back would have no end.
+        """
+        with os.scandir(base) as found:
+            entries = sorted(found, key=lambda entry: entry.name)
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from self._walk(entry.path, f"{folder}{entry.name}/")
+            elif entry.is_symlink() and os.path.isdir(entry.path):
+                log.warning("%s is a link to a folder, and is not looked into", entry.path)
             else:
-                yield folder + name
+                yield folder + entry.name
 
     def get(self, key: str) -> Fetched:
         path = self._root / key
         try:
+            # To open a pipe would wait for somebody who writes into it.
+            if os.path.lexists(path) and not path.is_file():
+                raise objects.Damaged("no file, and no link to one")
             return Fetched(path.read_bytes(), timestamps.from_nanoseconds(path.stat().st_mtime_ns))
         except OSError as error:
-            raise self._read_error(error) from error
+            raise self._read_error(error, key) from error
 
     def describe(self, key: str) -> Described | None:
         try:
-            if not (self._root / key).exists():
+            if not os.path.lexists(self._root / key):
                 return None
             made = objects.stored(key, self.get(key))
         except objects.Damaged:
             return None
         except OSError as error:
-            raise self._read_error(error) from error
+            raise self._read_error(error, key) from error
         return Described(len(made.body), made.fetched_order, made.sha256)
 
-    def _read_error(self, error: OSError) -> PipelineError:
-        said = f"archive directory {str(self._root)!r}: {error.strerror}"
+    def _read_error(self, error: OSError, name: str) -> PipelineError:
+        said = f"archive directory {str(self._root)!r}, {name}: {error.strerror}"
         if error.errno in (errno.EACCES, errno.EPERM, errno.ENOENT):
             return ConfigurationError(f"{said}; check --archive-dir and its permissions")
         return Outage(f"{said}; mend the disk, then run again")

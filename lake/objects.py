@@ -27,7 +27,7 @@ UNPACKED_BYTES = 2**20  # of a batch at a time: each of many threads may read on
 
 
 class Damaged(Exception):
-    """An object in the archive can't be read to its end."""
+    """An object in the archive is not whole, or is none; the message says why."""
 
 
 class ItemRefused(Exception):
@@ -36,6 +36,10 @@ class ItemRefused(Exception):
 
 class Throttled(Outage):
     """The archive asks for fewer requests at a time."""
+
+
+class DamagedOnTheWay(Outage):
+    """The archive received other bytes than were sent, and says so."""
 
 
 class Object(NamedTuple):
@@ -97,7 +101,7 @@ class Archive(Protocol):
         """The keys below `folder` (which ends with a slash). Raises ConfigurationError or Outage."""
 
     def get(self, key: str) -> Fetched:
-        """Raises ConfigurationError (an object that is gone is one, too) or Outage."""
+        """Raises Damaged (no object lies there), ConfigurationError (one that is gone is that, too) or Outage."""
 
     def describe(self, key: str) -> Described | None:
         """None where there is no such object, or none that is whole. Raises as `get` does."""
@@ -196,30 +200,55 @@ def parse_key(prefix: str, key: str) -> Stored | None:
     return None
 
 
-def payloads(key: str, body: bytes) -> Iterator[bytes]:
-    """The payloads in an object, one after the other. Raises Damaged, perhaps after some of them."""
-    if not key.endswith(".gz"):
+def payloads(key: str, fetched: Fetched) -> Iterator[bytes]:
+    """The payloads in an object, one after the other.
+
+    Raises Damaged, perhaps after some of them, where its bytes are not what its key and its hash speak of.
+    """
+    content = hashlib.sha256()
+    for part in _content(key, fetched.body):
+        content.update(part)
+        yield part.rstrip(b"\n") if _is_batch(key) else part
+    _compare(key, fetched, content.hexdigest())
+
+
+def _content(key: str, body: bytes) -> Iterator[bytes]:
+    """What the hash of an object is made of: a payload, or the lines of a batch."""
+    if not _is_batch(key):
         yield body
         return
     try:
         with io.BufferedReader(gzip.GzipFile(fileobj=io.BytesIO(body)), UNPACKED_BYTES) as lines:
-            for line in lines:
-                yield line.rstrip(b"\n")
+            yield from lines
     except (OSError, EOFError, zlib.error) as error:
         raise Damaged(f"not whole: {error}") from error
 
 
-def stored(key: str, fetched: Fetched) -> Object:
-    """The object as it was put. Raises Damaged where its bytes are not what its key and its hash speak of."""
-    lines = list(payloads(key, fetched.body))
-    is_batch = key.endswith(".gz")
-    sha256 = hashlib.sha256(b"".join(line + b"\n" for line in lines) if is_batch else lines[0]).hexdigest()
-    if fetched.sha256 not in ("", sha256) or not (is_batch or key.endswith(f"-{sha256[:12]}.json")):
+def _compare(key: str, fetched: Fetched, sha256: str) -> None:
+    if _is_batch(key) and sha256 == _SHA256_OF_NOTHING:  # an empty file is a whole one to gzip
+        raise Damaged("not whole: no line is in it")
+    if fetched.sha256 not in ("", sha256) or not (_is_batch(key) or key.endswith(f"-{sha256[:12]}.json")):
         raise Damaged("its bytes are not those that its hash was made of")
+
+
+_SHA256_OF_NOTHING = hashlib.sha256().hexdigest()
+
+
+def _is_batch(key: str) -> bool:
+    return key.endswith(".gz")
+
+
+def stored(key: str, fetched: Fetched) -> Object:
+    """The object as it was put. Raises Damaged as `payloads` does."""
+    content = hashlib.sha256()
+    for part in _content(key, fetched.body):
+        content.update(part)
+    sha256 = content.hexdigest()
+    _compare(key, fetched, sha256)
     fetched_order = fetched.fetched_order
     if timestamps.normalise(fetched_order) is None:  # of another program's making
         fetched_order = timestamps.with_order(timestamps.EPOCH, 0)
-    return Object(key, fetched.body, sha256, BATCH_TYPE if is_batch else JSON_TYPE, fetched_order)
+    return Object(key, fetched.body, sha256, BATCH_TYPE if _is_batch(key) else JSON_TYPE, fetched_order)
 
 
 def superseded(rows: Sequence[Mapping[str, Any] | None]) -> set[int]:

@@ -142,11 +142,11 @@ class Rebuild:
     def _read(self, key: str) -> _Read:
         """Runs in a thread of the pool."""
         stored = objects.parse_key(self._prefix, key)
-        fetched = self._store.get(key)
         rows: list[dict[str, Any]] = []
         errors = []
         try:
-            for payload in objects.payloads(key, fetched.body):
+            fetched = self._store.get(key)
+            for payload in objects.payloads(key, fetched):
                 try:
                     rows.append(self._row(key, stored or Stored("issue", None), payload, fetched.fetched_order))
                 except fields.ExtractionError as error:

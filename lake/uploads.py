@@ -48,6 +48,10 @@ class Job(NamedTuple):
     items: Sequence[ClaimedItem]
     batch_key: str | None = None
 
+    @property
+    def is_archived(self) -> bool:
+        return self.items[0].s3_key is not None
+
 
 class JobResult(NamedTuple):
     """`stored_bytes` None: nothing was uploaded. `outage` says why the run has to stop."""
@@ -72,30 +76,17 @@ class Uploader:
 
     def run(self, job: Job) -> JobResult:
         """Never raises: each row of the job has its outcome."""
-        try:
-            return self._run(job)
-        except ItemRefused as error:
-            ending = Ending.REFUSED if len(job.items) == 1 else Ending.PARTED
-            return JobResult([Outcome(item, ending, error=str(error)) for item in job.items])
-        except _Stopped:
-            return JobResult([Outcome(item, Ending.STOPPED) for item in job.items])
-        except PipelineError as error:
-            return JobResult([Outcome(item, Ending.STOPPED) for item in job.items], outage=error)
-        except Exception as error:  # the reason is kept with the row
-            log.debug("rows %s", [item.id for item in job.items], exc_info=True)
-            said = f"{type(error).__name__}: {error!a}"
-            return JobResult([Outcome(item, Ending.SURPRISED, error=said) for item in job.items])
+        return _whatever_happens(self._run, job)
 
     def _run(self, job: Job) -> JobResult:
-        first = job.items[0]
         if self._is_stopping():
             raise _Stopped
-        if first.s3_key is not None:  # archived before
-            return JobResult([_extracted(first, first.s3_key, first.fetched_order)])
+        first = job.items[0]
         made = objects.batch(job.batch_key, job.items) if job.batch_key else objects.single(self._prefix, first)
         self._upload(made)
-        if len(job.items) > 1 and first.group_failures:
-            # One of them may be what killed a process: they are extracted each on its own, once all are safe.
+        if first.group_failures:
+            # One of them may be what killed a process: they are extracted each on its own, once all are safe, and a
+            # death before that speaks of the upload.
             return JobResult([Outcome(item, Ending.ARCHIVED, s3_key=made.key) for item in job.items], len(made.body))
         outcomes = [_extracted(item, made.key, made.fetched_order) for item in job.items]
         for place in objects.superseded([outcome.row for outcome in outcomes]):
@@ -115,6 +106,32 @@ class Uploader:
                 else:
                     self._limit.succeeded()
                     return
+
+
+def extract(job: Job) -> JobResult:
+    """For a row that has been archived before; asks nothing of the archive. Never raises."""
+
+    def run(job: Job) -> JobResult:
+        (item,) = job.items
+        return JobResult([_extracted(item, item.s3_key or "", item.fetched_order)])
+
+    return _whatever_happens(run, job)
+
+
+def _whatever_happens(run: Callable[[Job], JobResult], job: Job) -> JobResult:
+    try:
+        return run(job)
+    except ItemRefused as error:
+        ending = Ending.REFUSED if len(job.items) == 1 else Ending.PARTED
+        return JobResult([Outcome(item, ending, error=str(error)) for item in job.items])
+    except _Stopped:
+        return JobResult([Outcome(item, Ending.STOPPED) for item in job.items])
+    except PipelineError as error:
+        return JobResult([Outcome(item, Ending.STOPPED) for item in job.items], outage=error)
+    except Exception as error:  # the reason is kept with the row
+        log.debug("rows %s", [item.id for item in job.items], exc_info=True)
+        said = f"{type(error).__name__}: {error!a}"
+        return JobResult([Outcome(item, Ending.SURPRISED, error=said) for item in job.items])
 
 
 def _extracted(item: ClaimedItem, key: str, fetched_order: str) -> Outcome:

@@ -60,6 +60,37 @@ def test_a_batch_holds_each_payload_on_one_line_and_the_same_bytes_each_time():
     assert made.body[4:8] == bytes(4)  # no time in gzip's header (RFC 1952)
 
 
+BATCH = objects.batch("batch.gz", [version(), version()])
+CONTENT = b'{"a": 1}'
+OWN_KEY = f"1-{hashlib.sha256(CONTENT).hexdigest()[:12]}.json"
+
+
+@pytest.mark.parametrize(
+    "key, body, sha256",
+    [
+        ("batch.gz", b"", ""),  # as a full disk or a cut-off copy leaves it; gzip takes it for whole
+        ("batch.gz", gzip.compress(b""), ""),
+        ("batch.gz", BATCH.body[:-1], ""),
+        ("batch.gz", BATCH.body, "0" * 64),
+        (OWN_KEY, b'{"a": 2}', ""),
+        (OWN_KEY, b"", ""),
+        (OWN_KEY, CONTENT, "0" * 64),
+    ],
+)
+def test_an_object_whose_bytes_are_not_those_that_were_put_is_damaged_for_each_reader(key, body, sha256):
+    fetched = objects.Fetched(body, "", sha256)
+    for read in (lambda: list(objects.payloads(key, fetched)), lambda: objects.stored(key, fetched)):
+        with pytest.raises(objects.Damaged):
+            read()
+
+
+def test_an_object_that_is_whole_gives_its_payloads_and_itself():
+    fetched = objects.Fetched(BATCH.body, BATCH.fetched_order, BATCH.sha256)
+    assert list(objects.payloads("batch.gz", fetched)) == [b"{}", b"{}"]
+    assert objects.stored("batch.gz", fetched) == BATCH
+    assert list(objects.payloads(OWN_KEY, objects.Fetched(CONTENT, ""))) == [CONTENT]
+
+
 def test_a_later_line_of_a_batch_supersedes_one_of_the_same_item_and_second():
     def row(item_id, updated_at="t"):
         return {"item_type": "issue", "id": item_id, "updated_at": updated_at}

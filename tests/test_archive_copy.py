@@ -108,18 +108,20 @@ def test_from_bucket_to_bucket_what_is_there_is_passed_over(archived, copy, buck
 
 def test_what_is_not_whole_in_the_source_is_not_copied_and_ends_with_1(archived, copy, bucket, tmp_path):
     archived("--archive-dir", "a")
-    archived("--archive-dir", "a", layout="batch", numbers=range(10, 16))
+    for first in (10, 20):
+        archived("--archive-dir", "a", layout="batch", numbers=range(first, first + 6))
     files = sorted(path for path in (tmp_path / "a").rglob("*") if path.is_file())
-    batch, single = files[-1], files[0]
+    batch, empty, single = files[-1], files[-2], files[0]
+    empty.write_bytes(b"")
     assert batch.name.startswith("batch-")
     spoilt = gzip.compress(gzip.decompress(batch.read_bytes()))[:-4]
     batch.write_bytes(spoilt)
     single.write_bytes(single.read_bytes().replace(b"A title", b"A tittle"))
     code, result, err = copy("--archive-dir", "a", "--to-bucket", bucket.name)
-    assert (code, result["objects"], result["copied"], result["failed"]) == (1, 7, 5, 2)
-    for path in (batch, single):
+    assert (code, result["objects"], result["copied"], result["failed"]) == (1, 8, 5, 3)
+    for path in (batch, empty, single):
         assert path.name in err
-    assert not [key for key in bucket.objects() if key.endswith((batch.name, single.name))]
+    assert not [key for key in bucket.objects() if key.endswith((batch.name, empty.name, single.name))]
 
 
 def test_only_what_this_project_made_is_copied(archived, copy, tmp_path):

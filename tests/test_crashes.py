@@ -103,6 +103,17 @@ def test_an_item_that_kills_every_worker_fails_in_the_end_and_takes_no_other_wit
     assert problems(path, read_directory(archive)) == []
 
 
+@pytest.mark.parametrize("layout", ["object", "batch"])
+def test_a_worker_killed_each_time_before_its_only_item_is_archived_blames_nobody(zygote, conn, path, tmp_path, layout):
+    enqueue(conn, 1)
+    archive = tmp_path / "archive"
+    arguments = ["worker", "--db", path, "--archive-dir", archive, "--layout", layout, "--max-attempts", "2"]
+    for _ in range(4):
+        assert zygote.wait(zygote.start("die:before the upload:1", *arguments)) == -signal.SIGKILL
+    finish(zygote, *arguments)
+    assert (queue_manager.counts(conn).done, problems(path, read_directory(archive))) == (1, [])
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("layout", ["object", "batch"])
 def test_after_200_kills_at_random_moments_everything_is_there_once(zygote, bucket, conn, path, tmp_path, layout):

@@ -6,7 +6,7 @@ import pytest
 from foundation.errors import ConfigurationError, Outage
 from lake import local
 from lake.local import INCOMING, DirectoryArchive
-from lake.objects import ItemRefused, Object
+from lake.objects import Damaged, ItemRefused, Object
 
 
 def opened(path):
@@ -116,6 +116,53 @@ def test_what_is_made_anew_is_for_its_owner_alone(tmp_path):
     modes = {str(path.relative_to(tmp_path)): path.stat().st_mode & 0o777 for path in tmp_path.rglob("*")}
     assert modes.pop("new/archive/a/b/c.json") == 0o600
     assert set(modes.values()) == {0o700}, modes
+
+
+def test_what_is_no_file_ends_no_reading_and_is_named(tmp_path, caplog):
+    archive = opened(tmp_path)
+    archive.put(made("a/b/file"))
+    (tmp_path / "a" / "link").symlink_to("b/file")
+    (tmp_path / "a" / "nowhere").symlink_to("none")
+    (tmp_path / "a" / "circle").symlink_to("circle")
+    os.mkfifo(tmp_path / "a" / "pipe")
+    for name in ("loop", "loop2"):
+        (tmp_path / "a" / name).symlink_to(".")
+    assert list(archive.keys("a/")) == ["a/b/file", "a/circle", "a/link", "a/nowhere", "a/pipe"]
+    assert str(tmp_path / "a" / "loop2") in caplog.text
+    assert archive.get("a/link").body == b"body"
+    for name in ("circle", "nowhere", "pipe"):
+        with pytest.raises(Damaged):
+            archive.get(f"a/{name}")
+        assert archive.describe(f"a/{name}") is None
+        archive.put(made(f"a/{name}"))
+        assert archive.get(f"a/{name}").body == b"body"
+
+
+def test_a_file_that_cannot_be_read_or_is_gone_is_named(tmp_path, monkeypatch):
+    archive = opened(tmp_path)
+    with pytest.raises(ConfigurationError, match="a/gone: No such file"):
+        archive.get("a/gone")
+    archive.put(made("a/c.json"))
+
+    def fail(path):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(local.Path, "read_bytes", fail)
+    with pytest.raises(Outage, match=r"a/c\.json: Input/output error"):
+        archive.get("a/c.json")
+
+
+def test_a_disk_without_room_when_the_directory_is_made_is_an_outage(tmp_path, monkeypatch):
+    def fail(*arguments, **options):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(local.Path, "mkdir", fail)
+    with pytest.raises(Outage, match="make room"):
+        opened(tmp_path / "archive")
+
+
+def test_a_name_that_the_disk_does_not_take_is_one_that_is_not_there(tmp_path):
+    assert opened(tmp_path).describe("x" * 300 + "/c.json") is None
 
 
 def test_folders_that_were_there_keep_their_rights(tmp_path):

@@ -38,6 +38,10 @@ def claim(conn, token="me", limit=10, now=NOW, **lease):
     return queue_manager.claim_single(conn, Lease(token, now, 60, **lease), limit=limit).items
 
 
+def claim_archived(conn, token="me", limit=10, now=NOW):
+    return queue_manager.claim_archived(conn, Lease(token, now, 60), limit=limit).items
+
+
 def claim_batch(conn, token="me", limit=10, max_bytes=10**6, fetched_before=None, now=NOW, place="here", **lease):
     return queue_manager.claim_batch(
         conn, Lease(token, now, 60, **lease), limit=limit, max_bytes=max_bytes, fetched_before=fetched_before,
@@ -568,18 +572,18 @@ def test_a_death_is_no_matter_of_the_rows_of_others(conn):
     claim(conn, "one", limit=1)
     claim(conn, "two")
     assert bury(conn, "one") == 1
-    assert (row(conn)["attempts"], row(conn)["available_at"]) == (1, "2026-11-23T10:00:30Z")
-    assert "died" in row(conn)["last_error"]
     assert [row(conn, row_id)["group_failures"] for row_id in (1, 2, 3)] == [1, 0, 0]
     assert statuses(conn) == ["pending", "processing", "processing"]
 
 
-def test_an_item_that_kills_its_process_while_alone_is_failed_in_the_end_with_the_reason(conn):
+def test_an_item_that_kills_its_process_while_alone_and_archived_is_failed_in_the_end_with_the_reason(conn):
     enqueue(conn, item(1), item(2))
     deaths, now = 0, NOW
     while row(conn, 1)["status"] != "failed":
-        taken = [claimed.id for claimed in claim(conn, now=now)]
-        if 1 in taken:
+        taken = [claimed.id for claimed in claim_archived(conn, now=now) or claim(conn, now=now)]
+        if taken == [1] and row(conn, 1)["s3_key"] is None:
+            queue_manager.note_archived(conn, item_id=1, token="me", s3_key="k")
+        elif 1 in taken:
             deaths += 1
             bury(conn, max_attempts=3, now=now)
         else:
@@ -588,6 +592,31 @@ def test_an_item_that_kills_its_process_while_alone_is_failed_in_the_end_with_th
         assert now < "2026-11-23T11:00:00Z"
     assert (deaths, row(conn, 1)["attempts"], "died" in row(conn, 1)["last_error"]) == (5, 3, True)
     assert row(conn, 2)["status"] == "done"
+
+
+def test_a_process_killed_again_and_again_before_its_only_item_was_archived_blames_nobody(conn):
+    """As `timeout -s KILL` does while the archive does not answer."""
+    enqueue(conn, item())
+    for _ in range(10):
+        assert len(claim(conn)) == 1
+        assert bury(conn) == 1
+    assert (row(conn)["status"], row(conn)["attempts"]) == ("pending", 0)
+
+
+def test_of_several_archived_suspects_none_is_blamed_and_the_one_that_is_alone_is_beside_refused_ones(conn):
+    enqueue(conn, *map(item, range(1, 4)))
+    claim(conn)
+    bury(conn)
+    claim(conn)
+    for row_id in (1, 2):
+        queue_manager.note_archived(conn, item_id=row_id, token="me", s3_key="k")
+    claim_archived(conn)
+    bury(conn)
+    assert [row(conn, row_id)["attempts"] for row_id in (1, 2, 3)] == [0, 0, 0]
+    claim(conn)
+    claim_archived(conn)
+    bury(conn)
+    assert [row(conn, row_id)["attempts"] for row_id in (1, 2, 3)] == [1, 0, 0]
 
 
 def test_suspects_have_no_others_beside_them_and_hold_up_nobody(conn):

@@ -29,7 +29,7 @@ class Row:
         self.id, self.item = row_id, item
         self.status, self.owner, self.attempts, self.lease_until = "pending", None, 0, 0.0
         self.available_at, self.key, self.begun = 0.0, None, None
-        self.finished_at = None
+        self.finished_at, self.failures = None, 0
 
     def free(self, status="pending"):
         self.status, self.owner = status, None
@@ -214,6 +214,7 @@ class Queue(RuleBasedStateMachine):
                     row.key = key
                 else:
                     assert queue_manager.part(self.conn, item_id=row.id, token=token)
+                    row.failures += 1
                 row.free()
                 row.begun = None
 
@@ -231,10 +232,12 @@ class Queue(RuleBasedStateMachine):
         with db.transaction(self.conn):
             freed = queue_manager.bury(self.conn, token=token, now=self.now, max_attempts=MAX_ATTEMPTS, jitter=0)
         assert freed == len(held)
+        suspects = [row for row in held if row.key and row.failures]
         for row in held:
             row.free()
-        if len(held) == 1:
-            (row,) = held
+            row.failures += 1
+        if len(suspects) == 1:
+            (row,) = suspects
             row.attempts += 1
             if row.attempts >= MAX_ATTEMPTS:
                 row.status = "failed"

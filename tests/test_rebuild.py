@@ -287,6 +287,31 @@ def test_what_could_not_be_read_is_looked_at_again_by_the_run_that_goes_on(conn,
     assert run(conn, store).unreadable == 1
 
 
+def test_what_is_not_what_was_archived_comes_into_no_row_and_is_named(conn, store, caplog):
+    put(store, *(item(number, day=10) for number in (1, 2)))
+    versions = [claimed(item(number)) for number in (3, 4)]
+    batch = objects.batch(objects.batch_key("raw/github/", versions), versions)
+    store.put(batch)
+    changed = next(key for key in store.keys("raw/github/") if "/2-" in key)
+    (store._root / batch.key).write_bytes(b"")
+    (store._root / changed).write_bytes((store._root / changed).read_bytes().replace(b"A title", b"B title"))
+    result = run(conn, store)
+    assert (result.objects, result.items, result.unreadable, numbers(conn)) == (3, 1, 2, [1])
+    assert (batch.key in caplog.text, changed in caplog.text) == (True, True)
+
+
+def test_what_bears_an_objects_name_and_is_no_file_is_unreadable_and_holds_up_no_other(conn, store, caplog):
+    put(store, *(item(number, day=10) for number in (1, 2, 3)))
+    _, pipe, link = (store._root / key for key in store.keys("raw/github/"))
+    for path in (pipe, link):
+        path.unlink()
+    os.mkfifo(pipe)
+    link.symlink_to("none")
+    result = run(conn, store)
+    assert (result.objects, result.unreadable, numbers(conn)) == (3, 2, [1])
+    assert (pipe.name in caplog.text, link.name in caplog.text) == (True, True)
+
+
 def test_of_two_versions_of_one_second_in_a_batch_the_later_line_counts(conn, store):
     versions = sorted((item(1, title=title) for title in ("one", "two")), key=lambda version: version.payload_sha256)
     put_batch(store, versions[1], versions[0])  # the hash alone would choose the other one

@@ -132,7 +132,8 @@ def test_an_sdk_that_does_not_ask_whether_it_may_send_is_left_alone(store, monke
         (400, "RequestTimeout", Outage, "later"),
         (400, "EntityTooLarge", ItemRefused, ""),
         (400, "KeyTooLongError", ItemRefused, ""),
-        (400, "BadDigest", ItemRefused, ""),
+        (400, "BadDigest", Outage, "later"),
+        (400, "IncompleteBody", Outage, "later"),
     ],
 )
 def test_each_refusal_is_the_items_fault_a_persons_work_or_an_outage(store, status, code, kind, advice):

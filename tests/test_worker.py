@@ -301,6 +301,57 @@ def test_a_surprise_in_every_item_is_nobodys_fault_and_ends_the_run(conn, work, 
     assert work(Archive(), batches=batches)[1].done == 3000
 
 
+@pytest.mark.parametrize("batches", [False, True], ids=["object", "batch"])
+@pytest.mark.parametrize("before", [0, 20])
+def test_a_refusal_of_every_item_for_one_reason_is_nobodys_fault_and_ends_the_run(conn, work, batches, before):
+    """As a prefix is that is too long for the file system."""
+    enqueue(conn, before)
+    work(Archive(), batches=batches)
+    enqueue(conn, 100, first=1000)
+    for _ in range(4):
+        job, result = work(Archive(fail_with(ItemRefused("File name too long"))), max_attempts=1, batches=batches)
+        assert (job.outage.exit_code, "no item is blamed; check --prefix" in str(job.outage)) == (2, True)
+        assert (result.failed, result.retrying, counts(conn)) == (0, 0, (100, 0, before, 0))
+    assert work(Archive(), batches=batches)[1].done == 100
+
+
+def test_a_prefix_that_no_disk_takes_ends_the_run_and_costs_no_row(conn, work, tmp_path):
+    enqueue(conn, 10)
+    archive = DirectoryArchive(str(tmp_path / "archive"))
+    job, result = work(archive, prefix="x" * 300 + "/", max_attempts=1)
+    assert (job.outage.exit_code, "too long" in str(job.outage), counts(conn)) == (2, True, (10, 0, 0, 0))
+    assert work(archive)[1].done == 10
+
+
+@pytest.mark.parametrize("refused, failed", [(1, 1), (2, 2), (3, 0)])
+def test_up_to_two_items_that_are_refused_alone_are_failed_in_the_end(conn, work, refused, failed):
+    enqueue(conn, refused)
+    for _ in range(3):
+        work(Archive(fail_with(ItemRefused("too large"))))
+        conn.execute("UPDATE queue_items SET available_at = '1970-01-01T00:00:00Z'")
+    assert counts(conn) == (refused - failed, 0, 0, failed)
+
+
+def test_items_that_are_refused_for_different_reasons_are_blamed_each(conn, work):
+    def fault(key):
+        raise ItemRefused(f"I do not like {key}")
+
+    enqueue(conn, 10)
+    job, result = work(Archive(fault), max_attempts=1)
+    assert (job.outage, result.failed) == (None, 10)
+
+
+def test_refused_items_are_blamed_each_when_others_go_well_in_between(conn, work):
+    enqueue(conn, 30)
+
+    def fault(key):
+        if int(key.split("/")[-1].split("-")[0]) <= 5:
+            raise ItemRefused("too large")
+
+    job, result = work(Archive(fault), max_attempts=1)
+    assert (job.outage, result.failed, result.done) == (None, 5, 25)
+
+
 def test_items_that_all_surprise_are_blamed_each_when_others_go_well_in_between(conn, work):
     """However many come first: what they would block is tried before they are judged."""
     enqueue(conn, 30)
@@ -533,6 +584,25 @@ def test_a_killed_process_leaves_nothing_that_the_next_run_does_not_bring_home(c
     files = {str(p.relative_to(archive)): p.read_text("utf-8") for p in archive.rglob("*.json")}
     assert files == dict(conn.execute("SELECT s3_key, payload FROM queue_items").fetchall())
     assert conn.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+
+
+def test_a_suspect_that_is_alone_is_archived_before_it_is_extracted_and_counts_once_against_a_limit(conn, path, work):
+    enqueue(conn, 3)
+    for _ in range(3):
+        claim(conn, dead_token(path), 1)
+        work(Archive(fail_with(Outage("down"))), threads=1)
+    archive = Archive()
+    _, result = work(archive, limit=2)
+    assert (result.done, len(archive.puts), counts(conn)) == (2, 2, (1, 0, 2, 0))
+
+
+def test_what_lacks_only_its_row_in_issues_needs_no_archive(conn, work):
+    enqueue(conn, 1, created_at=None)
+    work(Archive())
+    with db.transaction(conn):
+        queue_manager.retry(conn, item_ids=None)
+    job, result = work(cannot_open)
+    assert (job.outage, result.failed) == (None, 1)
 
 
 def test_suspects_are_worked_on_with_no_other_row_in_hand(conn, path, work):
