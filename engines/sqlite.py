@@ -21,7 +21,7 @@ T = TypeVar("T")
 class _Connection(sqlite3.Connection):
     """Knows which file it works on. SQLite goes on in one that was deleted or moved away, and reports success.
 
-    https://www.sqlite.org/howtocorrupt.html#_unlinking_or_renaming_a_database_file_while_in_use
+    https://www.sqlite.org/howtocorrupt.html, "Unlinking or renaming a database file while in use"
     """
 
     path = ""
