@@ -61,6 +61,12 @@ class Run:
         self.exit_code = exit_code
         self.note = note and settings.one_line(note, self._environ)
 
+    def close(self) -> None:
+        """Write the end down. Raises ConfigurationError where the database is gone: all that the run did is."""
+        with contextlib.suppress(sqlite3.Error), db.transaction(self._conn):  # the exit code tells it as well
+            drop_locks(self._conn, owner=self.token)
+            end_run(self._conn, run_id=self._id, now=self._clock.utc(), exit_code=self.exit_code, note=self.note)
+
     def wait_for(self, reason: str | None) -> None:
         """Note what the run waits for; None when it goes on."""
         note = reason and settings.one_line(reason, self._environ)
@@ -85,14 +91,14 @@ def recorded(
         run = Run(conn, run_id, token, db_path=db_path, clock=clock, environ=environ)
         try:
             yield run
+            run.close()
         except BaseException as error:
             run.ended(error.exit_code if isinstance(error, (PipelineError, Interrupted)) else EXIT_FAILED, str(error))
+            with contextlib.suppress(PipelineError):  # the error that ends it says more
+                run.close()
             raise
         finally:
             log.info("%s ended with %d after %.1f s", command, run.exit_code, clock.monotonic() - started)
-            with contextlib.suppress(sqlite3.Error), db.transaction(conn):  # the error that ends it says more
-                drop_locks(conn, owner=token)
-                end_run(conn, run_id=run_id, now=clock.utc(), exit_code=run.exit_code, note=run.note)
 
 
 def start_run(conn: sqlite3.Connection, *, command: str, owner: str, now: str) -> int:

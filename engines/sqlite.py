@@ -18,6 +18,24 @@ PARAMETERS_A_STATEMENT = 999  # SQLite before 3.32 takes no more (https://www.sq
 T = TypeVar("T")
 
 
+class _Connection(sqlite3.Connection):
+    """Knows which file it works on. SQLite goes on in one that was deleted or moved away, and reports success.
+
+    https://www.sqlite.org/howtocorrupt.html, "Unlinking or renaming a database file while in use"
+    """
+
+    path = ""
+    file: tuple[int, int] | None = None
+
+    def check_file(self) -> None:
+        """ConfigurationError where the path means another file than the one that was opened, or none."""
+        if _file_at(self.path) != self.file:
+            raise ConfigurationError(
+                f"database {self.path!r} was deleted, moved or replaced meanwhile: nothing more is written to it; "
+                "see that the right file is there, then run again"
+            )
+
+
 def connect(
     path: str, *, synchronous: str, must_exist: bool, prepare: Callable[[sqlite3.Connection], None]
 ) -> sqlite3.Connection:
@@ -34,8 +52,10 @@ def connect(
     # where there is none: to open and close a file drops all locks that this process has on it (fcntl(2)).
     with contextlib.suppress(OSError):
         os.close(os.open(os.path.realpath(path), os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    file = _file_at(path)  # before it is opened: one that is replaced in between is found later, not taken for it
     try:
-        conn = sqlite3.connect(path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None)
+        conn = sqlite3.connect(path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, factory=_Connection)
+        conn.path, conn.file = path, file
         try:
             conn.row_factory = sqlite3.Row
             prepare(conn)
@@ -52,12 +72,15 @@ def connect(
 def transaction(conn: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
     """One write transaction: committed when the block ends, rolled back when it raises.
 
+    Raises ConfigurationError where the file is no longer the one at its path: what is written there is lost.
     IMMEDIATE, because a deferred one that reads before it writes can fail with SQLITE_BUSY_SNAPSHOT whatever the
     time-out (https://www.sqlite.org/isolation.html).
     """
     conn.execute("BEGIN IMMEDIATE")
     try:
         yield conn
+        if isinstance(conn, _Connection):
+            conn.check_file()
         conn.execute("COMMIT")
     except BaseException:
         # A full disk may have rolled the transaction back already.
@@ -168,6 +191,15 @@ def explain(error: sqlite3.Error | UnicodeDecodeError, path: str) -> Configurati
     if "malformed" in text or "decode" in text:
         return ConfigurationError(f"database {path!r} is damaged ({text}); restore a backup, or begin anew and rebuild")
     return ConfigurationError(f"database {path!r} can't be used: {text}; check the path and its permissions")
+
+
+def _file_at(path: str) -> tuple[int, int] | None:
+    """What tells the file from every other that lives (inode(7)); None: there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _check_place(path: str) -> None:

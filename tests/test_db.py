@@ -1,4 +1,5 @@
 import concurrent.futures
+import os
 import sqlite3
 import threading
 
@@ -116,6 +117,20 @@ def test_a_transaction_is_whole_or_not_at_all(conn):
         conn.execute("INSERT INTO repo_aliases VALUES ('a', 'b')")
         raise KeyboardInterrupt
     assert conn.execute("SELECT count(*) FROM repo_aliases").fetchone()[0] == 0
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_nothing_is_committed_into_a_file_that_was_deleted_or_replaced(conn, tmp_path, replaced):
+    """SQLite itself would: it works on in the file that it has open."""
+    os.rename(tmp_path / "p.db", tmp_path / "moved.db")
+    if replaced:
+        (tmp_path / "p.db").touch()
+    with pytest.raises(ConfigurationError, match="deleted, moved or replaced meanwhile"), db.transaction(conn):
+        conn.execute("INSERT INTO repo_aliases VALUES ('a', 'b')")
+    assert conn.execute("SELECT count(*) FROM repo_aliases").fetchone()[0] == 0
+    os.replace(tmp_path / "moved.db", tmp_path / "p.db")
+    with db.transaction(conn):  # it is the same file, wherever it has been
+        conn.execute("INSERT INTO repo_aliases VALUES ('a', 'b')")
 
 
 @pytest.mark.parametrize("newer_first", [True, False])

@@ -40,17 +40,20 @@ class Counter:
 
 
 def counting_connect(counter):
-    class Connection(sqlite3.Connection):
-        def execute(self, statement, *arguments):
-            if statement != "ROLLBACK":
+    def connect(*arguments, factory=sqlite3.Connection, **options):
+        class Connection(factory):
+            def execute(self, statement, *arguments):
+                if statement != "ROLLBACK":
+                    counter()
+                return super().execute(statement, *arguments)
+
+            def executemany(self, *arguments):
                 counter()
-            return super().execute(statement, *arguments)
+                return super().executemany(*arguments)
 
-        def executemany(self, *arguments):
-            counter()
-            return super().executemany(*arguments)
+        return REAL_CONNECT(*arguments, **options, factory=Connection)
 
-    return lambda *arguments, **options: REAL_CONNECT(*arguments, **options, factory=Connection)
+    return connect
 
 
 @pytest.fixture

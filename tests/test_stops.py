@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -286,6 +287,29 @@ def test_what_could_not_be_handed_back_is_not_said_to_be(conn, path, tmp_path, m
     other.close()
     said = capsys.readouterr().err.splitlines()[-1]
     assert ("could not be handed back" in said, "locked" in said) == (True, True), said
+
+
+# a database that goes away
+
+
+def test_a_worker_that_follows_ends_with_2_when_its_database_is_replaced(conn, path, tmp_path):
+    with started_group("worker", "--db", path, "--archive-dir", "a", "--follow", cwd=tmp_path) as process:
+        until(process, lambda: runs_alive(conn, path))
+        os.rename(path, tmp_path / "moved.db")
+        open(path, "x").close()
+        _, err = process.communicate(timeout=ENOUGH_SECONDS)
+    assert (process.returncode, "replaced meanwhile" in err.splitlines()[-1], "Traceback" in err) == (2, True, False)
+
+
+def test_an_ingest_into_a_database_that_is_deleted_meanwhile_does_not_succeed(github, run_main, tmp_path):
+    def delete(*page):
+        for file in tmp_path.glob("pipeline.db*"):
+            shutil.rmtree(file) if file.is_dir() else file.unlink()
+
+    github.add_repo("acme/widgets").make(3)
+    github.after_page = delete
+    code, _, err = run_main("ingest", "--repo", "acme/widgets", env={"GITHUB_API_URL": github.url})
+    assert (code, "deleted, moved" in err.splitlines()[-1]) == (2, True), err
 
 
 # processes
