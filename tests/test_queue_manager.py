@@ -71,9 +71,8 @@ def fail(conn, row_id=1, s3_key=None, error="why", now=NOW):
     assert queue_manager.fail(conn, item_id=row_id, token="me", s3_key=s3_key, error=error, now=now)
 
 
-def claim_archived(conn, limit=9):
-    claimed = queue_manager.claim_archived(conn, Lease("me", NOW, 60), limit=limit)
-    return [(item.id, item.s3_key) for item in claimed.items]
+def archived(conn, limit=9):
+    return [(item.id, item.s3_key) for item in claim_archived(conn, limit=limit)]
 
 
 def row(conn, row_id=1):
@@ -873,7 +872,7 @@ def test_a_failed_row_that_was_archived_is_not_uploaded_again_by_retry(conn):
         queue_manager.fail(conn, item_id=row_id, token="me", s3_key=key, error="e", now=NOW)
     queue_manager.retry(conn, item_ids=None)
     assert claim_begun(conn).batch_key == "batch-2"  # whether that object got there is not known
-    assert claim_archived(conn) == [(1, "k")]
+    assert archived(conn) == [(1, "k")]
 
 
 def test_archived_rows_come_object_by_object_and_keep_to_it_whatever_becomes_of_them(conn):
@@ -882,12 +881,12 @@ def test_archived_rows_come_object_by_object_and_keep_to_it_whatever_becomes_of_
     for row_id, key in ((1, "b"), (2, "a"), (3, "b"), (4, "a")):
         assert queue_manager.note_archived(conn, item_id=row_id, token="me", s3_key=key)
     queue_manager.release(conn, token="me")
-    assert claim_archived(conn, limit=3) == [(2, "a"), (4, "a"), (1, "b")]
+    assert archived(conn, limit=3) == [(2, "a"), (4, "a"), (1, "b")]
     fail(conn, 2)
     fail(conn, 4, s3_key="c")
     put_off(conn, 1, until=NOW)
     queue_manager.retry(conn, item_ids=None)
-    assert claim_archived(conn) == [(2, "a"), (1, "b"), (3, "b"), (4, "c")]
+    assert archived(conn) == [(2, "a"), (1, "b"), (3, "b"), (4, "c")]
     assert [claimed.id for claimed in claim(conn)] == [5]
 
 
