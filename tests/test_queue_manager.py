@@ -590,6 +590,7 @@ def test_an_item_that_kills_its_process_while_alone_and_archived_is_failed_in_th
         now = timestamps.shift(now, seconds=20)
         assert now < "2026-11-23T11:00:00Z"
     assert (deaths, row(conn, 1)["attempts"], "died" in row(conn, 1)["last_error"]) == (5, 3, True)
+    assert row(conn, 1)["finished_at"] == timestamps.shift(now, seconds=-20)
     assert row(conn, 2)["status"] == "done"
 
 
