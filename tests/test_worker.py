@@ -906,8 +906,12 @@ def test_two_batches_are_under_way_and_a_third_waits(conn, path, work):
         if is_first:
             both.wait(20)
             with contextlib.closing(db.connect(path)) as other:
-                while queue_manager.counts(other).processing < 3:
+                for _ in range(1000):
+                    if queue_manager.counts(other).processing >= 3:
+                        break
                     REAL_SLEEP(0.005)
+                else:
+                    pytest.fail("no third batch was claimed")
             REAL_SLEEP(0.05)  # for the third to begin, if it is let
         with lock:
             under_way[0] -= 1
