@@ -274,6 +274,7 @@ def test_a_date_before_github_existed_means_everything(run, github, tmp_path, si
     assert codes(run(since=since)) == EXIT_OK
     assert len(queued(tmp_path)) == 350
     assert requests(run(since=since)) == [1, 1]
+    assert requests(run(since=ALL_HISTORY)) == [1, 1]
 
 
 # A walk has ended when it has reached what it set out for.
@@ -510,6 +511,7 @@ def test_what_could_not_be_had_is_asked_for_alone_and_then_read_with_what_is_aro
     repo = github.add_repo("acme/widgets").make(350, pulls=0 if only == "issues" else 1)
     repo.broken = {(only, broken)}
     run(only=only, since=ALL_HISTORY)
+    assert github.journal[-1].query["per_page"] != "1"  # not in the run that met it first
     assert requests(run(only=only)) == [1 + 2]
     repo.broken = set()
     assert requests(run(only=only)) == [then]
