@@ -478,8 +478,9 @@ def test_a_link_is_meant_as_seen_from_the_page_that_it_stands_on(github, time):
     pulls = github.add_repo("acme/many").make(250, pulls=1.0)
     last = get(client(github.url, time), "/repos/acme/many/pulls?state=all&per_page=100").last_url
     assert last == f"{github.url}/repositories/{pulls.id}/pulls?state=all&per_page=100&page=3"
-    github.fail_next("link", url="issues?page=7")
-    assert get(client(github.url, time)).next_url == github.url + "/repos/acme/widgets/issues?page=7"
+    with Answers("200 OK", 'Link: <x?page=2>; rel="next", <x?page=9>; rel="last"', "", "[]") as url:
+        answer = get(client(url, time), "/repositories/1/")
+    assert (answer.next_url, answer.last_url) == (url + "/repositories/1/x?page=2", url + "/repositories/1/x?page=9")
 
 
 # Bodies that do not come whole.

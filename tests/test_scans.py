@@ -274,6 +274,7 @@ def test_a_date_before_github_existed_means_everything(run, github, tmp_path, si
     assert codes(run(since=since)) == EXIT_OK
     assert len(queued(tmp_path)) == 350
     assert requests(run(since=since)) == [1, 1]
+    assert requests(run(since=ALL_HISTORY)) == [1, 1]
 
 
 # A walk has ended when it has reached what it set out for.
@@ -454,6 +455,19 @@ def test_a_second_of_more_items_than_pages_can_be_numbered_for_is_walked_by_gith
     assert len(queued(tmp_path)) == 650
 
 
+def test_where_large_pages_fail_githubs_links_which_ask_for_as_large_ones_are_not_followed(run, github, tmp_path):
+    repo = github.add_repo("acme/widgets").make(350, pulls=0, same_second=True)
+    github.fail_next(502, match="per_page=100", times=10**6)
+
+    def links_fail_after_the_first(repo, stream, served):
+        if github.journal and "after" in github.journal[-1].query:
+            github.fail_next(502, match="after=", times=10**6)
+
+    github.after_page = links_fail_after_the_first
+    assert codes(run(only="issues", since=ALL_HISTORY)) == EXIT_OK
+    assert missing(tmp_path, repo, versions(repo)) == []
+
+
 @pytest.mark.parametrize("jobs", [1, 6])
 def test_an_outage_ends_a_run_over_many_repositories_soon(run, github, time, jobs):
     names = [f"acme/r{number}" for number in range(25)]
@@ -505,11 +519,14 @@ def test_an_item_that_can_not_be_had_is_not_forgotten_when_others_move(run, gith
     assert missing(tmp_path, repo, versions(repo)) == []
 
 
-@pytest.mark.parametrize("only, broken, then", [("issues", 200, 3), ("pulls", 100, 4)])
-def test_what_could_not_be_had_is_asked_for_alone_and_then_read_with_what_is_around_it(run, github, only, broken, then):
+@pytest.mark.parametrize("only, broken, first, then", [("issues", 200, 36, 3), ("pulls", 100, 26, 4)])
+def test_what_could_not_be_had_is_asked_for_alone_and_then_read_with_what_is_around_it(
+    run, github, only, broken, first, then
+):
     repo = github.add_repo("acme/widgets").make(350, pulls=0 if only == "issues" else 1)
     repo.broken = {(only, broken)}
-    run(only=only, since=ALL_HISTORY)
+    assert requests(run(only=only, since=ALL_HISTORY))[0] <= first
+    assert github.journal[-1].query["per_page"] != "1"  # not in the run that met it first
     assert requests(run(only=only)) == [1 + 2]
     repo.broken = set()
     assert requests(run(only=only)) == [then]
