@@ -1,8 +1,11 @@
 import base64
 import hashlib
 import re
+import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +14,8 @@ from foundation import settings
 from foundation.errors import ConfigurationError, Outage
 from lake.objects import ItemRefused, Object, ObjectOptions, Throttled
 from s3_writer import S3Archive
+from tests.conftest import ROOT
+from tests.test_run_pipeline import wait_until
 
 NOW = "2026-01-01T00:00:00Z"
 MD5 = hashlib.md5  # before a test takes it away
@@ -280,6 +285,17 @@ def test_a_bucket_in_the_real_server_holds_the_bytes(bucket, monkeypatch):
     for _ in range(2):
         archive.put(Object("raw/é.json", "naïve".encode(), "0" * 64, "application/json", NOW))
     assert bucket.objects() == {"raw/é.json": "naïve".encode()}
+
+
+def test_the_real_server_goes_with_whoever_started_it():
+    code = "from tests.s3_server import S3Server; made = S3Server(); print(made._directory, flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=str(ROOT), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        folder = Path(process.stdout.readline().strip())
+        assert (folder / "s3.json").exists()
+        process.kill()
+    wait_until(lambda: not folder.exists())
 
 
 def test_what_the_object_options_say_travels_with_each_upload(store):
