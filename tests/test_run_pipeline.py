@@ -412,7 +412,7 @@ def test_the_demo_runs_from_set_up_to_the_end(tmp_path):
     copy = tmp_path / "clone it's"
     for source in [
         *ROOT.glob("*.py"),
-        *ROOT.glob("[a-z]*/*.py"),
+        *ROOT.glob("[a-z]*/**/*.py"),
         ROOT / "run_pipeline.sh",
         ROOT / "requirements.txt",
     ]:
