@@ -22,6 +22,9 @@ ACCESS_KEY, SECRET_KEY = "test-access-key", "test-secret-key"
 READER_ACCESS_KEY, READER_SECRET_KEY = "reader-access-key", "reader-secret-key"
 START_TRIES = 300
 SHARED = "TESTS_S3_ENDPOINT"
+# The pipe to it ends with the process that started the server, however that one dies: workers of pytest-xdist are
+# killed at Ctrl-C, and close nothing.
+GUARD = 'cat >/dev/null; kill -9 "$1"; rm -rf "$2" || rm -rf "$2"'
 
 
 def identity(name, access_key, secret_key, actions):
@@ -57,6 +60,10 @@ class S3Server:
         self._process = subprocess.Popen(
             [_weed(), "server", *options], stdout=self._log, stderr=subprocess.STDOUT, cwd=self._directory
         )
+        self._guard = subprocess.Popen(
+            ["sh", "-c", GUARD, "sh", str(self._process.pid), str(self._directory)],
+            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
         self._wait()
 
     @property
@@ -88,6 +95,9 @@ class S3Server:
         raise RuntimeError("the S3 server did not start: " + log)
 
     def close(self):
+        self._guard.kill()  # first: once the server is waited for, its number may be another's
+        self._guard.wait()
+        self._guard.stdin.close()
         # Asked politely it takes ten seconds, and its data is thrown away in any case.
         self._process.kill()
         self._process.wait()

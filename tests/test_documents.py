@@ -39,6 +39,23 @@ def test_there_are_command_lines_in_the_documents():
     assert len(list(commands("docs/OPERATIONS.md"))) >= 10
 
 
+@pytest.mark.skipif(shutil.which("dash") is None, reason="cron's sh is another shell here")
+def test_the_lines_for_cron_give_their_commands_the_secrets(tmp_path):
+    block = OPERATIONS.split("## Cron")[1].split("\n## ")[0]
+    lines = [
+        line for line in re.findall(r"^    \d+ [\d*]+ \* \* [\d*] +(.*)", block, re.MULTILINE) if "prune" not in line
+    ]
+    (tmp_path / "secrets.env").write_text("GITHUB_TOKEN=it\n")
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    for name in ("run_pipeline.sh", ".venv/bin/python"):
+        (tmp_path / name).write_text('#!/bin/sh\necho "$GITHUB_TOKEN in $PWD"\n')
+        (tmp_path / name).chmod(0o755)
+    text = "\n".join(lines).replace("/srv/github", str(tmp_path)).replace("/opt/pipeline", str(tmp_path))
+    text = text.replace(">>run.log", ">&1")
+    done = subprocess.run(["dash", "-c", text], stdout=subprocess.PIPE, text=True, check=True)
+    assert done.stdout.splitlines() == [f"it in {tmp_path}"] * 3
+
+
 def units():
     """{name: text} of the units in OPERATIONS.md."""
     block = OPERATIONS.split("## systemd")[1].split("\n## ")[0]

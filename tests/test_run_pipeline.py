@@ -312,6 +312,9 @@ def test_another_interpreter_takes_nothing_from_a_run_under_way(copy, tmp_path):
     for python in (one, other):
         assert "setting up" not in run(copy, "a/b", cwd=tmp_path, PYTHON=python)[2]
     assert os.readlink(str(copy.parent / ".venv")) == led_to == environment(copy.parent, one).name
+    (copy.parent / ".venv").unlink()  # as docs/OPERATIONS.md has it
+    run(copy, "a/b", cwd=tmp_path, PYTHON=other)
+    assert os.readlink(str(copy.parent / ".venv")) == environment(copy.parent, other).name
 
 
 def test_new_requirements_move_the_link_and_what_was_replaced_long_ago_goes(copy, tmp_path):
@@ -409,7 +412,7 @@ def test_the_demo_runs_from_set_up_to_the_end(tmp_path):
     copy = tmp_path / "clone it's"
     for source in [
         *ROOT.glob("*.py"),
-        *ROOT.glob("[a-z]*/*.py"),
+        *ROOT.glob("[a-z]*/**/*.py"),
         ROOT / "run_pipeline.sh",
         ROOT / "requirements.txt",
     ]:

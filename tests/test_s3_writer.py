@@ -1,10 +1,12 @@
 import base64
 import hashlib
 import re
+import subprocess
 import sys
 import threading
 import urllib.parse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +15,8 @@ from foundation import settings
 from foundation.errors import ConfigurationError, Outage
 from lake.objects import Described, Fetched, ItemRefused, Object, ObjectOptions, Throttled
 from s3_writer import S3Archive
+from tests.conftest import ROOT
+from tests.test_run_pipeline import wait_until
 
 NOW = "2026-01-01T00:00:00Z"
 MD5 = hashlib.md5  # before a test takes it away
@@ -481,6 +485,17 @@ def test_the_stores_clock_is_that_of_its_last_answer_whatever_it_says(store, dat
     store.headers, store.refusal = {"Date": date and "Fri, 02 Jan 2026 00:00:00 GMT"}, (403, "AccessDenied")
     assert made.delete("k.json") is False
     assert made.last_date == store.headers["Date"]
+
+
+def test_the_real_server_goes_with_whoever_started_it():
+    code = "from tests.s3_server import S3Server; made = S3Server(); print(made._directory, flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=str(ROOT), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        folder = Path(process.stdout.readline().strip())
+        assert (folder / "s3.json").exists()
+        process.kill()
+    wait_until(lambda: not folder.exists())
 
 
 def test_what_the_object_options_say_travels_with_each_upload(store):
