@@ -188,9 +188,10 @@ class Worker:
                     jobs = self._claim(alone=not in_flight)
                     if not jobs:
                         break
+                    if not in_flight:
+                        self._heard_at = self._clock.monotonic()
                     for job in jobs:
                         pool.submit(self._work_on(job), job).add_done_callback(ended.put)
-                    self._heard_at = self._clock.monotonic() if not in_flight else self._heard_at
                     in_flight += len(jobs)
                 if not in_flight:
                     if self._stopping or not (self._judge() or self._free_the_dead()):
