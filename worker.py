@@ -48,6 +48,8 @@ FIRST_OUTAGE_SECONDS = 5.0
 LONGEST_OUTAGE_SECONDS = 300.0
 # So many surprises, or refusals for the same reason, with nothing in between that went well, are not the items' fault.
 FAULTS_IN_TURN = 3
+# Nothing ended for so long: somebody should know. A store that sends its answer byte by byte meets no time-out.
+SILENCE_SECONDS = 180.0
 # After a signal uploads under way get so long; container runtimes kill after ten seconds.
 STOP_SECONDS = 8.0
 
@@ -125,7 +127,7 @@ class Worker:
         self._finished: list[Outcome] = []
         self._faults: list[JobResult] = []  # surprises and refusals that are not judged yet
         self._archived = 0  # items that this transaction says are in the archive now
-        self._committed_at = self._extended_at = clock.monotonic()
+        self._committed_at = self._extended_at = self._heard_at = clock.monotonic()
         self._leaving = False
         self.result = Result()
         self.outage: PipelineError | None = None
@@ -186,6 +188,8 @@ class Worker:
                     jobs = self._claim(alone=not in_flight)
                     if not jobs:
                         break
+                    if not in_flight:
+                        self._heard_at = self._clock.monotonic()
                     for job in jobs:
                         pool.submit(self._work_on(job), job).add_done_callback(ended.put)
                     in_flight += len(jobs)
@@ -194,6 +198,7 @@ class Worker:
                         break
                     continue
                 in_flight -= self._take_all(ended)
+                self._warn_of_silence()
                 self._commit_if_due(last=not in_flight)
                 self._extend_if_due()
                 if self._is_out_of_time():
@@ -210,7 +215,15 @@ class Worker:
         futures = _all_of(ended, seconds=COMMIT_SECONDS)
         for future in futures:
             self._take(future.result())
+            self._heard_at = self._clock.monotonic()
         return len(futures)
+
+    def _warn_of_silence(self) -> None:
+        now = self._clock.monotonic()
+        seconds = now - self._heard_at
+        if seconds >= SILENCE_SECONDS:
+            self._heard_at = now  # the next warning comes after as long again
+            log.warning("no upload has ended for %d s; see what the archive does, or what stands before it", seconds)
 
     def _work_on(self, job: Job) -> Callable[[Job], JobResult]:
         if job.is_archived:

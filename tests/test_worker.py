@@ -683,6 +683,22 @@ def test_so_many_uploads_are_under_way_as_there_are_threads(conn, work, threads)
     assert most == [threads]
 
 
+def test_a_store_that_keeps_all_threads_waiting_is_spoken_of_in_the_log_now_and_then(conn, work, caplog):
+    enqueue(conn, 1)
+    time = Time()
+
+    def drip(key):
+        for spoken_of in (1, 2):
+            time.seconds += worker.SILENCE_SECONDS
+            for _ in range(500):
+                REAL_SLEEP(0.01)
+                if caplog.text.count("no upload has ended for 180 s") == spoken_of:
+                    break
+
+    assert work(Archive(drip), time=time)[1].done == 1
+    assert caplog.text.count("no upload has ended for 180 s") == 2
+
+
 def test_the_same_outage_of_all_uploads_ends_the_run_after_fewer_at_a_time(conn, work):
     """SlowDown: 4 at a time, then 2, then 1, and only then is it an outage; nobody's attempt is counted."""
     enqueue(conn, 50)
