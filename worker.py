@@ -16,7 +16,7 @@ from typing import Callable, NamedTuple, Sequence, TypeVar
 import db
 import queue_manager
 from engines import owners
-from foundation import timestamps
+from foundation import errors, timestamps
 from foundation.clock import Clock
 from foundation.errors import ConfigurationError, PipelineError
 from foundation.records import ClaimedItem
@@ -174,6 +174,10 @@ class Worker:
                 self._settle()
         except sqlite3.Error as error:
             self.outage = db.explain(error, self._db_path)
+        except (OSError, RuntimeError, MemoryError) as error:
+            self.outage = errors.of_machine(error, "worker")
+            if self.outage is None:
+                raise
 
     def _drain(self) -> None:
         self._uploader = None  # a new client each time finds renewed credentials
@@ -192,7 +196,7 @@ class Worker:
                         self._heard_at = self._clock.monotonic()
                     for job in jobs:
                         pool.submit(self._work_on(job), job).add_done_callback(ended.put)
-                    in_flight += len(jobs)
+                        in_flight += 1  # one by one: `submit` raises where there is no room for a thread
                 if not in_flight:
                     if self._stopping or not (self._judge() or self._free_the_dead()):
                         break

@@ -49,9 +49,9 @@ def main(
         return _report(options.missing_package(error), EXIT_CONFIGURATION, environ)
     except Exception as error:
         log.debug("where it happened", exc_info=True)
-        if isinstance(error, OSError) and errors.is_passing(error):
-            explained = errors.of_system(error, str(error.filename or command))
-            return _report(str(explained), explained.exit_code, environ)
+        of_machine = errors.of_machine(error, command)
+        if of_machine is not None:
+            return _report(str(of_machine), of_machine.exit_code, environ)
         return _report(f"unexpected {type(error).__name__}: {error}; please report it", EXIT_FAILED, environ)
 
 

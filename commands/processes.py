@@ -15,6 +15,7 @@ from multiprocessing import connection, resource_tracker
 from typing import Any, Callable, NamedTuple, Sequence, cast
 
 from commands.signals import STOP_SIGNALS
+from foundation import errors
 
 log = logging.getLogger("pipeline.worker")
 
@@ -91,7 +92,7 @@ class Processes:
         try:
             while self._members or (self._due and self._stopped is None):
                 self._start_due()
-                timeout = LOOK_SECONDS if self._due else None
+                timeout = None if self._members and not self._due else LOOK_SECONDS
                 for ready in connection.wait(list(self._members), timeout):
                     self._hear(self._members[cast("connection.Connection", ready)])
         finally:
@@ -102,7 +103,20 @@ class Processes:
         now = self._monotonic()
         for number in [number for number, (at, _) in self._due.items() if at <= now]:
             if self._stopped is None:
-                self._start(number, self._due.pop(number)[1])
+                self._try_to_start(number, self._due.pop(number)[1])
+
+    def _try_to_start(self, number: int, argument: Any) -> None:
+        """Where the machine has no room for it, that is like a death at once."""
+        try:
+            self._start(number, argument)
+        except (OSError, MemoryError) as error:
+            no_room = errors.of_machine(error, "another process")
+            if no_room is None:
+                raise
+            self._ends[number] = Ended(error=no_room)
+            if self._is_put_off(number, lived=0.0, said=str(no_room)):
+                return
+            self.stop()
 
     def _start(self, number: int, argument: Any) -> None:
         # Not forked: a fork copies locks that other threads hold.
@@ -143,27 +157,41 @@ class Processes:
         member.process.join()
         member.reports.close()
         member.control.close()
-        died = isinstance(self._ends[member.number].error, Died)
-        argument = self._again(member.number) if died and self._stopped is None else None
-        if argument is not None:
-            seconds = self._pause_after(member)
-            self._due[member.number] = (self._monotonic() + seconds, argument)
-            log.warning("a worker process was killed, perhaps for want of memory; another begins in %.0f s", seconds)
+        if isinstance(self._ends[member.number].error, Died):
+            lived = self._monotonic() - member.started_at
+            self._is_put_off(member.number, lived=lived, said="a worker process was killed, perhaps for want of memory")
 
-    def _pause_after(self, member: _Member) -> float:
+    def _is_put_off(self, number: int, *, lived: float, said: str) -> bool:
+        """Does another one take its place, after a pause?"""
+        argument = self._again(number) if self._stopped is None else None
+        if argument is None:
+            return False
+        seconds = self._pause_after(number, lived)
+        self._due[number] = (self._monotonic() + seconds, argument)
+        log.warning("%s; another begins in %.0f s", said, seconds)
+        return True
+
+    def _pause_after(self, number: int, lived: float) -> float:
         """Longer after each death, unless it had lived for long."""
-        if self._monotonic() - member.started_at > LONGEST_RESTART_SECONDS:
-            self._deaths[member.number] = 0
-        self._deaths[member.number] += 1
-        return min(FIRST_RESTART_SECONDS * 2.0 ** min(self._deaths[member.number] - 1, 20), LONGEST_RESTART_SECONDS)
+        if lived > LONGEST_RESTART_SECONDS:
+            self._deaths[number] = 0
+        self._deaths[number] += 1
+        return min(FIRST_RESTART_SECONDS * 2.0 ** min(self._deaths[number] - 1, 20), LONGEST_RESTART_SECONDS)
 
 
 def _run(sender: Any, control: connection.Connection, work: Work, argument: Any) -> None:
-    """In the new process."""
+    """In the new process. A parent that is gone hears nothing: `control` tells the work so, and it ends in order."""
+
+    def report(value: Any) -> None:
+        with contextlib.suppress(OSError):
+            sender.send(value)
+
     try:
-        end = Ended(value=work(sender.send, control, argument))
+        report(Ended(value=work(report, control, argument)))
     except BaseException as error:
-        end = Ended(error=error)
-    sender.send(end)
-    sender.close()
+        of_machine = errors.of_machine(error, "a worker process")
+        if of_machine is None:
+            report(Ended(error=error))
+        else:  # it ends without a last report, as one that was killed: another may take its place
+            log.warning("%s", of_machine)
     os._exit(0)  # a thread that still waits for an answer must not keep it

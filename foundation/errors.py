@@ -57,6 +57,7 @@ _PASSING = {
     errno.EMFILE: "raise `ulimit -n`, or ask for fewer threads",
     errno.ENFILE: "let other programs end",
     errno.ENOMEM: "free memory",
+    errno.EAGAIN: "raise `ulimit -u` and the limit of pids, or ask for fewer threads and processes",  # fork(2)
 }
 
 
@@ -70,3 +71,14 @@ def of_system(error: OSError, what: str) -> ConfigurationError | Outage:
     if is_passing(error):
         return Outage(f"{said}; {_PASSING[error.errno or 0]}, then run again")
     return ConfigurationError(f"{said}; check its owner and permissions")
+
+
+def of_machine(error: BaseException, what: str) -> ConfigurationError | Outage | None:
+    """What an exception that nobody thought of says of the machine it met; None: nothing, it may be the program's."""
+    if isinstance(error, MemoryError):
+        return Outage(f"{what}: no memory is left; free some, or ask for fewer threads, then run again")
+    if isinstance(error, RuntimeError) and "can't start new thread" in str(error):  # CPython has no class for it
+        return Outage(f"{what}: no room for another thread; {_PASSING[errno.EAGAIN]}, or free memory, then run again")
+    if isinstance(error, OSError) and is_passing(error):
+        return of_system(error, str(error.filename or what))
+    return None

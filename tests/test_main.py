@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import json
 import signal
@@ -9,6 +10,7 @@ import pytest
 
 import db
 import main
+from commands import status
 from tests.conftest import ROOT, started_main
 
 
@@ -156,6 +158,24 @@ def test_a_database_that_is_not_ours_is_refused(run_main, tmp_path):
         code, _, err = run_main("status", "--db", name)
         assert (code, len(err.splitlines())) == (2, 1)
         assert said in err
+
+
+@pytest.mark.parametrize(
+    "error, said",
+    [
+        (RuntimeError("can't start new thread"), "ulimit -u"),
+        (MemoryError(), "free some"),
+        (BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"), "ulimit -u"),
+    ],
+    ids=repr,
+)
+def test_a_machine_without_room_is_an_outage(monkeypatch, capsys, error, said):
+    def fail(context, **options):
+        raise error
+
+    monkeypatch.setattr(status, "run", fail)
+    assert main.main(["status"]) == 3
+    assert said in capsys.readouterr().err
 
 
 def test_a_wrong_token_ends_the_run_at_once_and_is_not_shown(github, run_main):

@@ -1,6 +1,7 @@
 """How runs end: signals, to one process and to all of its group; processes that die; outputs that can't be written."""
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -17,7 +18,7 @@ import db
 import queue_manager
 from commands import processes, signals
 from engines import owners, sqlite
-from foundation.errors import Interrupted
+from foundation.errors import Interrupted, Outage
 from tests.conftest import REAL_SLEEP, ROOT, started_main
 from tests.fault_proxy import FaultProxy
 from tests.test_worker import Archive, Time, claim, counts, dead_token, enqueue, made_worker
@@ -347,7 +348,7 @@ def test_the_place_of_a_process_that_keeps_dying_is_taken_ever_more_slowly(monke
         kill_itself, [True], on_report=lambda *report: reports.append(report), again=lambda number: next(lives)
     )
     pause_after = group._pause_after
-    monkeypatch.setattr(group, "_pause_after", lambda member: pauses.append(pause_after(member)) or pauses[-1])
+    monkeypatch.setattr(group, "_pause_after", lambda *life: pauses.append(pause_after(*life)) or pauses[-1])
     (end,) = group.run()
     assert (pauses, reports) == ([0.01, 0.02], [(0, "a life")] * 3)
     assert isinstance(end.error, processes.Died)
@@ -365,6 +366,82 @@ def test_an_error_that_ends_one_process_ends_them_all():
     assert (str(failed.error), other.value) == ("nobody thought of this", signal.SIGTERM)
 
 
+def return_at_once(report, control, argument):
+    return argument
+
+
+@pytest.mark.parametrize("follows", [True, False])
+def test_no_room_for_a_process_is_waited_out_or_an_outage(monkeypatch, follows):
+    monkeypatch.setattr(processes, "FIRST_RESTART_SECONDS", 0.01)
+    failures = [BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))]
+    monkeypatch.setattr(processes.resource_tracker, "ensure_running", lambda: raise_first(failures))
+    again = (lambda number: "again") if follows else (lambda number: None)
+    (end,) = processes.Processes(return_at_once, ["first"], on_report=print, again=again).run()
+    if follows:
+        assert end.value == "again"
+    else:
+        assert isinstance(end.error, Outage) and "ulimit -u" in str(end.error)
+
+
+def raise_first(failures):
+    if failures:
+        raise failures.pop()
+
+
+def lack_memory(report, control, argument):
+    raise MemoryError
+
+
+def test_a_process_that_the_machine_has_no_room_for_counts_as_killed():
+    (end,) = processes.Processes(lack_memory, ["x"], on_report=print).run()
+    assert isinstance(end.error, processes.Died)
+
+
+def report_for_ever(report, control, argument):
+    open(argument, "x").close()
+    while not control.poll(0.001):
+        report("still here")
+    with contextlib.suppress(EOFError):
+        control.recv()
+    REAL_SLEEP(0.1)  # the other pipe of the dead parent is closed a moment later
+    report("and here")
+    raise ValueError("what ends it")
+
+
+def test_processes_whose_parent_was_killed_end_without_a_traceback(tmp_path):
+    code = (
+        "import sys; from commands import processes; from tests import test_stops\n"
+        "if __name__ == '__main__':\n"
+        "    work, begun = test_stops.report_for_ever, sys.argv[1]\n"
+        "    processes.Processes(work, [begun], on_report=lambda *report: None).run()\n"
+    )
+    (tmp_path / "parent.py").write_text(code)
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, tmp_path / "parent.py", tmp_path / "begun"]
+    with subprocess.Popen(command, env=env, stderr=subprocess.PIPE) as process:
+        until(process, (tmp_path / "begun").exists)
+        process.kill()
+        _, err = process.communicate(timeout=ENOUGH_SECONDS)  # the pipe ends with the last of them
+    assert b"Traceback" not in err, err
+
+
+@pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), MemoryError()], ids=repr)
+def test_no_room_for_a_thread_is_an_outage_which_follow_waits_out(conn, path, monkeypatch, error):
+    enqueue(conn, 20)
+    clock, start, started = Time(), threading.Thread.start, []
+
+    def start_one(thread):
+        started.append(thread)
+        if len(started) > 1 and not clock.waits:
+            raise error
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_one)
+    with owners.fresh_token(path) as token:
+        result = made_worker(conn, path, token, Archive(), time=clock, follow=True, limit=20).run()
+    assert (result.done, len(clock.waits)) == (20, 1)
+
+
 @pytest.mark.parametrize("options", [[], ["--processes", "2"]], ids=str)
 def test_follow_ends_at_its_limit_and_what_was_handed_back_does_not_count(conn, path, tmp_path, options):
     enqueue(conn, 50)
@@ -376,8 +453,6 @@ def test_follow_ends_at_its_limit_and_what_was_handed_back_does_not_count(conn, 
 
 
 def test_rows_that_an_outage_handed_back_do_not_count_against_the_limit(conn, path):
-    from foundation.errors import Outage
-
     enqueue(conn, 50)
     clock, archive = Time(), Archive()
 
