@@ -17,7 +17,7 @@ import queue_manager
 import repositories
 import timestamps
 from clock import Clock
-from errors import EXIT_CONFIGURATION, EXIT_FAILED, EXIT_OK, EXIT_OUTAGE, ConfigurationError, PipelineError
+from errors import EXIT_CONFIGURATION, EXIT_FAILED, EXIT_OK, EXIT_OUTAGE, ConfigurationError, Outage, PipelineError
 from fetcher import Page, StreamScan
 from github_api import GitHub, NotReadable
 from queue_manager import Gap, StreamState
@@ -74,7 +74,7 @@ class Ingest:
         self._on_progress = on_progress
         self._stop_reason: PipelineError | None = None
         self._known: dict[str, dict[int, StreamState]] = {}
-        self._taken: set[tuple[str, int]] = set()
+        self._taken: dict[tuple[str, int], str] = {}
         self._taking = threading.Lock()
 
     def run(self, targets: Sequence[tuple[str, str]], *, jobs: int) -> list[StreamResult]:
@@ -119,7 +119,7 @@ class Ingest:
             stream=stream,
             state=state,
             look_from=self._look_from,
-            recall=lambda repo_id: self._recall(stream, repo_id),
+            recall=lambda repo_id: self._recall(stream, repo_id, scan.repo),
             on_request=started.requests.append,
         )
         started.pages = self._explained(scan.pages(), started)
@@ -141,12 +141,19 @@ class Ingest:
         covered = state.scan["covered_since"] if state.scan else state.covered_since
         return self._since or covered or self._default_since
 
-    def _recall(self, stream: str, repo_id: int) -> StreamState | None:
-        """What is known of a repository, for the first who finds that a name means it. Called by the scans' threads."""
+    def _recall(self, stream: str, repo_id: int, repo: str) -> StreamState | None:
+        """What is known of a repository, for the first who finds that a name means it. Called by the scans' threads.
+
+        A former name leads to the present one. Two present names of one repository are of two moments, and what one of
+        them means now may be unread.
+        """
         with self._taking:
-            if (stream, repo_id) in self._taken:
-                raise _ReadAlready
-            self._taken.add((stream, repo_id))
+            taken_as = self._taken.setdefault((stream, repo_id), "")
+            self._taken[stream, repo_id] = taken_as or repo
+        if taken_as.lower() == repo.lower():
+            raise _ReadAlready
+        if taken_as:
+            raise Outage(f"{taken_as} and {repo} are one repository: a name changed hands meanwhile; run again")
         return self._known[stream].get(repo_id)
 
     def _commit(self, conn: sqlite3.Connection, stream: _Stream, page: Page) -> None:
