@@ -181,7 +181,7 @@ class Ingest:
     def _conclude(self, conn: sqlite3.Connection, stream: _Stream, error: BaseException | None) -> None:
         """Record how the stream ended; decide whether the whole run ends with it."""
         if error is not None and not isinstance(error, (PipelineError, _ReadAlready)):
-            raise error
+            error = _surprise(error)
         requests = stream.requests
         result = stream.result._replace(requests=len(requests), not_modified=requests.count(304))
         if isinstance(error, _ReadAlready):
@@ -220,6 +220,14 @@ class _Stream:
         self.gaps = gaps
         self.requests: list[int] = []
         self.pages: Iterator[Page] = iter(())
+
+
+def _surprise(error: BaseException) -> PipelineError:
+    """A fault of the program, met by one scan: the others are read all the same. What ends all is raised again."""
+    if not isinstance(error, Exception) or isinstance(error, (sqlite3.Error, OSError, MemoryError)):
+        raise error
+    log.debug("where it happened", exc_info=error)
+    return PipelineError(f"unexpected {type(error).__name__}: {error}; please report it")
 
 
 def _not_had(result: StreamResult, gaps: Sequence[Gap]) -> str:
