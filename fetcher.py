@@ -27,7 +27,7 @@ GITHUB_BEGAN = "2007-10-01T00:00:00Z"
 # A run looks again at the minute before its cursor, for items that GitHub's replicas showed late.
 OVERLAP_SECONDS = 60
 # GitHub now and then answers with an empty page, or one without its Link (MeltanoLabs/tap-github #90). So many answers
-# in a row that contradict those before them, or bring a walk no further, end it.
+# in a row that contradict those before them, or show nothing new, end a walk.
 ODD_ANSWERS = 10
 
 
@@ -84,13 +84,20 @@ class StreamScan:
         self._look_from = look_from
         self._recall = recall
         self._on_request = on_request
+        self._place = ""  # the path that is asked; see `_own_place`
         self._reader = PageReader(api=api, url=self._url, on_request=on_request)
         self._since = self._wanted()
         self._identified_as: int | None = None  # what `recall` was asked about
         self._restarts_left = 1
         self._odd_answers = 0
-        self._furthest: tuple[str, int] = ("", 0)
+        self._furthest: str | None = None  # the last time that the walk has come to
+        self._met: set[tuple[int, str | None]] = set()  # what it has been shown since
         self._walked_to = ""  # this run has read all up to this time
+
+    @property
+    def repo(self) -> str:
+        """The repository's name, as far as this scan has learned it."""
+        return self._repo
 
     def pages(self) -> Iterator[Page]:
         """Every page of the scan, to be committed in this order.
@@ -100,6 +107,7 @@ class StreamScan:
         old_gaps = self._state.gaps
         if self._state.scan is not None:
             self._widen(self._state.scan)
+            self._claim(self._state.repo_id)
             yield from self._walk()
         # After a walk of many pages the newest are looked at once more, for what moved to the front meanwhile.
         while True:
@@ -111,7 +119,8 @@ class StreamScan:
                 break
             yield from self._walk()
         for gap in set(old_gaps) & set(self._state.gaps):
-            yield from self._try_again(gap)
+            self._try_again(gap)
+            yield from self._walk()
 
     def _wanted(self) -> str:
         since = self._look_from(self._state)
@@ -122,20 +131,28 @@ class StreamScan:
 
     def _head(self) -> Page | None:
         """The newest page and the state behind it; None where nothing changed."""
-        read = self._reader.head(etag=self._usable_etag())
+        self._place = f"/repos/{_quoted(self._asked_for)}"
+        read = self._whole_head(etag=self._usable_etag())
         if read.answer.body is None:
+            if self._identified_as is None:
+                self._claim(self._state.repo_id)
             return None
-        if not read.elements:  # one odd answer proves nothing; one that says that there is nothing, least of all
-            read = self._reader.head(etag=None)
         floor = self._identify(read)
         return self._head_page(read, self._after_head(read, floor), floor)
+
+    def _whole_head(self, *, etag: str | None) -> Read:
+        read = self._reader.head(etag=etag)
+        if read.answer.body is None or read.elements:
+            return read
+        return self._reader.head(etag=None)  # one odd answer proves nothing; least of all that there is nothing
 
     def _head_page(self, read: Read, state: StreamState, floor: str) -> Page:
         # A walk by time meets by itself what could not be had here.
         return self._page(read._replace(gap=None) if self._by_time else read, state, floor=floor)
 
     def _head_url(self) -> str:
-        return self._address(self._repo, newest_first=True, since=None, size=PAGE_SIZE, number=1)
+        place = f"/repos/{_quoted(self._repo)}"
+        return self._address(place, newest_first=True, since=None, size=PAGE_SIZE, number=1)
 
     def _usable_etag(self) -> str | None:
         """Only for the very URL that it came from, and not when this run must look further back."""
@@ -151,8 +168,7 @@ class StreamScan:
 
     def _after_head(self, read: Read, floor: str) -> StreamState:
         newest = max(read.elements, key=lambda element: element.updated_at or "", default=None)
-        newest_at = (newest.updated_at if newest else None) or floor
-        speaks_for_all = read.is_whole_head and (read.is_last or read.reaches(newest_at))
+        newest_at = _newest_at(read, floor)
         scan: dict[str, Any] = {
             "floor": floor,
             "covered_since": min(self._since, self._state.covered_since or self._since),
@@ -160,20 +176,20 @@ class StreamScan:
             "cursor": _not_in_the_future(newest_at, read.answer),
             "newest_item_id": newest.item_id if newest else None,
             "expected": read.expected,
-            # Where all of the page is of one second, an update of that second behind it leaves its bytes as they are.
-            "etag": read.answer.etag if speaks_for_all else None,
+            "etag": read.answer.etag if _speaks_for_all(read, newest_at) else None,
             "etag_url": self._head_url(),
         }
         is_all = (read.reaches(floor) or read.is_last) and read.gap is None
         if is_all or newest_at <= self._walked_to:
             return self._finished(scan)
         # The rest is still to be walked: by time from the floor upwards, or from here downwards.
-        spot = Spot(since=floor) if self._by_time else _behind(Spot(), read, by_time=False)
+        spot = Spot(since=floor) if self._by_time else _behind(Spot(), read, by_time=False, target=newest_at)
         return self._state._replace(scan={**scan, "spot": spot._asdict()})
 
     def _finished(self, scan: dict[str, Any]) -> StreamState:
         """The state after a scan that saw everything: the cursor never moves back."""
         return self._state._replace(
+            gaps=tuple(gap for gap in self._state.gaps if list(gap) != scan.get("gap")),
             cursor=max(scan["cursor"], self._state.cursor or ""),
             covered_since=scan["covered_since"],
             etag=scan["etag"],
@@ -187,25 +203,35 @@ class StreamScan:
     def _identify(self, read: Read) -> str:
         """The floor for the repository that the name means now: it may be another, of which this state knows nothing.
 
-        The id stands in links and in pull requests. A list of issues on one page has neither: there the newest item of
-        the last scan vouches for it. Where that is gone, GitHub is asked; or, if the id was never seen, all of the page
-        is taken that either of the two could want.
+        This is the one place where a name's meaning is looked at: all but the head is asked for by the id. That stands
+        in links and in pull requests. A list of issues on one page has neither: there the newest item of the last scan
+        vouches for it. Where that is gone, GitHub is asked; or, if the id was never seen, all of the page is taken that
+        either of the two could want.
         """
         self._learn_name(read.answer)
         found, known = read.repo_id, self._state.repo_id
-        if found is None and self._state.cursor is not None and not self._is_familiar(read):
-            if known is None:
-                return min(self._floor(), self._state.covered_since or ALL_HISTORY)
+        is_vouched_for = self._is_familiar(read) or (self._state.cursor is None and self._restarts_left > 0)
+        if found is None and not (is_vouched_for and (read.is_last or known is not None)):
+            if known is None and read.is_last:
+                return min(self._floor(), self._state.covered_since or self._since)
             found = self._ask_for_id()
         if found is not None and found != self._identified_as:
-            self._identified_as = found
-            recalled = self._recall(found)
-            if known is None and recalled is None:
+            recalled = self._claim(found)
+            if known is None and recalled is None and is_vouched_for:
                 self._state = self._state._replace(repo_id=found)
             elif known != found:
-                self._state = recalled or StreamState(repo_id=found)
-                self._since = self._wanted()
+                self._become(recalled or StreamState(repo_id=found), is_certain=(known or recalled) is not None)
         return self._floor()
+
+    def _claim(self, repo_id: int | None) -> StreamState | None:
+        """No two names of a run read one repository; the state that is known of it."""
+        self._identified_as = repo_id
+        return None if repo_id is None else self._recall(repo_id)
+
+    def _become(self, state: StreamState, *, is_certain: bool) -> None:
+        """Go on as the repository that the name means now. Where it may be the same one, nothing is given up for it."""
+        since, self._state, self._walked_to = self._since, state, ""
+        self._since = self._wanted() if is_certain else min(since, self._wanted())
 
     def _is_familiar(self, read: Read) -> bool:
         return any(element.item_id == self._state.newest_item_id for element in read.elements)
@@ -229,64 +255,111 @@ class StreamScan:
     def _widen(self, scan: dict[str, Any]) -> None:
         """An unfinished walk goes on to where this run wants to look from, when that is further back."""
         if self._since < scan["covered_since"]:
-            wider = {**scan, "floor": self._since, "covered_since": self._since}
+            wider = {**scan, "floor": self._since, "covered_since": self._since, "until": None}
             if self._by_time:
                 wider["spot"] = Spot(since=self._since)._asdict()
             self._state = self._state._replace(scan=wider)
 
     def _walk(self) -> Iterator[Page]:
-        self._odd_answers, self._furthest = 0, ("", 0)
+        self._odd_answers, self._furthest, self._met = 0, None, set()
+        self._place = self._own_place()
         try:
             while self._state.scan is not None:
                 yield self._step(self._state.scan)
         except _StartOver as begin_again:
-            if not self._restarts_left:
-                raise begin_again.error from None
-            self._restarts_left -= 1
-            scan = self._state.scan or {}
-            # Its floor becomes where to look from; nothing that was covered is given up.
-            self._since = min(self._since, scan.get("covered_since", self._since))
-            self._state = self._state._replace(scan=None, etag=None)
+            self._start_over(begin_again.error)
+        except NotReadable as error:
+            if error.status not in (400, 404, 422):
+                raise
+            self._start_over(error)  # a place that GitHub no longer accepts
         except (HeavyAnswer, Contradiction):
+            if "gap" in (self._state.scan or {}):  # the next run may begin it anew
+                self._state = self._state._replace(scan=None)
             # What stands in the way of the walk must not hide what is new.
             yield self._head_page(self._reader.head(etag=None), self._state, self._floor())
             raise
+
+    def _own_place(self) -> str:
+        """By the id, which stays one repository's while its name may become another's; where that was never seen, not.
+
+        It is the path of GitHub's own links and redirects.
+        """
+        repo_id = self._state.repo_id
+        return f"/repos/{_quoted(self._asked_for)}" if repo_id is None else f"/repositories/{repo_id}"
+
+    def _start_over(self, error: PipelineError) -> None:
+        if not self._restarts_left:
+            raise error from None
+        self._restarts_left -= 1
+        scan = self._state.scan or {}
+        # Its floor becomes where to look from; nothing that was covered is given up.
+        self._since = min(self._since, scan.get("covered_since", self._since))
+        self._state = self._state._replace(scan=None, etag=None)
 
     def _step(self, scan: dict[str, Any]) -> Page:
         spot = Spot.saved(scan.get("spot"))
         if spot is None:
             raise _StartOver(Contradiction("a scan that an older version saved can't be gone on with"))
         read = self._read(spot)
-        if not spot.is_continued_by(read.elements, start=read.start, newest_first=not self._by_time):
+        if not self._goes_on(spot, read, scan["target"]):
             # Something left the list, and the rest moved up over where this stands; or the answer is an odd one.
             self._reader.overlap = min(2 * self._reader.overlap, MOST_OVERLAP)
-            return self._odd(scan, spot.stepped_back(), read)
+            return self._odd(scan, spot.stepped_back(PAGE_SIZE * 2**self._odd_answers), read._replace(gap=None))
+        if read.gap is not None and list(read.gap) == scan.get("gap"):
+            scan = {**scan, "gap": None}  # it is still there
         if self._is_end(scan, spot, read):
             self._walked_to = scan["target"]
             return self._page(read, self._finished(scan), floor=scan["floor"])
-        following = _behind(spot, read, by_time=self._by_time)
-        if (following.since or "", following.offset) <= self._furthest or read.is_last:
-            return self._odd(scan, following if not read.is_last else spot, read)
-        self._furthest, self._odd_answers = (following.since or "", following.offset), 0
+        following = _behind(spot, read, by_time=self._by_time, target=scan["target"])
+        if read.is_last or not self._brings_new(read, following, scan["target"]):
+            return self._odd(self._reconsidered(scan, read), spot if read.is_last else following, read)
+        self._odd_answers = 0
         return self._page(read, self._state._replace(scan={**scan, "spot": following._asdict()}), floor=scan["floor"])
 
     def _read(self, spot: Spot) -> Read:
-        try:
-            read = self._reader.read(spot, newest_first=not self._by_time)
-        except NotReadable as error:
-            if error.status in (400, 404, 422):  # a place that GitHub no longer accepts
-                raise _StartOver(error) from error
-            raise
+        read = self._reader.read(spot, newest_first=not self._by_time)
         if read.repo_id is not None and self._state.repo_id not in (None, read.repo_id):
             raise _StartOver(Contradiction(f"{self._repo} is another repository than before; run again"))
         return read
+
+    def _goes_on(self, spot: Spot, read: Read, target: str) -> bool:
+        """Does nothing stand between what was read and this page? One that does not overlap needs a witness."""
+        if read.is_linked or spot.offset == 0:
+            return True
+        newest_first, overlaps = not self._by_time, read.start < spot.offset
+        return spot.is_continued_by(
+            read.elements if overlaps else self._reader.item_before(spot, newest_first=newest_first),
+            start=min(read.start, spot.offset),
+            newest_first=newest_first,
+            horizon=_horizon(target),
+        )
 
     def _is_end(self, scan: dict[str, Any], spot: Spot, read: Read) -> bool:
         """Has the walk reached what it set out for? That an answer has no `next` does not say so."""
         if not self._by_time:
             return read.reaches(scan["floor"]) or (read.is_last and read.end >= scan["expected"])
-        last = read.times[-1] if read.times else spot.last_time or spot.since or ""
-        return read.is_last and last >= scan["target"]
+        last = [spot.since or "", *(time for _, time in spot.last_seen), *read.times][-1]
+        until, horizon = scan.get("until"), _horizon(scan["target"])
+        is_passed = until is not None and any(until < time < horizon for time in read.times)
+        return is_passed or (read.is_last and last >= scan["target"])
+
+    def _brings_new(self, read: Read, following: Spot, target: str) -> bool:
+        """Is a page progress: does it come further, or show what the walk is after and has not met at this time?"""
+        shown = {(element.item_id, element.updated_at) for element in read.elements}
+        last, furthest = following.last_time, self._furthest
+        if last is not None and (furthest is None or (last > furthest if self._by_time else last < furthest)):
+            self._furthest, self._met = last, shown
+            return True
+        is_new = any((time or "") <= target for _, time in shown - self._met)
+        self._met |= shown
+        return is_new
+
+    def _reconsidered(self, scan: dict[str, Any], read: Read) -> dict[str, Any]:
+        """The list ends before what was seen at its head, or is all newer: what was there is gone, or long ago."""
+        if not read.is_last and any(time <= scan["target"] for time in read.times):
+            return scan
+        head = self._whole_head(etag=None)
+        return {**scan, "target": _newest_at(head, scan["floor"]), "expected": head.expected}
 
     def _odd(self, scan: dict[str, Any], spot: Spot, read: Read) -> Page:
         """An answer that brings the walk no further: the place is looked at again, but not for ever."""
@@ -296,46 +369,51 @@ class StreamScan:
                 f"GitHub's list of {self._repo} {self._stream.name} contradicts itself: {ODD_ANSWERS} answers in a row "
                 "led no further; the cursor stays, run again later"
             )
-        if read.is_last:  # it ends before what was seen at its head; perhaps that is gone meanwhile
-            head = self._reader.head(etag=None)
-            scan = {**scan, "target": max(head.times, default=scan["floor"]), "expected": head.expected}
         return self._page(read, self._state._replace(scan={**scan, "spot": spot._asdict()}), floor=scan["floor"])
 
     # Items that GitHub does not give.
 
-    def _try_again(self, gap: Gap) -> Iterator[Page]:
-        """Look at an old gap once more; where its item can be had now, all around it is read again."""
-        newest_first = not self._by_time
+    def _try_again(self, gap: Gap) -> None:
+        """Begin a scan around an old gap, where an item can be had there now: what is not met again is none any more.
+
+        It goes on from the time before the gap, stepping back to that where the list has moved up, to the time behind.
+        """
+        self._place = self._own_place()
         spot = Spot(since=gap.since, offset=gap.offset)
-        if not self._reader.can_be_had(spot, newest_first=newest_first):
+        if not self._reader.can_be_had(spot, newest_first=not self._by_time):
             return
-        # What has left the list before it may have pulled it forward.
-        spot = Spot(since=gap.since, offset=max(0, gap.offset - PAGE_SIZE) if newest_first else 0)
-        is_there, is_passed = False, False
-        while not is_passed:
-            read = self._reader.read(spot, newest_first=newest_first)
-            is_there = is_there or read.gap == gap
-            beyond = [t for t in read.times if (t < (gap.after or "") if newest_first else t > (gap.before or "9"))]
-            is_passed = bool(beyond) or read.is_last
-            state = self._state
-            if is_passed and not is_there:
-                state = state._replace(gaps=tuple(other for other in state.gaps if other != gap))
-            yield self._page(read, state, floor=ALL_HISTORY)
-            spot = _behind(spot, read, by_time=False)
+        if self._by_time or gap.before is None:
+            spot = Spot(since=gap.since)
+        else:
+            spot = spot._replace(last_time=gap.before).stepped_back()
+        scan = {
+            "floor": gap.after or ALL_HISTORY,
+            "covered_since": self._state.covered_since or self._since,
+            "target": self._state.cursor or ALL_HISTORY,
+            "cursor": self._state.cursor or ALL_HISTORY,
+            "newest_item_id": self._state.newest_item_id,
+            "expected": gap.offset,
+            "etag": self._state.etag,
+            "etag_url": self._state.etag_url,
+            "spot": spot._asdict(),
+            "until": gap.before,
+            "gap": list(gap),
+        }
+        self._state = self._state._replace(scan=scan)
 
     # Requests and what comes of them.
 
     def _url(self, *, newest_first: bool, since: str | None, size: int, number: int) -> str:
-        return self._address(self._asked_for, newest_first=newest_first, since=since, size=size, number=number)
+        return self._address(self._place, newest_first=newest_first, since=since, size=size, number=number)
 
-    def _address(self, repo: str, *, newest_first: bool, since: str | None, size: int, number: int) -> str:
+    def _address(self, place: str, *, newest_first: bool, since: str | None, size: int, number: int) -> str:
         query = {"state": "all", "sort": "updated", "direction": "desc" if newest_first else "asc"}
         if since is not None and since >= GITHUB_BEGAN:
             query["since"] = since
         query["per_page"] = str(size)
         if number > 1:
             query["page"] = str(number)
-        return f"{self._api.base_url}/repos/{_quoted(repo)}/{self._stream.name}?{urlencode(query, safe=':')}"
+        return f"{self._api.base_url}{place}/{self._stream.name}?{urlencode(query, safe=':')}"
 
     def _page(self, read: Read, state: StreamState, *, floor: str) -> Page:
         if read.gap is not None and read.gap not in state.gaps:
@@ -349,20 +427,43 @@ class StreamScan:
         return Page(self._repo, self._was, items, state)
 
 
-def _behind(spot: Spot, read: Read, *, by_time: bool) -> Spot:
-    """Where to go on behind a page.
-
-    By time: at the last item but one's time. Not at the page's latest: an item that is updated between GitHub's
-    selection and its answer shows a time from far ahead.
-    """
-    if by_time and read.times:
-        since = min(read.times[-2:])
-        if since > (spot.since or ""):
-            return Spot(since=since, last_time=read.times[-1])
-    # GitHub's own link leads on with as many items a page: not where large pages fail.
-    link = read.opaque_next if read.end - read.start == PAGE_SIZE else None
-    following = spot.read_up_to(read.elements, offset=read.end)._replace(link=link)
+def _behind(spot: Spot, read: Read, *, by_time: bool, target: str) -> Spot:
+    """Where to go on behind a page: by time at its last time that leads."""
+    horizon = _horizon(target)
+    following = spot.read_up_to(read.elements, offset=read.end, horizon=horizon)
+    if by_time and following.last_time is not None and following.last_time > (spot.since or ""):
+        return following._replace(since=following.last_time, offset=0, not_before=0)
+    # GitHub's own link leads on with as many items a page: not where large pages fail. Nor from a last item that was
+    # updated after the selection: it may lead on from where that went.
+    leading = [time for time in read.times if time < horizon]
+    if read.end - read.start == PAGE_SIZE and read.times and read.times[-1] <= (leading[-1] if leading else target):
+        following = following._replace(link=read.opaque_next)
     return following if read.gap is None else following._replace(not_before=read.start)
+
+
+def _horizon(target: str) -> str:
+    """What is not older than this leads a scan nowhere: it may have been updated while the scan goes on.
+
+    A minute before the newest time that the scan set out for, because replicas show items late.
+    """
+    return timestamps.shift(target, seconds=-OVERLAP_SECONDS)
+
+
+def _newest_at(head: Read, floor: str) -> str:
+    """What a scan sets out for: the newest time of the head; not one from the future, while there are others."""
+    present = timestamps.from_http_date(head.answer.date)
+    past = [time for time in head.times if present is None or time <= timestamps.from_epoch(present)]
+    return max(past or head.times, default=floor)
+
+
+def _speaks_for_all(head: Read, newest_at: str) -> bool:
+    """Does each update, also one that GitHub shows late, change the bytes of this page?
+
+    Not where all of it is of one second, or of the minute before now: behind it may come another.
+    """
+    present = timestamps.from_http_date(head.answer.date)
+    settled = _horizon(newest_at if present is None else timestamps.from_epoch(present))
+    return head.is_whole_head and (head.is_last or head.reaches(min(newest_at, settled)))
 
 
 def _not_in_the_future(moment: str, answer: Answer) -> str:

@@ -17,7 +17,15 @@ import queue_manager
 from fetcher import Page, StreamScan
 from foundation import timestamps
 from foundation.clock import Clock
-from foundation.errors import EXIT_CONFIGURATION, EXIT_FAILED, EXIT_OK, EXIT_OUTAGE, ConfigurationError, PipelineError
+from foundation.errors import (
+    EXIT_CONFIGURATION,
+    EXIT_FAILED,
+    EXIT_OK,
+    EXIT_OUTAGE,
+    ConfigurationError,
+    Outage,
+    PipelineError,
+)
 from foundation.read_ahead import Ended, ReadAhead
 from foundation.records import Gap, StreamState
 from foundation.settings import DAY_SECONDS
@@ -76,7 +84,7 @@ class Ingest:
         self._on_progress = on_progress
         self._stop_reason: PipelineError | None = None
         self._known: dict[str, dict[int, StreamState]] = {}
-        self._taken: set[tuple[str, int]] = set()
+        self._taken: dict[tuple[str, int], str] = {}
         self._taking = threading.Lock()
 
     def run(self, targets: Sequence[tuple[str, str]], *, jobs: int) -> list[StreamResult]:
@@ -122,7 +130,7 @@ class Ingest:
             stream=STREAMS[stream],
             state=state,
             look_from=self._look_from,
-            recall=lambda repo_id: self._recall(stream, repo_id),
+            recall=lambda repo_id: self._recall(stream, repo_id, scan.repo),
             on_request=started.requests.append,
         )
         started.pages = self._explained(scan.pages(), started)
@@ -156,12 +164,19 @@ class Ingest:
         covered = state.scan["covered_since"] if state.scan else state.covered_since
         return self._since or covered or self._default_since
 
-    def _recall(self, stream: str, repo_id: int) -> StreamState | None:
-        """What is known of a repository, for the first who finds that a name means it. Called by the scans' threads."""
+    def _recall(self, stream: str, repo_id: int, repo: str) -> StreamState | None:
+        """What is known of a repository, for the first who finds that a name means it. Called by the scans' threads.
+
+        A former name leads to the present one. Two present names of one repository are of two moments, and what one of
+        them means now may be unread.
+        """
         with self._taking:
-            if (stream, repo_id) in self._taken:
-                raise _ReadAlready
-            self._taken.add((stream, repo_id))
+            taken_as = self._taken.setdefault((stream, repo_id), "")
+            self._taken[stream, repo_id] = taken_as or repo
+        if taken_as.lower() == repo.lower():
+            raise _ReadAlready
+        if taken_as:
+            raise Outage(f"{taken_as} and {repo} are one repository: a name changed hands meanwhile; run again")
         return self._known[stream].get(repo_id)
 
     def _commit(self, conn: sqlite3.Connection, stream: _Stream, page: Page) -> None:
@@ -189,7 +204,7 @@ class Ingest:
     def _conclude(self, conn: sqlite3.Connection, stream: _Stream, error: BaseException | None) -> None:
         """Record how the stream ended; decide whether the whole run ends with it."""
         if error is not None and not isinstance(error, (PipelineError, _ReadAlready)):
-            raise error
+            error = _surprise(error)
         requests = stream.requests
         result = stream.result._replace(requests=len(requests), not_modified=requests.count(304))
         if isinstance(error, _ReadAlready):
@@ -231,6 +246,14 @@ class _Stream:
         self.gaps = gaps
         self.requests: list[int] = []
         self.pages: Iterator[Page] = iter(())
+
+
+def _surprise(error: BaseException) -> PipelineError:
+    """A fault of the program, met by one scan: the others are read all the same. What ends all is raised again."""
+    if not isinstance(error, Exception) or isinstance(error, (sqlite3.Error, OSError, MemoryError)):
+        raise error
+    log.debug("where it happened", exc_info=error)
+    return PipelineError(f"unexpected {type(error).__name__}: {error}; please report it")
 
 
 def _not_had(result: StreamResult, gaps: Sequence[Gap]) -> str:

@@ -28,12 +28,16 @@ _REPOSITORY_IN_URL = re.compile(r"/repositories/(\d{1,18})/")
 
 
 class Read(NamedTuple):
-    """A page. `start` and `end`: its place in the list. `gap`: what stands right before it could not be had."""
+    """A page. `start` and `end`: its place in the list. `gap`: what stands right before it could not be had.
+
+    `is_linked`: GitHub's own cursor led to it, at which nothing can shift.
+    """
 
     answer: Answer
     start: int
     end: int
     gap: Gap | None = None
+    is_linked: bool = False
 
     @property
     def elements(self) -> list[Element]:
@@ -101,7 +105,7 @@ class PageReader:
         try:
             if spot.link is not None:
                 answer = self._get(spot.link, attempts=MAX_ATTEMPTS, retry_refusals=True)
-                return Read(answer, spot.offset, spot.offset + PAGE_SIZE)
+                return Read(answer, spot.offset, spot.offset + PAGE_SIZE, is_linked=True)
             attempts = MAX_ATTEMPTS if self._most == PAGE_SIZE else ATTEMPTS_AT_SMALLER
             read = self._cut(spot, self._cut_at(spot, self._most), newest_first, attempts=attempts, etag=etag)
         except HeavyAnswer as heavy:
@@ -112,6 +116,11 @@ class PageReader:
     def can_be_had(self, spot: Spot, *, newest_first: bool) -> bool:
         """Is there an answer for the one item at `spot`?"""
         return self._first_answer(spot, newest_first, places=1) is not None
+
+    def item_before(self, spot: Spot, *, newest_first: bool) -> list[Element]:
+        """The item right before `spot`, alone; none where it can't be had, or is not there."""
+        read = self._first_answer(spot._replace(offset=spot.offset - 1), newest_first, places=1)
+        return read.elements if read is not None else []
 
     def _cut_at(self, spot: Spot, most: int) -> Cut:
         return page_at(spot.offset, most=most, overlap=self.overlap, not_before=spot.not_before)

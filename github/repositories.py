@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Callable, Iterable, Mapping
 
 from foundation import settings
-from foundation.errors import ConfigurationError, PipelineError
+from foundation.errors import ConfigurationError, Outage, PipelineError
 from github.api import GitHub
 from github.fields import is_integer
 from github.pages import PageError
@@ -22,6 +22,8 @@ from github.refusals import NotReadable
 from github.spots import PAGE_SIZE
 
 log = logging.getLogger("pipeline.repositories")
+
+ODD_PAGES = 10  # so many pages in a row without a repository that was not seen before, and the list does not end
 
 
 def from_file(path: str, environ: Mapping[str, str]) -> list[str]:
@@ -109,14 +111,21 @@ def unique(names: Iterable[str]) -> list[str]:
 def _all_pages(api: GitHub, url: str) -> list[dict[str, Any]]:
     """All entries of a list. Neither an empty answer nor a full page without `next` says alone that it ends there."""
     found: list[dict[str, Any]] = []
+    known: set[int] = set()
+    led_nowhere = 0
     for number in itertools.count(1):
         page = url if number == 1 else f"{url}&page={number}"
         answer = api.get(page, parse=_entries, on_request=_ignore)
         if not answer.body:
             answer = api.get(page, parse=_entries, on_request=_ignore)
-        found.extend(filter(_is_usable, answer.body))
+        usable = list(filter(_is_usable, answer.body))
+        found.extend(usable)
         if answer.next_url is None and len(answer.body) < PAGE_SIZE:
             break
+        led_nowhere = 0 if {entry["id"] for entry in usable} - known else led_nowhere + 1
+        if led_nowhere == ODD_PAGES:
+            raise Outage(f"GitHub's list {page} shows nothing new, and does not end; run again later")
+        known.update(entry["id"] for entry in usable)
     return found
 
 

@@ -11,22 +11,26 @@ from typing import Any, NamedTuple, Sequence
 from github.pages import Element
 
 PAGE_SIZE = 100  # GitHub's maximum: https://docs.github.com/rest/using-the-rest-api/using-pagination-in-the-rest-api
-KNOWN_IDS = 3 * PAGE_SIZE  # of items that share a second: enough to step back among them
+SEEN = 3 * PAGE_SIZE  # of the items that were read last: enough to step back among those of one second
+NO_HORIZON = "9999-12-31T23:59:59Z"
 
 
 class Spot(NamedTuple):
     """A place in a list: behind its first `offset` items, counted among those since `since` where the list has that.
 
     `link` is GitHub's own link to the rest, where it counts by a cursor of its own and not by numbers.
-    `last_time` and `last_ids` tell what was read last: everything up to that time, and which items of that time.
+    `last_time` and `last_seen` tell what was read: everything up to that time, and the last items (id and time shown).
     Before `not_before` stands an item that can't be had, and makes each page that holds it fail.
+
+    `horizon`: what is not older leads nothing. An item that is updated between GitHub's selection and its answer
+    stands at its old place and shows a time from far ahead.
     """
 
     since: str | None = None
     offset: int = 0
     link: str | None = None
     last_time: str | None = None
-    last_ids: tuple[int, ...] = ()
+    last_seen: tuple[tuple[int, str], ...] = ()
     not_before: int = 0
 
     @classmethod
@@ -34,35 +38,40 @@ class Spot(NamedTuple):
         """From its JSON form; None where an older version wrote something else."""
         if not isinstance(found, dict) or set(found) != set(cls._fields):
             return None
-        return cls(**{**found, "last_ids": tuple(found["last_ids"])})
+        return cls(**{**found, "last_seen": tuple((item_id, time) for item_id, time in found["last_seen"])})
 
-    def read_up_to(self, elements: Sequence[Element], *, offset: int) -> Spot:
+    def read_up_to(self, elements: Sequence[Element], *, offset: int, horizon: str = NO_HORIZON) -> Spot:
         """The place behind a page that was read."""
-        times = [element.updated_at for element in elements if element.updated_at is not None]
-        if not times:
-            return self._replace(offset=offset, link=None)
-        last_ids = tuple(element.item_id for element in elements if element.updated_at == times[-1])
-        if times[-1] == self.last_time:
-            last_ids = (*self.last_ids, *last_ids)[-KNOWN_IDS:]
-        return self._replace(offset=offset, link=None, last_time=times[-1], last_ids=last_ids)
+        seen = [(element.item_id, element.updated_at) for element in elements if element.updated_at is not None]
+        times = [time for _, time in seen if time < horizon]
+        return self._replace(
+            offset=offset,
+            link=None,
+            last_time=times[-1] if times else self.last_time,
+            last_seen=(*self.last_seen, *seen)[-SEEN:],
+        )
 
-    def stepped_back(self) -> Spot:
-        return self._replace(offset=max(0, self.offset - PAGE_SIZE), link=None)
+    def stepped_back(self, items: int = PAGE_SIZE) -> Spot:
+        """What can't be had stands behind that place again."""
+        return self._replace(offset=max(0, self.offset - items), link=None, not_before=0)
 
-    def is_continued_by(self, elements: Sequence[Element], *, start: int, newest_first: bool) -> bool:
-        """Does a page that begins at `start` go on from here, with nothing in between that was never shown?
+    def is_continued_by(
+        self, elements: Sequence[Element], *, start: int, newest_first: bool, horizon: str = NO_HORIZON
+    ) -> bool:
+        """Do `elements`, the first of them at `start`, go on from here, with nothing in between that was never shown?
 
-        Its first item must be one that was read before. One that was updated meanwhile moves, and others with it; but
+        The first that tells anything must have been read before: an item moves only when it shows another time, and
         what stands before the last time that was read has been read.
         """
-        if start == 0 or start >= self.offset or self.last_time is None:
+        if start == 0 or (self.last_time is None and not self.last_seen):
             return True
-        first = next((element for element in elements if element.updated_at is not None), None)
-        if first is None or first.updated_at is None:
-            return False
-        if first.updated_at == self.last_time:
-            return first.item_id in self.last_ids
-        return (first.updated_at > self.last_time) == newest_first
+        for element in elements:
+            time = element.updated_at
+            if time is not None and (element.item_id, time) in self.last_seen:
+                return True
+            if time is not None and time < horizon and self.last_time is not None:
+                return time > self.last_time if newest_first else time < self.last_time
+        return False
 
 
 class Cut(NamedTuple):

@@ -41,6 +41,15 @@ class Fault(Exception):
         self.times = times
 
 
+class _Session(requests.Session):
+    """Leaves redirects alone. requests looks at the next one also where it is not to follow it: it would read the body
+    to its end, however slowly that comes, and fail on a port that is none (`Session.send`, for `Response.next`).
+    """
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        return None
+
+
 class Transport:
     """Sends requests to one API with one token. Safe to use from several threads."""
 
@@ -94,7 +103,7 @@ class Transport:
     def _session(self) -> requests.Session:
         session = getattr(self._sessions, "session", None)
         if session is None:
-            session = requests.Session()
+            session = _Session()
             session.headers.update(
                 {
                     "Accept": "application/vnd.github+json",

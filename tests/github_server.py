@@ -49,7 +49,8 @@ class GitHubServer(ThreadingHTTPServer):
     """Serves until `close`. `tokens` None takes any token; `rate_limit` None sends no limit headers, 0 says 0 of 0.
 
     `after_page(repo, stream, items)` is called after each page of a list, for instance to change an item while a scan
-    goes on. `journal` has every request, `served` every version of every item that a list ever showed.
+    goes on; `after_selection(repo, stream, numbers)` before a page's items are written. `journal` has every request,
+    `served` every version of every item that a list ever showed.
     """
 
     daemon_threads = True
@@ -60,7 +61,7 @@ class GitHubServer(ThreadingHTTPServer):
         self.clock, self.tokens, self.rate_limit = clock, tokens, rate_limit
         self.latency_seconds, self.max_page = latency_seconds, max_page
         self.url = "http://127.0.0.1:%d" % self.server_address[1]
-        self.after_page = None
+        self.after_page = self.after_selection = None
         self.journal, self.served = [], set()
         self.keeps_served = True  # False saves a hash of each item
         self.points_used = 0
@@ -250,6 +251,8 @@ class GitHubServer(ThreadingHTTPServer):
                 more = page * size < total
             if repo.broken & {(stream, items.items[item_id][1]) for item_id in ids}:
                 return Answer(502, BAD_GATEWAY, {"Content-Type": "text/html"})
+            if self.after_selection:
+                self.after_selection(repo, stream, [items.items[item_id][1] for item_id in ids])
             texts = [items.items[item_id][3]() for item_id in ids]
             served = [repo.served(stream, item_id, text) for item_id, text in zip(ids, texts) if self.keeps_served]
             last = (items.items[ids[-1]][0], ids[-1]) if ids else None
@@ -327,10 +330,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(answer.body[: len(answer.body) // 2] if cut else answer.body)
         self.close_connection = self.close_connection or cut
 
-    def _send_slowly(self, body, *, dripping):
+    def _send_slowly(self, body, *, dripping, status=200):
         """Half of the body, and then nothing, or now and then a byte, until the client has enough of it."""
         self.close_connection = True
-        self.send_response_only(200)
+        self.send_response_only(status)
+        if status != 200:
+            self.send_header("Location", self.path)
         self.send_header("Content-Length", str(2 * len(body)))
         self.end_headers()
         self.wfile.write(body[: len(body) // 2])
@@ -353,7 +358,7 @@ class _Handler(BaseHTTPRequestHandler):
             return None
         whole = self.server.answer(path, query, headers)
         if kind in ("drip", "stall"):
-            self._send_slowly(whole.body, dripping=kind == "drip")
+            self._send_slowly(whole.body, dripping=kind == "drip", status=details.get("status", 200))
             return None
         if kind == "truncate":
             return whole

@@ -580,14 +580,21 @@ def test_an_answer_that_stalls_in_the_middle_may_be_cured_by_a_smaller_page(gith
         get(client(github.url, time), attempts=2)
 
 
-def test_an_answer_that_drips_is_given_up_although_no_single_wait_is_long(github, time, monkeypatch):
+@pytest.mark.parametrize("status", [200, 301])
+def test_an_answer_that_drips_is_given_up_although_no_single_wait_is_long(github, time, monkeypatch, status):
     monkeypatch.setattr(transport, "WHOLE_ANSWER_SECONDS", 0.3)
-    github.fail_next("drip", times=2)
+    github.fail_next("drip", times=2, status=status)
     clock = Clock(now=time.clock.now, monotonic=real_time.monotonic, sleep=time.sleep)
     began = real_time.monotonic()
     with pytest.raises(HeavyAnswer, match="0.3 s"):
         get(client(github.url, time, clock=clock), attempts=2)
     assert real_time.monotonic() - began < 5
+
+
+def test_a_redirect_to_an_address_that_is_none_is_a_clear_error(time):
+    answers = Answers("301 X", "Location: http://127.0.0.1:1x/y", "Content-Length: 0", "", "")
+    with answers as url, pytest.raises(ConfigurationError, match="another origin"):
+        get(client(url, time))
 
 
 def test_an_answer_without_end_is_given_up(time, monkeypatch):

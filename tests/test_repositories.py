@@ -4,7 +4,7 @@ import random
 import pytest
 
 from foundation.clock import SYSTEM_CLOCK
-from foundation.errors import ConfigurationError
+from foundation.errors import ConfigurationError, Outage
 from github import repositories
 from github.api import GitHub
 from github.rate_limit import RateLimits
@@ -75,6 +75,20 @@ def test_one_odd_answer_hides_no_repository(github, api, fault, page):
         github.add_repo(f"acme/r{number}")
     github.fail_next(fault, match="repos?type=all&per_page=100" + ("&page=2" if page == 2 else ""))
     assert len(repositories.of_organisation(api, "acme", include_archived=True, include_forks=False)) == 250
+
+
+def test_a_list_that_does_not_end_is_an_outage(github, api):
+    github.add_repo("acme/plain")
+    owned = github._owned
+
+    def endless(path, owner, query, *, private):
+        answer = owned(path, owner, query, private=private)
+        assert len(github.journal) < 50
+        return answer._replace(headers={"Link": f'<{github.url}/x>; rel="next"'})
+
+    github._owned = endless
+    with pytest.raises(Outage, match="nothing new"):
+        repositories.of_organisation(api, "acme", include_archived=True, include_forks=True)
 
 
 def test_an_owner_whose_name_begins_with_a_hyphen_is_not_dropped(github, api, caplog):

@@ -1,7 +1,9 @@
 """GitHub as others have met it: names used again, odd answers, broken items, lists that shift while they are read."""
 
 import contextlib
+import json
 import random
+import sqlite3
 from urllib.parse import urlencode
 
 import pytest
@@ -11,9 +13,9 @@ import fetcher
 import ingest
 from fetcher import ALL_HISTORY
 from foundation import timestamps
-from foundation.errors import EXIT_FAILED, EXIT_OK, EXIT_OUTAGE
+from foundation.errors import EXIT_FAILED, EXIT_OK, EXIT_OUTAGE, Interrupted
 from github import pages
-from github.spots import Cut, Spot, page_at
+from github.spots import SEEN, Cut, Spot, page_at
 from tests.ingesting import START, Killed, github, missing, queued, run, time, versions  # noqa: F401 - fixtures
 
 
@@ -220,6 +222,108 @@ def test_the_etag_of_a_page_in_a_smaller_size_is_not_kept(run, github):
     assert [result.not_modified for result in run(only="issues")] == [1]
 
 
+def take_name(github, **made):
+    """Another repository takes the name of acme/app."""
+    github.rename("acme/app", "acme/legacy")
+    return github.add_repo("acme/app").make(made.pop("items"), pulls=0, **made)
+
+
+def test_a_repository_of_many_pages_does_not_inherit_the_cursor_of_one_whose_id_was_never_seen(run, github, tmp_path):
+    github.add_repo("acme/app").make(5, pulls=0)
+    run(repo="acme/app", only="issues", since=ALL_HISTORY)
+    new = take_name(github, items=250, step_seconds=3600, seed=2)
+    assert codes(run(repo="acme/app", only="issues")) == EXIT_OK
+    assert missing(tmp_path, new, versions(new)) == []
+
+
+def test_many_changes_to_one_page_whose_id_was_never_seen_give_up_nothing(run, github, time, tmp_path):
+    repo = github.add_repo("acme/app").make(90, pulls=0)
+    run(repo="acme/app", only="issues", since=ALL_HISTORY)
+    repo.streams["issues"].remove(repo.streams["issues"].order[-1][1])
+    repo.make(250, pulls=0, start=time.seconds, step_seconds=3600)
+    time.seconds += 30 * 86400  # longer than a first run looks back
+    assert codes(run(repo="acme/app", only="issues")) == EXIT_OK
+    repo.streams["issues"].items.pop(repo.id * 10**6 + 90, None)
+    assert missing(tmp_path, repo, versions(repo)) == []
+
+
+@pytest.mark.parametrize("items", [3, 250])
+def test_an_unfinished_scan_goes_on_with_the_repository_that_it_began_with(run, github, time, tmp_path, items):
+    old = github.add_repo("acme/app").make(350, pulls=0)
+    with pytest.raises(Killed):
+        run(repo="acme/app", only="issues", since=ALL_HISTORY, pages=2)
+    time.seconds += 3600
+    new = take_name(github, items=items, step_seconds=600)
+    for name in ("acme/app", "acme/legacy"):
+        assert codes(run(repo=name, only="issues", since=ALL_HISTORY)) == EXIT_OK
+    conn = db.connect(str(tmp_path / "p.db"))
+    there = {row["item_id"] for row in conn.execute("SELECT item_id FROM queue_items")}
+    conn.close()
+    assert there == set(old.streams["issues"].items) | set(new.streams["issues"].items)
+
+
+def test_a_walk_says_nothing_of_the_repository_that_takes_the_name_as_it_ends(run, github, time, tmp_path):
+    github.add_repo("acme/app").make(350, pulls=0)
+    made = []
+
+    def take(repo, stream, served):
+        if len(github.journal) == 4 and not made:
+            made.append(take_name(github, items=250, step_seconds=600, seed=5))
+
+    github.after_page = take
+    assert codes(run(repo="acme/app", only="issues", since=ALL_HISTORY)) == EXIT_OK
+    assert missing(tmp_path, made[0], versions(made[0])) == []
+
+
+@pytest.mark.parametrize("at", [1, 5])
+def test_two_names_that_are_swapped_during_a_run_are_no_success(run, github, tmp_path, at):
+    repos = [github.add_repo(f"acme/{name}").make(250, pulls=1.0, seed=ord(name)) for name in "ab"]
+
+    def swap(repo, stream, served):
+        if len(github.journal) == at:
+            first, second = repos
+            first.full_name, second.full_name = second.full_name, first.full_name
+            github.repos.update({repo.full_name: repo for repo in repos})
+
+    github.after_page = swap
+    results = run(repo=["acme/a", "acme/b"], only="pulls", since=ALL_HISTORY)
+    assert "changed hands" in results[1].error
+    assert codes(results) == EXIT_OUTAGE
+    assert codes(run(repo=["acme/a", "acme/b"], only="pulls", since=ALL_HISTORY)) == EXIT_OK
+    conn = db.connect(str(tmp_path / "p.db"))
+    assert conn.execute("SELECT count(DISTINCT item_id) FROM queue_items").fetchone()[0] == 500
+    conn.close()
+
+
+def test_a_surprise_in_one_scan_ends_no_other(run, github, tmp_path, monkeypatch):
+    for name in ("acme/a", "acme/b"):
+        github.add_repo(name).make(5, pulls=0)
+    reads = fetcher.PageReader.head
+
+    def head(self, *, etag):
+        if any(request.path == "/repos/acme/a/issues" for request in github.journal[-1:]):
+            return reads(self, etag=etag)
+        reads(self, etag=etag)
+        raise KeyError("x")
+
+    monkeypatch.setattr(fetcher.PageReader, "head", head)
+    first, second = run(repo=["acme/a", "acme/b"], only="issues", since=ALL_HISTORY)
+    assert (first.error, first.exit_code) == ("unexpected KeyError: 'x'; please report it", EXIT_FAILED)
+    assert (second.error, second.enqueued) == (None, 5)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, Interrupted(15), sqlite3.OperationalError, MemoryError])
+def test_what_ends_a_run_is_no_surprise(run, github, monkeypatch, error):
+    github.add_repo("acme/widgets")
+
+    def head(self, *, etag):
+        raise error
+
+    monkeypatch.setattr(fetcher.PageReader, "head", head)
+    with pytest.raises(error if isinstance(error, type) else Interrupted):
+        run()
+
+
 # Where to look from.
 
 
@@ -339,6 +443,68 @@ def test_a_list_that_is_emptied_during_the_walk_has_been_read(run, github, only)
     assert [result.error for result in run(only=only)] == [None]
 
 
+def answers_with(github, change):
+    """Each list is answered by what `change(ask, query)` makes of the query."""
+    ask = github._list
+    github._list = lambda repo, stream, query: change(lambda query: ask(repo, stream, query), query)
+
+
+def bounded(github, most=150):
+    """Ends a run that asks without end."""
+
+    def count(repo, stream, served):
+        if len(github.journal) > most:
+            github.fail_next(403, times=10**6)
+
+    github.after_page = count
+
+
+def test_a_server_that_ignores_the_number_of_the_page_is_an_outage(run, github):
+    github.add_repo("acme/widgets").make(350, pulls=1.0)
+    answers_with(github, lambda ask, query: ask({**query, "page": "1", "per_page": "100"}))
+    bounded(github)
+    results = run(only="pulls", since=ALL_HISTORY)
+    assert "contradicts itself" in results[0].error
+    assert (codes(results), len(github.journal) < 20) == (EXIT_OUTAGE, True)
+
+
+@pytest.mark.parametrize("period", [1, 3])
+def test_a_cursor_that_leads_in_a_circle_is_an_outage(run, github, period):
+    github.add_repo("acme/widgets").make(1350, pulls=0, same_second=True)
+    met = []
+
+    def in_a_circle(ask, query):
+        if "after" in query and len(met) < period:
+            met.append(query)
+        elif "after" in query:
+            query = met[len(github.journal) % period]
+        return ask(query)
+
+    answers_with(github, in_a_circle)
+    bounded(github)
+    results = run(only="issues", since=ALL_HISTORY)
+    assert (codes(results), "contradicts itself" in results[0].error) == (EXIT_OUTAGE, True)
+
+
+def test_an_old_gap_in_a_list_that_seems_to_have_no_end_is_an_outage_and_no_longer_in_the_way(run, github, tmp_path):
+    repo = github.add_repo("acme/widgets").make(350, pulls=1.0)
+    repo.broken = {("pulls", 1)}
+    run(only="pulls", since=ALL_HISTORY)
+    repo.broken = set()
+
+    def endless(ask, query):
+        answer = ask(query)
+        return answer._replace(headers={"Link": f'<{github.url}/x?page=2>; rel="next"'})
+
+    asks = github._list
+    answers_with(github, endless)
+    bounded(github)
+    assert codes(run(only="pulls")) == EXIT_OUTAGE
+    github._list, github.after_page = asks, None
+    assert codes(run(only="pulls")) == EXIT_OK
+    assert missing(tmp_path, repo, versions(repo)) == []
+
+
 @pytest.mark.parametrize("items", [100, 200])
 @pytest.mark.parametrize("only", ["issues", "pulls"])
 def test_a_list_that_ends_with_a_full_page_is_complete(run, github, tmp_path, items, only):
@@ -400,6 +566,82 @@ def test_an_item_whose_time_jumps_ahead_does_not_drag_the_walk_with_it(run, gith
     stream.items[last_of_first_page] = (updated, number, state, lambda: render().replace(updated, now))
     assert codes(run(only="issues", since=ALL_HISTORY)) == EXIT_OK
     assert missing(tmp_path, repo, oldest) == []
+
+
+@pytest.mark.parametrize("count", [1, 2, 100])
+@pytest.mark.parametrize("only, page", [("issues", 2), ("issues", 5), ("pulls", 5)])
+@pytest.mark.parametrize("same_second", [False, True])
+def test_items_updated_between_selection_and_answer_lead_the_walk_nowhere(
+    run, github, time, tmp_path, count, only, page, same_second
+):
+    repo = github.add_repo("acme/widgets").make(1000, pulls=0 if only == "issues" else 1, same_second=same_second)
+    repo.touch(only, 500)
+    before = versions(repo)
+    time.seconds += 3600
+
+    def update_the_last(repo, stream, numbers):
+        if len(github.journal) == page - 1:
+            for number in numbers[-count:]:
+                time.seconds += 1
+                repo.touch(only, number)
+
+    github.after_selection = update_the_last
+    results = run(only=only, since=ALL_HISTORY)
+    assert codes(results) == EXIT_OK
+    assert missing(tmp_path, repo, before) == []
+    assert len(github.journal) < 25
+
+
+def test_an_item_that_is_shown_late_behind_a_full_head_is_found(run, github, time, tmp_path):
+    repo = github.add_repo("acme/widgets").make(20, pulls=0)
+    repo.make(120, pulls=0, start=time.seconds - 40, step_seconds=0.3)
+    assert codes(run(only="issues", since=ALL_HISTORY)) == EXIT_OK
+    repo.add_issue(updated_at=timestamps.from_epoch(time.seconds - 39))
+    for _ in range(3):
+        time.seconds += 3600
+        points = github.points_used
+        assert codes(run(only="issues")) == EXIT_OK
+        assert missing(tmp_path, repo, versions(repo)) == []
+    assert github.points_used == points  # what is old enough is not read again
+
+
+def test_pull_requests_that_move_during_the_walk_are_read_although_one_is_dated_far_ahead(run, github, time, tmp_path):
+    repo = github.add_repo("acme/widgets").make(1000, pulls=1.0)
+    repo.add_pull(updated_at="2030-01-01T00:00:00Z")
+    before = versions(repo)
+    time.seconds += 600
+
+    def touch_the_oldest(repo, stream, served):
+        if len(github.journal) == 2:
+            for number in range(1, 151):
+                time.seconds += 1
+                repo.touch("pulls", number)
+
+    github.after_page = touch_the_oldest
+    assert codes(run(only="pulls", since=ALL_HISTORY)) == EXIT_OK
+    assert missing(tmp_path, repo, before) == []
+
+
+def test_single_items_are_read_without_a_hole_where_others_go_away(run, github, tmp_path):
+    repo = github.add_repo("acme/widgets").make(350, pulls=1.0)
+    stream = repo.streams["pulls"]
+    singles = []
+
+    def take_one_away(repo, kind, served):
+        if len(served) == 1:
+            singles.append(served)
+            if len(singles) == 2:
+                stream.remove(stream.order[-1][1])
+            if len(singles) == 8:
+                github._faults.clear()
+        elif len(github.journal) == 0:
+            for size in range(2, 101):
+                github.fail_next(502, times=10**6, match=f"per_page={size}&")
+
+    github.after_page = take_one_away
+    assert codes(run(only="pulls", since=ALL_HISTORY)) == EXIT_OK
+    wanted = {("pull_request", number): updated for updated, number, _, _ in stream.items.values()}
+    assert (len(singles) >= 8, missing(tmp_path, repo, wanted)) == (True, [])
 
 
 def test_an_update_among_many_items_of_the_newest_second_is_seen(run, github, tmp_path):
@@ -575,6 +817,60 @@ def test_an_item_that_can_be_had_once_and_then_no_more_is_not_forgotten(run, git
     assert missing(tmp_path, repo, versions(repo)) == []
 
 
+@pytest.mark.parametrize("at", ["the probe", "the page before"])
+def test_an_item_that_leaves_the_list_beside_one_that_can_not_be_had_hides_nothing(run, github, tmp_path, at):
+    repo = github.add_repo("acme/widgets").make(350, pulls=1.0)
+    repo.broken = {("pulls", 171)}
+    stream, gone = repo.streams["pulls"], []
+
+    def hide_one(repo, kind, served):
+        if not gone and (len(served) == 1 and served[0].number == 170 if at == "the probe" else len(served) > 1):
+            gone.append(stream.order[-1][1])
+            stream.remove(gone[0])
+
+    github.after_page = hide_one
+    (result,) = run(only="pulls", since=ALL_HISTORY)
+    assert (result.exit_code, "1 items of acme/widgets" in result.error) == (EXIT_FAILED, True)
+    repo.broken = set()
+    assert codes(run(only="pulls")) == EXIT_OK
+    wanted = {("pull_request", number): updated for updated, number, _, _ in stream.items.values()}
+    assert missing(tmp_path, repo, wanted) == []
+
+
+@pytest.mark.parametrize("gone", [101, 250])
+@pytest.mark.parametrize("is_broken", [True, False])
+def test_a_gap_is_not_forgotten_when_the_list_moves_up_by_more_than_a_page(run, github, tmp_path, gone, is_broken):
+    repo = github.add_repo("acme/widgets").make(500, pulls=1.0)
+    repo.broken = {("pulls", 170)}
+    run(only="pulls", since=ALL_HISTORY)
+    stream = repo.streams["pulls"]
+    for _ in range(gone):
+        stream.remove(stream.order[-1][1])
+    if is_broken:
+        assert codes(run(only="pulls")) == EXIT_FAILED
+    repo.broken = set()
+    assert codes(run(only="pulls")) == EXIT_OK
+    wanted = {("pull_request", number): updated for updated, number, _, _ in stream.items.values()}
+    assert missing(tmp_path, repo, wanted) == []
+
+
+@pytest.mark.parametrize("only", ["issues", "pulls"])
+def test_one_odd_answer_makes_no_one_forget_what_could_not_be_had(run, github, tmp_path, only):
+    repo = github.add_repo("acme/widgets").make(350, pulls=0 if only == "issues" else 1)
+    repo.broken = {(only, 170)}
+    run(only=only, since=ALL_HISTORY)
+    repo.broken = set()
+    before = len(github.journal)
+
+    def an_empty_page(ask, query):
+        odd = len(github.journal) == before + 2
+        return ask(query)._replace(body=b"[]", headers={}) if odd else ask(query)
+
+    answers_with(github, an_empty_page)
+    assert codes(run(only=only)) == EXIT_OK
+    assert missing(tmp_path, repo, versions(repo)) == []
+
+
 @pytest.mark.parametrize("only", ["issues", "pulls"])
 def test_what_stands_in_the_way_of_a_walk_does_not_hide_what_is_new(run, github, time, tmp_path, only):
     repo = github.add_repo("acme/widgets").make(350, pulls=0 if only == "issues" else 1)
@@ -626,16 +922,27 @@ def element(item_id, updated_at):
 def test_a_place_knows_what_was_read_last_and_all_of_its_second():
     early, late = "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"
     spot = Spot(since="x", link="l").read_up_to([element(1, late), element(2, early), element(3, early)], offset=100)
-    assert spot == Spot(since="x", offset=100, last_time=early, last_ids=(2, 3))
+    seen = ((1, late), (2, early), (3, early))
+    assert spot == Spot(since="x", offset=100, last_time=early, last_seen=seen)
     again = spot._replace(link="l").read_up_to([element(4, early)], offset=199)
-    assert again == Spot(since="x", offset=199, last_time=early, last_ids=(2, 3, 4))
+    assert again == Spot(since="x", offset=199, last_time=early, last_seen=(*seen, (4, early)))
     assert again._replace(link="l").read_up_to([], offset=250) == again._replace(offset=250)
-    assert again.read_up_to([element(5, late)], offset=250).last_ids == (5,)
+    assert len(again.read_up_to([element(number, late) for number in range(1000)], offset=250).last_seen) == SEEN
+
+
+def test_what_is_not_older_than_the_horizon_was_seen_and_leads_nothing():
+    early, late = "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"
+    spot = Spot().read_up_to([element(1, early), element(2, late)], offset=2, horizon=late)
+    assert spot == Spot(offset=2, last_time=early, last_seen=((1, early), (2, late)))
+    assert not spot.is_continued_by([element(3, late)], start=1, newest_first=True, horizon=late)
+    assert spot.is_continued_by([element(3, late), element(1, early)], start=1, newest_first=True, horizon=late)
+    assert spot.is_continued_by([element(2, late)], start=1, newest_first=True, horizon=late)
 
 
 def test_a_step_back_is_a_page_and_ends_at_the_head():
-    assert Spot(offset=150, link="l", last_time="t").stepped_back() == Spot(offset=50, last_time="t")
+    assert Spot(offset=150, link="l", last_time="t", not_before=149).stepped_back() == Spot(offset=50, last_time="t")
     assert Spot(offset=99).stepped_back().offset == 0
+    assert Spot(offset=999).stepped_back(400).offset == 599
 
 
 @pytest.mark.parametrize(
@@ -649,13 +956,14 @@ def test_a_step_back_is_a_page_and_ends_at_the_head():
         (False, (9, "2026-01-03T00:00:00Z"), 90, False),
         (False, (9, "2026-01-02T00:00:00Z"), 90, False),
         (True, (9, "2026-01-01T00:00:00Z"), 0, True),  # the whole list from its head
-        (True, (9, "2026-01-01T00:00:00Z"), 100, True),  # it does not overlap, and can't tell
+        (True, (7, "2026-01-03T00:00:00Z"), 90, True),
+        (False, (7, "2026-01-03T00:00:00Z"), 90, False),  # it has moved
         (True, None, 90, False),
         (True, None, 1, False),
     ],
 )
 def test_a_page_goes_on_only_from_what_was_read(newest_first, first, start, continues):
-    spot = Spot(offset=100, last_time="2026-01-02T00:00:00Z", last_ids=(6, 7))
+    spot = Spot(offset=100, last_time="2026-01-02T00:00:00Z", last_seen=((7, "2026-01-02T00:00:00Z"),))
     page = [element(*first)] if first else []
     assert spot.is_continued_by(page, start=start, newest_first=newest_first) is continues
 
@@ -663,7 +971,9 @@ def test_a_page_goes_on_only_from_what_was_read(newest_first, first, start, cont
 def test_a_saved_place_of_another_version_is_none():
     assert Spot.saved({"since": None}) is None
     assert Spot.saved(None) is None
-    assert Spot.saved(Spot(since="x", last_ids=(1,))._asdict()) == Spot(since="x", last_ids=(1,))
+    spot = Spot(since="x", last_seen=((1, "t"),))
+    assert Spot.saved(json.loads(json.dumps(spot._asdict()))) == spot
+    assert Spot.saved({**Spot(offset=99, not_before=198)._asdict(), "last_ids": []}) is None
 
 
 def test_a_scan_that_an_older_version_saved_starts_over(run, github, tmp_path):
