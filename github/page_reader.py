@@ -5,6 +5,7 @@ Decides how a place is asked for; what the answers mean for a scan is fetcher.py
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import Callable, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
@@ -13,7 +14,7 @@ from foundation.records import Gap
 from github import pages
 from github.api import Answer, GitHub
 from github.pages import Element
-from github.refusals import MAX_ATTEMPTS, HeavyAnswer
+from github.refusals import MAX_ATTEMPTS, HeavyAnswer, NotReadable
 from github.spots import PAGE_SIZE, Cut, Spot, page_at
 
 # GitHub gives up on a page after ten seconds (a 502), and often gives a smaller one.
@@ -119,7 +120,12 @@ class PageReader:
 
     def item_before(self, spot: Spot, *, newest_first: bool) -> list[Element]:
         """The item right before `spot`, alone; none where it can't be had, or is not there."""
-        read = self._first_answer(spot._replace(offset=spot.offset - 1), newest_first, places=1)
+        try:
+            read = self._first_answer(spot._replace(offset=spot.offset - 1), newest_first, places=1)
+        except NotReadable as refused:
+            if not _is_too_far_out(refused):
+                raise
+            read = None
         return read.elements if read is not None else []
 
     def _cut_at(self, spot: Spot, most: int) -> Cut:
@@ -127,22 +133,34 @@ class PageReader:
 
     def _lighter(self, spot: Spot, newest_first: bool, heavy: HeavyAnswer) -> Read:
         """A page failed for good. A probe tells an outage from a page that is too heavy, or holds a broken item."""
-        probe = self._first_answer(spot, newest_first, places=PLACES_TRIED)
+        try:
+            probe = self._first_answer(spot, newest_first, places=PLACES_TRIED)
+        except NotReadable as refused:
+            smaller = self._smaller(spot, newest_first) if _is_too_far_out(refused) else None
+            if smaller is None:
+                raise
+            return smaller
         if probe is None:
             raise heavy
-        for size in (size for size in SMALLER_SIZES if size < self._most and probe.start == spot.offset):
-            try:
-                read = self._cut(spot, self._cut_at(spot, size), newest_first, attempts=1)
-            except HeavyAnswer:
-                continue
-            self._most = size
-            return read
+        is_next = probe.start == spot.offset
+        smaller = self._smaller(spot, newest_first) if is_next else None
+        if smaller is not None:
+            return smaller
         self._most = SMALLER_SIZES[-1]
-        if probe.start == spot.offset:
+        if is_next:
             return probe
         there = probe.times[0] if probe.times else None
         after, before = (there, spot.last_time) if newest_first else (spot.last_time or spot.since, there)
         return probe._replace(gap=Gap(spot.since, spot.offset, probe.start - spot.offset, after, before))
+
+    def _smaller(self, spot: Spot, newest_first: bool) -> Read | None:
+        """The largest page that goes on from `spot` and can be had."""
+        for size in (size for size in SMALLER_SIZES if size < self._most):
+            with contextlib.suppress(HeavyAnswer):
+                read = self._cut(spot, self._cut_at(spot, size), newest_first, attempts=1)
+                self._most = size
+                return read
+        return None
 
     def _first_answer(self, spot: Spot, newest_first: bool, *, places: int) -> Read | None:
         """The first of the items from `spot` on that can be had alone."""
@@ -165,3 +183,8 @@ class PageReader:
             url, parse=pages.cut, etag=etag, attempts=attempts, retry_refusals=retry_refusals,
             on_request=self._on_request,
         )  # fmt: skip
+
+
+def _is_too_far_out(refused: NotReadable) -> bool:
+    """In large lists GitHub numbers few pages (google/go-github #3565): of single items hardly any."""
+    return refused.status == 422
