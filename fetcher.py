@@ -168,22 +168,27 @@ class StreamScan:
 
     def _after_head(self, read: Read, floor: str) -> StreamState:
         newest = max(read.elements, key=lambda element: element.updated_at or "", default=None)
-        newest_at = _newest_at(read, floor)
+        newest_at, horizon = _newest_at(read, floor), _horizon(read, floor)
+        # Each update changes the bytes of this page; not where others of its newest second, or minute, are behind it.
+        speaks_for_all = read.is_whole_head and (read.is_last or read.reaches(min(newest_at, horizon)))
         scan: dict[str, Any] = {
             "floor": floor,
             "covered_since": min(self._since, self._state.covered_since or self._since),
             "target": newest_at,
+            "horizon": horizon,
             "cursor": _not_in_the_future(newest_at, read.answer),
             "newest_item_id": newest.item_id if newest else None,
             "expected": read.expected,
-            "etag": read.answer.etag if _speaks_for_all(read, newest_at) else None,
+            "etag": read.answer.etag if speaks_for_all else None,
             "etag_url": self._head_url(),
         }
         is_all = (read.reaches(floor) or read.is_last) and read.gap is None
-        if is_all or newest_at <= self._walked_to:
+        if is_all:
             return self._finished(scan)
+        if newest_at <= self._walked_to:  # this page says nothing of what was shown late behind it since the walk began
+            return self._finished({**scan, "etag": self._state.etag, "etag_url": self._state.etag_url})
         # The rest is still to be walked: by time from the floor upwards, or from here downwards.
-        spot = Spot(since=floor) if self._by_time else _behind(Spot(), read, by_time=False, target=newest_at)
+        spot = Spot(since=floor) if self._by_time else _behind(Spot(), read, by_time=False, horizon=horizon)
         return self._state._replace(scan={**scan, "spot": spot._asdict()})
 
     def _finished(self, scan: dict[str, Any]) -> StreamState:
@@ -301,7 +306,7 @@ class StreamScan:
         if spot is None:
             raise _StartOver(Contradiction("a scan that an older version saved can't be gone on with"))
         read = self._read(spot)
-        if not self._goes_on(spot, read, scan["target"]):
+        if not self._goes_on(spot, read, scan["horizon"]):
             # Something left the list, and the rest moved up over where this stands; or the answer is an odd one.
             self._reader.overlap = min(2 * self._reader.overlap, MOST_OVERLAP)
             return self._odd(scan, spot.stepped_back(PAGE_SIZE * 2**self._odd_answers), read._replace(gap=None))
@@ -310,7 +315,7 @@ class StreamScan:
         if self._is_end(scan, spot, read):
             self._walked_to = scan["target"]
             return self._page(read, self._finished(scan), floor=scan["floor"])
-        following = _behind(spot, read, by_time=self._by_time, target=scan["target"])
+        following = _behind(spot, read, by_time=self._by_time, horizon=scan["horizon"])
         if read.is_last or not self._brings_new(read, following, scan["target"]):
             return self._odd(self._reconsidered(scan, read), spot if read.is_last else following, read)
         self._odd_answers = 0
@@ -322,7 +327,7 @@ class StreamScan:
             raise _StartOver(Contradiction(f"{self._repo} is another repository than before; run again"))
         return read
 
-    def _goes_on(self, spot: Spot, read: Read, target: str) -> bool:
+    def _goes_on(self, spot: Spot, read: Read, horizon: str) -> bool:
         """Does nothing stand between what was read and this page? One that does not overlap needs a witness."""
         if read.is_linked or spot.offset == 0:
             return True
@@ -331,7 +336,7 @@ class StreamScan:
             read.elements if overlaps else self._reader.item_before(spot, newest_first=newest_first),
             start=min(read.start, spot.offset),
             newest_first=newest_first,
-            horizon=_horizon(target),
+            horizon=horizon,
         )
 
     def _is_end(self, scan: dict[str, Any], spot: Spot, read: Read) -> bool:
@@ -339,8 +344,8 @@ class StreamScan:
         if not self._by_time:
             return read.reaches(scan["floor"]) or (read.is_last and read.end >= scan["expected"])
         last = [spot.since or "", *(time for _, time in spot.last_seen), *read.times][-1]
-        until, horizon = scan.get("until"), _horizon(scan["target"])
-        is_passed = until is not None and any(until < time < horizon for time in read.times)
+        until = scan.get("until")
+        is_passed = until is not None and any(until < time < scan["horizon"] for time in read.times)
         return is_passed or (read.is_last and last >= scan["target"])
 
     def _brings_new(self, read: Read, following: Spot, target: str) -> bool:
@@ -358,8 +363,9 @@ class StreamScan:
         """The list ends before what was seen at its head, or is all newer: what was there is gone, or long ago."""
         if not read.is_last and any(time <= scan["target"] for time in read.times):
             return scan
-        head = self._whole_head(etag=None)
-        return {**scan, "target": _newest_at(head, scan["floor"]), "expected": head.expected}
+        head, floor = self._whole_head(etag=None), scan["floor"]
+        target, horizon = _newest_at(head, floor), _horizon(head, floor)
+        return {**scan, "target": target, "horizon": horizon, "expected": head.expected}
 
     def _odd(self, scan: dict[str, Any], spot: Spot, read: Read) -> Page:
         """An answer that brings the walk no further: the place is looked at again, but not for ever."""
@@ -390,6 +396,7 @@ class StreamScan:
             "floor": gap.after or ALL_HISTORY,
             "covered_since": self._state.covered_since or self._since,
             "target": self._state.cursor or ALL_HISTORY,
+            "horizon": timestamps.shift(self._state.cursor or ALL_HISTORY, seconds=-OVERLAP_SECONDS),
             "cursor": self._state.cursor or ALL_HISTORY,
             "newest_item_id": self._state.newest_item_id,
             "expected": gap.offset,
@@ -427,43 +434,39 @@ class StreamScan:
         return Page(self._repo, self._was, items, state)
 
 
-def _behind(spot: Spot, read: Read, *, by_time: bool, target: str) -> Spot:
+def _behind(spot: Spot, read: Read, *, by_time: bool, horizon: str) -> Spot:
     """Where to go on behind a page: by time at its last time that leads."""
-    horizon = _horizon(target)
     following = spot.read_up_to(read.elements, offset=read.end, horizon=horizon)
     if by_time and following.last_time is not None and following.last_time > (spot.since or ""):
         return following._replace(since=following.last_time, offset=0, not_before=0)
     # GitHub's own link leads on with as many items a page: not where large pages fail. Nor from a last item that was
     # updated after the selection: it may lead on from where that went.
-    leading = [time for time in read.times if time < horizon]
-    if read.end - read.start == PAGE_SIZE and read.times and read.times[-1] <= (leading[-1] if leading else target):
+    if read.end - read.start == PAGE_SIZE and read.times and read.times[-1] < horizon:
         following = following._replace(link=read.opaque_next)
     return following if read.gap is None else following._replace(not_before=read.start)
 
 
-def _horizon(target: str) -> str:
-    """What is not older than this leads a scan nowhere: it may have been updated while the scan goes on.
-
-    A minute before the newest time that the scan set out for, because replicas show items late.
-    """
-    return timestamps.shift(target, seconds=-OVERLAP_SECONDS)
-
-
 def _newest_at(head: Read, floor: str) -> str:
     """What a scan sets out for: the newest time of the head; not one from the future, while there are others."""
-    present = timestamps.from_http_date(head.answer.date)
-    past = [time for time in head.times if present is None or time <= timestamps.from_epoch(present)]
+    present = _present(head)
+    past = [time for time in head.times if present is None or time <= present]
     return max(past or head.times, default=floor)
 
 
-def _speaks_for_all(head: Read, newest_at: str) -> bool:
-    """Does each update, also one that GitHub shows late, change the bytes of this page?
+def _horizon(head: Read, floor: str) -> str:
+    """What is not older leads a scan nowhere: it may be updated while the scan goes on, or shown only then.
 
-    Not where all of it is of one second, or of the minute before now: behind it may come another.
+    A minute before the head, because replicas show items late; but right behind what it showed where all is older.
     """
+    newest_at, present = _newest_at(head, floor), _present(head)
+    if present is None:
+        return timestamps.shift(newest_at, seconds=-OVERLAP_SECONDS)
+    return min(timestamps.shift(present, seconds=-OVERLAP_SECONDS), timestamps.shift(newest_at, seconds=1))
+
+
+def _present(head: Read) -> str | None:
     present = timestamps.from_http_date(head.answer.date)
-    settled = _horizon(newest_at if present is None else timestamps.from_epoch(present))
-    return head.is_whole_head and (head.is_last or head.reaches(min(newest_at, settled)))
+    return None if present is None else timestamps.from_epoch(present)
 
 
 def _not_in_the_future(moment: str, answer: Answer) -> str:

@@ -605,6 +605,21 @@ def test_an_item_that_is_shown_late_behind_a_full_head_is_found(run, github, tim
     assert github.points_used == points  # what is old enough is not read again
 
 
+def test_an_item_that_is_shown_late_behind_a_full_head_during_a_long_walk_is_found(run, github, time, tmp_path):
+    repo = github.add_repo("acme/widgets").make(250, pulls=0)
+    repo.make(120, pulls=0, start=time.seconds - 40, step_seconds=0.3)
+
+    def show_late(repo, stream, served):
+        time.seconds += 4
+        if len(github.journal) == 4:
+            repo.add_issue(updated_at=timestamps.from_epoch(START - 39))
+
+    github.after_page = show_late
+    assert codes(run(only="issues", since=ALL_HISTORY)) == EXIT_OK
+    assert codes(run(only="issues")) == EXIT_OK
+    assert missing(tmp_path, repo, versions(repo)) == []
+
+
 def test_pull_requests_that_move_during_the_walk_are_read_although_one_is_dated_far_ahead(run, github, time, tmp_path):
     repo = github.add_repo("acme/widgets").make(1000, pulls=1.0)
     repo.add_pull(updated_at="2030-01-01T00:00:00Z")
