@@ -117,7 +117,7 @@ def test_an_sdk_that_does_not_ask_whether_it_may_send_is_left_alone(store, monke
         (403, "InvalidAccessKeyId", ConfigurationError, "AWS_ACCESS_KEY_ID"),
         (403, "SignatureDoesNotMatch", ConfigurationError, "AWS_SECRET_ACCESS_KEY"),
         (400, "ExpiredToken", ConfigurationError, "renew"),
-        (300, "", ConfigurationError, "endpoint"),
+        (300, "", ConfigurationError, "answers 300 ; check bucket, key and endpoint"),
         (301, "PermanentRedirect", ConfigurationError, "AWS_REGION"),
         (403, "SomethingNew", ConfigurationError, "; check bucket, key and endpoint"),
         (400, "AlsoNew", ConfigurationError, "check"),
