@@ -605,10 +605,12 @@ def test_what_lacks_only_its_row_in_issues_needs_no_archive(conn, work):
     assert (job.outage, result.failed) == (None, 1)
 
 
-def test_suspects_are_worked_on_with_no_other_row_in_hand(conn, path, work):
+@pytest.mark.parametrize("first_id", [1, 101], ids=["the oldest", "the newest"])
+def test_suspects_are_worked_on_with_no_other_row_in_hand(conn, path, work, first_id):
     """Whatever a process dies over is found: no upload begins while a suspect's is under way."""
     enqueue(conn, 30)
     claim(conn, dead_token(path), 10)
+    conn.execute("UPDATE queue_items SET id = id + ? WHERE status = 'processing'", (first_id - 1,))
     under_way, together, lock = set(), [], threading.Lock()
 
     class Watching(Archive):
