@@ -24,7 +24,7 @@ from github.refusals import HeavyAnswer, NotReadable
 from tests.github_server import GitHubServer
 from tests.ingesting import Time
 
-CERTIFICATE = Path(__file__).with_name("localhost.pem")
+CERTIFICATE = Path(__file__).parents[1] / "localhost.pem"
 ISSUES = "/repos/acme/widgets/issues?per_page=100"
 
 

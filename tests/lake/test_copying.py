@@ -12,8 +12,8 @@ from commands import archive_choice
 from lake import notes
 from lake.local import DirectoryArchive
 from tests.fault_proxy import FaultProxy
+from tests.lake.test_rebuild import item
 from tests.reconcile import problems, read_directory
-from tests.test_rebuild import item
 
 PREFIX = "raw/github/"
 SIX = range(6)
