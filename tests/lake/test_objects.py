@@ -69,7 +69,7 @@ OWN_KEY = f"1-{hashlib.sha256(CONTENT).hexdigest()[:12]}.json"
     "key, body, sha256",
     [
         ("batch.gz", b"", ""),  # as a full disk or a cut-off copy leaves it; gzip takes it for whole
-        ("batch.gz", gzip.compress(b""), ""),
+        ("batch.gz", gzip.compress(b"", mtime=0), ""),
         ("batch.gz", BATCH.body[:-1], ""),
         ("batch.gz", BATCH.body, "0" * 64),
         (OWN_KEY, b'{"a": 2}', ""),
