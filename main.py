@@ -6,6 +6,11 @@ The options are in options.py, what is printed in reports.py.
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the other imports: they take longer than the next signal may
+    from commands import early_signals
+
+    early_signals.handle()
+
 import importlib
 import logging
 import os
@@ -66,6 +71,7 @@ def _report(message: str, code: int, environ: Mapping[str, str]) -> int:
 
 if __name__ == "__main__":
     output.make_safe()
+    os.umask(os.umask(0o077) & 0o077)  # for us the modes that are asked for hold; for others it may be stricter
     code = main()
     if code > 128:
         # Interrupted: a thread may still wait for an answer. Its commits are whole; nothing is lost by not waiting.
