@@ -10,6 +10,11 @@ if sys.version_info < (3, 8):  # noqa: UP036
     sys.stderr.write("error: this is Python %d.%d; run main.py with 3.8 or newer\n" % sys.version_info[:2])  # noqa: UP031
     sys.exit(2)
 
+if __name__ == "__main__":  # before the other imports: they take longer than the next signal may
+    from commands import early_signals
+
+    early_signals.handle()
+
 from commands.dispatch import main, process  # noqa: E402
 
 __all__ = ("main",)

@@ -66,6 +66,7 @@ def _report(message: str, code: int, environ: Mapping[str, str]) -> int:
 def process() -> NoReturn:
     """`main` as all that this process does."""
     output.make_safe()
+    os.umask(os.umask(0o077) & 0o077)  # for us the modes that are asked for hold; for others it may be stricter
     code = main()
     if code > 128:
         # Interrupted: a thread may still wait for an answer. Its commits are whole; nothing is lost by not waiting.

@@ -14,7 +14,7 @@ import time
 from multiprocessing import connection, resource_tracker
 from typing import Any, Callable, NamedTuple, Sequence, cast
 
-from commands.signals import STOP_SIGNALS
+from commands.early_signals import STOP_SIGNALS
 from foundation import errors
 
 log = logging.getLogger("pipeline.worker")

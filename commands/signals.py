@@ -15,9 +15,9 @@ import time
 from multiprocessing.connection import Connection
 from typing import Any, Callable
 
+from commands.early_signals import STOP_SIGNALS, are_wanted
 from foundation.errors import Interrupted
 
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 REPEAT_SECONDS = 2.0
 
 
@@ -31,10 +31,8 @@ class _Signals:
         self.received: int | None = None
 
     def __enter__(self) -> Any:
-        for number in STOP_SIGNALS:
-            # `nohup` ignores SIGHUP for us. SIGINT is ignored in the background of a script, where we are wanted still.
-            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
-                self._previous.append((number, signal.signal(number, self._handle)))
+        for number in filter(are_wanted, STOP_SIGNALS):
+            self._previous.append((number, signal.signal(number, self._handle)))
         return self
 
     def __exit__(self, *exception: object) -> None:

@@ -6,6 +6,7 @@ A message says what failed, on what, and what to do next, in one line. Nothing h
 from __future__ import annotations
 
 import errno
+import os
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -81,4 +82,15 @@ def of_machine(error: BaseException, what: str) -> ConfigurationError | Outage |
         return Outage(f"{what}: no room for another thread; {_PASSING[errno.EAGAIN]}, or free memory, then run again")
     if isinstance(error, OSError) and is_passing(error):
         return of_system(error, str(error.filename or what))
+    if isinstance(error, FileNotFoundError) and not _is_anywhere():
+        return ConfigurationError(f"{what}: the current directory was deleted; change to one that is there (cd)")
     return None
+
+
+def _is_anywhere() -> bool:
+    """Has the process a current directory, from which relative paths lead on?"""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return False
+    return True

@@ -67,6 +67,17 @@ def test_a_database_that_is_not_there_is_said_and_not_made(run_main, tmp_path, a
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("command", ["status", "worker --archive-dir a", "ingest --repo a/b"])
+def test_a_current_directory_that_was_deleted_is_said_in_one_line(tmp_path, command):
+    shell = f"mkdir gone; cd gone; rmdir ../gone; exec {sys.executable} {ROOT}/main.py {command}"
+    done = subprocess.run(["bash", "-c", shell], cwd=str(tmp_path), capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert (
+        done.stderr
+        == f"error: {command.split()[0]}: the current directory was deleted; change to one that is there (cd)\n"
+    )
+
+
 def test_a_row_that_did_not_fail_can_not_be_retried(run_main, tmp_path):
     conn = db.connect(str(tmp_path / "pipeline.db"))
     conn.executescript(

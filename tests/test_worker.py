@@ -501,7 +501,9 @@ def test_rows_of_a_dead_process_are_free_also_beside_those_of_one_that_lives(con
 )
 def test_a_row_over_which_alone_a_process_died_is_put_off_and_fails_in_the_end(conn, path, work, max_attempts, left):
     enqueue(conn, 1)
-    claim(conn, dead_token(path), 1)
+    with db.transaction(conn):
+        conn.execute("UPDATE queue_items SET s3_key = 'k', group_failures = 1")  # archived already, and a suspect
+        queue_manager.claim_archived(conn, Lease(dead_token(path), at(0), 300), limit=1)
     assert work(cannot_open, rng=Jitter(1), max_attempts=max_attempts)[1] == worker.Result()
     (row,) = conn.execute("SELECT status, attempts, available_at, finished_at FROM queue_items").fetchall()
     assert tuple(row) == left

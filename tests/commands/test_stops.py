@@ -215,6 +215,16 @@ def test_a_signal_ends_a_rebuild_whose_downloads_hang(hanging, tmp_path):
     assert (process.returncode, "Traceback" in err) == (143, False), err
 
 
+@pytest.mark.parametrize("number", signals.STOP_SIGNALS)
+def test_a_signal_during_the_imports_is_one_line_and_the_signals_exit_code(tmp_path, number):
+    (tmp_path / "sqlite3.py").write_text("import time\nprint('importing', flush=True)\ntime.sleep(60)\n")
+    with started_main("worker", "--archive-dir", "a", env={"PYTHONPATH": str(tmp_path)}, cwd=tmp_path) as process:
+        assert process.stdout.readline() == "importing\n"
+        process.send_signal(number)
+        _, err = process.communicate(timeout=ENOUGH_SECONDS)
+    assert (process.returncode, err) == (128 + number, "error: interrupted; the next run goes on from here\n")
+
+
 # orderly and other ends
 
 

@@ -110,6 +110,14 @@ def test_what_is_made_is_private_whatever_the_umask(path, tmp_path):
     assert {"pipeline.db", "pipeline.db-wal", "pipeline.db-shm"} <= set(made)
 
 
+@pytest.mark.parametrize("umask", ["777", "277", "000"])
+def test_a_umask_leaves_us_the_rights_that_we_need(tmp_path, umask):
+    command = f"umask {umask}; exec {sys.executable} {ROOT}/main.py worker --archive-dir a"
+    subprocess.run(["bash", "-c", command], cwd=str(tmp_path), check=True, capture_output=True)
+    made = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    assert made == {"pipeline.db": 0o600, "pipeline.db.owners": 0o700}
+
+
 def test_a_database_that_was_there_keeps_its_rights(path):
     db.connect(path).close()
     os.chmod(path, 0o640)
