@@ -21,6 +21,7 @@ ADMIN_ACCESS_KEY, ADMIN_SECRET_KEY = "admin-access-key", "admin-secret-key"
 ACCESS_KEY, SECRET_KEY = "test-access-key", "test-secret-key"
 READER_ACCESS_KEY, READER_SECRET_KEY = "reader-access-key", "reader-secret-key"
 START_TRIES = 300
+ATTEMPTS = 3
 SHARED = "TESTS_S3_ENDPOINT"
 # The pipe to it ends with the process that started the server, however that one dies: workers of pytest-xdist are
 # killed at Ctrl-C, and close nothing.
@@ -45,6 +46,14 @@ class S3Server:
     """`endpoint` once started; `env` are the variables that point an AWS SDK at it."""
 
     def __init__(self):
+        for attempts_left in reversed(range(ATTEMPTS)):
+            try:
+                return self._start()
+            except RuntimeError:  # somebody else's server, started at the same moment, may have taken one of its ports
+                if not attempts_left:
+                    raise
+
+    def _start(self):
         self._directory = Path(tempfile.mkdtemp(prefix="s3-"))
         config = self._directory / "s3.json"
         config.write_text(json.dumps(CONFIG))

@@ -420,7 +420,7 @@ def report_for_ever(report, control, argument):
 
 def test_processes_whose_parent_was_killed_end_without_a_traceback(tmp_path):
     code = (
-        "import sys; from commands import processes; from tests import test_stops\n"
+        "import sys; from commands import processes; from tests.commands import test_stops\n"
         "if __name__ == '__main__':\n"
         "    work, begun = test_stops.report_for_ever, sys.argv[1]\n"
         "    processes.Processes(work, [begun], on_report=lambda *report: None).run()\n"
