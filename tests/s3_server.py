@@ -48,7 +48,8 @@ class S3Server:
     def __init__(self):
         for attempts_left in reversed(range(ATTEMPTS)):
             try:
-                return self._start()
+                self._start()
+                return
             except RuntimeError:  # somebody else's server, started at the same moment, may have taken one of its ports
                 if not attempts_left:
                     raise
