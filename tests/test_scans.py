@@ -272,6 +272,17 @@ def test_an_unfinished_walk_goes_on_to_where_a_later_run_wants_to_look_from(run,
     assert requests(run(only=only, since=since)) == [1]
 
 
+@pytest.mark.parametrize("only", ["issues", "pulls"])
+def test_a_walk_that_a_later_run_widened_covers_what_it_was_widened_to_whoever_ends_it(run, github, tmp_path, only):
+    repo = github.add_repo("acme/widgets").make(600, pulls=0 if only == "issues" else 1, step_seconds=3600)
+    for since in ("2026-11-12T00:00:00Z", "2026-11-05T00:00:00Z"):
+        with pytest.raises(Killed):
+            run(only=only, since=since, pages=1)
+    run(only=only)
+    assert missing(tmp_path, repo, {item: at for item, at in versions(repo).items() if at >= since}) == []
+    assert requests(run(only=only, since=since)) == [1]
+
+
 def test_a_server_without_a_readable_date_is_believed_the_times_of_its_items(run, github, monkeypatch):
     monkeypatch.setattr("email.utils.formatdate", lambda *when, **options: "soon")
     repo = github.add_repo("acme/widgets").make(5, pulls=0)
@@ -334,6 +345,13 @@ def test_a_walk_survives_so_many_odd_answers_in_a_row_and_no_more(run, github, t
     assert (code == EXIT_OK) != (
         f"{fetcher.ODD_ANSWERS} answers in a row led no further; the cursor stays, run again later" in str(result.error)
     )
+
+
+def test_a_walk_that_only_comes_back_to_where_it_was_is_given_up(run, github):
+    github.add_repo("acme/widgets").make(350, pulls=1)
+    github.fail_next("no_items", match="&page=3", times=200)
+    (result,) = run(only="pulls", since=ALL_HISTORY)
+    assert (result.exit_code, result.requests < 50) == (EXIT_OUTAGE, True)
 
 
 @pytest.mark.parametrize("only", ["issues", "pulls"])
@@ -549,6 +567,7 @@ def test_an_item_that_can_be_had_at_last_is_read_although_the_run_is_killed(
 ):
     repo = github.add_repo("acme/widgets").make(350, pulls=0 if only == "issues" else 1, same_second=same_second)
     repo.broken = {(only, 170)}
+    github.max_page = 1000  # so that it can be asked for alone
     time.seconds += 3600
     (repo.add_issue if only == "issues" else repo.add_pull)()  # later, so that no run walks through that second anew
     run(only=only, since=ALL_HISTORY)
@@ -560,9 +579,12 @@ def test_an_item_that_can_be_had_at_last_is_read_although_the_run_is_killed(
     assert missing(tmp_path, repo, versions(repo)) == []
 
 
-def test_an_item_that_can_be_had_at_last_is_found_although_many_before_it_have_gone(run, github, tmp_path):
-    repo = github.add_repo("acme/widgets", cursors=False).make(350, pulls=0, same_second=True)
+def test_an_item_that_can_be_had_at_last_is_found_although_many_before_it_have_gone(run, github, time, tmp_path):
+    repo = github.add_repo("acme/widgets").make(350, pulls=0, same_second=True)
     repo.broken = {("issues", 170)}
+    github.max_page = 1000
+    time.seconds += 3600
+    repo.add_issue()
     run(only="issues", since=ALL_HISTORY)
     repo.broken = set()
     for _, item_id in repo.streams["issues"].order[:150]:
