@@ -62,8 +62,9 @@ def test_a_repository_that_takes_a_name_unseen_does_not_inherit_its_cursor(run, 
     assert [result.error for result in first] == [None, None]
 
 
-def test_issues_on_one_page_of_a_repository_that_took_the_name_are_not_skipped(run, github, tmp_path):
-    github.add_repo("acme/app").make(5, pulls=0)
+@pytest.mark.parametrize("before", [5, 150])  # with so many, the id of the one before was seen
+def test_issues_on_one_page_of_a_repository_that_took_the_name_are_not_skipped(run, github, tmp_path, before):
+    github.add_repo("acme/app").make(before, pulls=0)
     run(repo="acme/app", only="issues")
     del github.repos["acme/app"]
     new = github.add_repo("acme/app").make(7, pulls=0, step_seconds=3600, seed=2)
@@ -85,6 +86,20 @@ def test_the_cursor_of_a_repository_whose_name_was_taken_goes_on_under_its_new_n
     assert sum(result.enqueued for result in results) >= 50
     assert [result.cursor > cursor for result, cursor in zip(results, cursors)] == [True, True]
     assert missing(tmp_path, old, versions(old)) == []
+
+
+def test_an_empty_repository_that_takes_the_name_of_a_renamed_one_leaves_that_as_it_is(run, github):
+    old = github.add_repo("acme/app").make(150)
+    run(repo="acme/app", since=ALL_HISTORY)
+    github.rename("acme/app", "acme/app-legacy")
+    for kind in ("issues", "pulls"):
+        old.touch(kind, next(number for number in range(1, 150) if old.stream_of(number) == kind))
+    cursors = [result.cursor for result in run(repo="acme/app")]
+    github.add_repo("acme/app")
+    assert {result.repo for result in run(repo="acme/app")} == {"acme/app"}
+    legacy = run(repo="acme/app-legacy")
+    assert [(result.repo, result.cursor) for result in legacy] == [("acme/app-legacy", cursor) for cursor in cursors]
+    assert requests(legacy) == [1, 1]
 
 
 def test_two_names_of_one_repository_in_a_run_are_read_once(run, github, tmp_path):
@@ -246,9 +261,8 @@ def test_an_item_of_the_very_second_to_look_from_is_taken_and_none_from_before(r
 def test_an_item_without_a_time_is_taken_and_moves_no_cursor(run, github, tmp_path, only):
     repo = github.add_repo("acme/widgets").make(5, pulls=0 if only == "issues" else 1)
     newest = max(versions(repo).values())
-    run(only=only)
     repo.add_raw(only, '{"id": 1, "number": 9}', item_id=1, number=9, updated_at=timestamps.from_epoch(START))
-    assert [(result.cursor, result.enqueued) for result in run(only=only)] == [(newest, 1)]
+    assert [(result.cursor, result.enqueued) for result in run(only=only)] == [(newest, 6)]
 
 
 @pytest.mark.parametrize("only", ["issues", "pulls"])
