@@ -64,8 +64,9 @@ def test_a_repository_that_takes_a_name_unseen_does_not_inherit_its_cursor(run, 
     assert [result.error for result in first] == [None, None]
 
 
-def test_issues_on_one_page_of_a_repository_that_took_the_name_are_not_skipped(run, github, tmp_path):
-    github.add_repo("acme/app").make(5, pulls=0)
+@pytest.mark.parametrize("before", [5, 150])  # with so many, the id of the one before was seen
+def test_issues_on_one_page_of_a_repository_that_took_the_name_are_not_skipped(run, github, tmp_path, before):
+    github.add_repo("acme/app").make(before, pulls=0)
     run(repo="acme/app", only="issues")
     del github.repos["acme/app"]
     new = github.add_repo("acme/app").make(7, pulls=0, step_seconds=3600, seed=2)
@@ -87,6 +88,20 @@ def test_the_cursor_of_a_repository_whose_name_was_taken_goes_on_under_its_new_n
     assert sum(result.enqueued for result in results) >= 50
     assert [result.cursor > cursor for result, cursor in zip(results, cursors)] == [True, True]
     assert missing(tmp_path, old, versions(old)) == []
+
+
+def test_an_empty_repository_that_takes_the_name_of_a_renamed_one_leaves_that_as_it_is(run, github):
+    old = github.add_repo("acme/app").make(150)
+    run(repo="acme/app", since=ALL_HISTORY)
+    github.rename("acme/app", "acme/app-legacy")
+    for kind in ("issues", "pulls"):
+        old.touch(kind, next(number for number in range(1, 150) if old.stream_of(number) == kind))
+    cursors = [result.cursor for result in run(repo="acme/app")]
+    github.add_repo("acme/app")
+    assert {result.repo for result in run(repo="acme/app")} == {"acme/app"}
+    legacy = run(repo="acme/app-legacy")
+    assert [(result.repo, result.cursor) for result in legacy] == [("acme/app-legacy", cursor) for cursor in cursors]
+    assert requests(legacy) == [1, 1]
 
 
 def test_two_names_of_one_repository_in_a_run_are_read_once(run, github, tmp_path):
@@ -350,9 +365,8 @@ def test_an_item_of_the_very_second_to_look_from_is_taken_and_none_from_before(r
 def test_an_item_without_a_time_is_taken_and_moves_no_cursor(run, github, tmp_path, only):
     repo = github.add_repo("acme/widgets").make(5, pulls=0 if only == "issues" else 1)
     newest = max(versions(repo).values())
-    run(only=only)
     repo.add_raw(only, '{"id": 1, "number": 9}', item_id=1, number=9, updated_at=timestamps.from_epoch(START))
-    assert [(result.cursor, result.enqueued) for result in run(only=only)] == [(newest, 1)]
+    assert [(result.cursor, result.enqueued) for result in run(only=only)] == [(newest, 6)]
 
 
 @pytest.mark.parametrize("only", ["issues", "pulls"])
@@ -373,6 +387,17 @@ def test_an_unfinished_walk_goes_on_to_where_a_later_run_wants_to_look_from(run,
     assert missing(tmp_path, repo, {item: at for item, at in versions(repo).items() if at >= since}) == []
     assert requests(results) == [asked]
     repo.touch(only, 600)
+    assert requests(run(only=only, since=since)) == [1]
+
+
+@pytest.mark.parametrize("only", ["issues", "pulls"])
+def test_a_walk_that_a_later_run_widened_covers_what_it_was_widened_to_whoever_ends_it(run, github, tmp_path, only):
+    repo = github.add_repo("acme/widgets").make(600, pulls=0 if only == "issues" else 1, step_seconds=3600)
+    for since in ("2026-11-12T00:00:00Z", "2026-11-05T00:00:00Z"):
+        with pytest.raises(Killed):
+            run(only=only, since=since, pages=1)
+    run(only=only)
+    assert missing(tmp_path, repo, {item: at for item, at in versions(repo).items() if at >= since}) == []
     assert requests(run(only=only, since=since)) == [1]
 
 
@@ -438,6 +463,13 @@ def test_a_walk_survives_so_many_odd_answers_in_a_row_and_no_more(run, github, t
     assert (code == EXIT_OK) != (
         f"{fetcher.ODD_ANSWERS} answers in a row led no further; the cursor stays, run again later" in str(result.error)
     )
+
+
+def test_a_walk_that_only_comes_back_to_where_it_was_is_given_up(run, github):
+    github.add_repo("acme/widgets").make(350, pulls=1)
+    github.fail_next("no_items", match="&page=3", times=200)
+    (result,) = run(only="pulls", since=ALL_HISTORY)
+    assert (result.exit_code, result.requests < 50) == (EXIT_OUTAGE, True)
 
 
 @pytest.mark.parametrize("only", ["issues", "pulls"])
@@ -806,6 +838,7 @@ def test_an_item_that_can_be_had_at_last_is_read_although_the_run_is_killed(
 ):
     repo = github.add_repo("acme/widgets").make(350, pulls=0 if only == "issues" else 1, same_second=same_second)
     repo.broken = {(only, 170)}
+    github.max_page = 1000  # so that it can be asked for alone
     time.seconds += 3600
     (repo.add_issue if only == "issues" else repo.add_pull)()  # later, so that no run walks through that second anew
     run(only=only, since=ALL_HISTORY)
@@ -817,9 +850,12 @@ def test_an_item_that_can_be_had_at_last_is_read_although_the_run_is_killed(
     assert missing(tmp_path, repo, versions(repo)) == []
 
 
-def test_an_item_that_can_be_had_at_last_is_found_although_many_before_it_have_gone(run, github, tmp_path):
-    repo = github.add_repo("acme/widgets", cursors=False).make(350, pulls=0, same_second=True)
+def test_an_item_that_can_be_had_at_last_is_found_although_many_before_it_have_gone(run, github, time, tmp_path):
+    repo = github.add_repo("acme/widgets").make(350, pulls=0, same_second=True)
     repo.broken = {("issues", 170)}
+    github.max_page = 1000
+    time.seconds += 3600
+    repo.add_issue()
     run(only="issues", since=ALL_HISTORY)
     repo.broken = set()
     for _, item_id in repo.streams["issues"].order[:150]:
