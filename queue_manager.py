@@ -30,6 +30,9 @@ class Claim(NamedTuple):
     items: list[ClaimedItem]
     batch_key: str | None = None
 
+    def __bool__(self) -> bool:
+        return bool(self.items)
+
     @property
     def is_suspect(self) -> bool:
         """A group with one of these came to grief before: nothing else may be in hand while they are."""
@@ -47,6 +50,15 @@ class Lease(NamedTuple):
     @property
     def until(self) -> str:
         return timestamps.shift(self.now, seconds=self.seconds)
+
+
+class NewBatch(NamedTuple):
+    """What a batch may hold, when one may be begun, and its key: see `claim_batch`."""
+
+    limit: int
+    max_bytes: int
+    fetched_before: str | None
+    key_of: Callable[[Sequence[ClaimedItem]], str]
 
 
 class Counts(NamedTuple):
@@ -223,6 +235,23 @@ _CLAIMED_COLUMNS = ", ".join(f"CAST({name} AS BLOB)" if name == "payload" else n
 _AVAILABLE = """
     status = 'pending' AND (available_at <= :now OR available_at > :latest) AND (group_failures = 0 OR :suspects)
 """
+
+
+def claim_next(
+    conn: sqlite3.Connection, lease: Lease, *, place: str, prefix: str, limit: int, new_batch: NewBatch | None
+) -> Claim:
+    """What is to be worked on next; `new_batch` None: each new row is to have an object of its own.
+
+    What was begun goes first, and on as it was begun, whatever the layout: its upload may have got there.
+    """
+    claim = (
+        claim_begun(conn, lease, place=place, prefix=prefix)
+        or claim_archived(conn, lease, limit=limit)
+        or claim_single(conn, lease, limit=limit, begun_only=new_batch is not None)
+    )
+    if claim or new_batch is None:
+        return claim
+    return claim_batch(conn, lease, place=place, **new_batch._asdict())
 
 
 def claim_begun(conn: sqlite3.Connection, lease: Lease, *, place: str, prefix: str) -> Claim:

@@ -1,33 +1,32 @@
 """Queue -> archive + `issues`: claims rows, hands them to upload threads, writes down how they came out.
 
-The thread that calls `run` owns the database. No SQL text, no argparse; what a thread does is in uploads.py.
+`Worker` is the flow, `RowsInHand` what it does to the database, which the thread that calls `run` owns. No SQL text, no
+argparse; what an upload thread does is in lake/uploads.py, whose fault a refusal is in lake/verdicts.py.
 """
 
 from __future__ import annotations
 
-import concurrent.futures
 import itertools
 import logging
-import queue
 import random
 import sqlite3
-from typing import Callable, NamedTuple, Sequence, TypeVar
+import sys
+from typing import Callable, NamedTuple, Sequence
 
 import db
 import queue_manager
 from engines import owners
 from foundation import errors, timestamps
 from foundation.clock import Clock
-from foundation.errors import ConfigurationError, PipelineError
-from foundation.records import ClaimedItem
+from foundation.errors import PipelineError
 from lake import notes, objects, uploads
 from lake.objects import Archive
 from lake.upload_limit import UploadLimit
-from lake.uploads import Ending, Job, JobResult, Outcome, Uploader
-from queue_manager import Claim, Lease
+from lake.uploads import Ending, Job, JobResult, Outcome, UnderWay, Uploader
+from lake.verdicts import Faults
+from queue_manager import Lease, NewBatch
 
 log = logging.getLogger("pipeline.worker")
-T = TypeVar("T")
 
 LEASE_SECONDS = 300  # longer than an upload with all the SDK's retries, and extended meanwhile
 LEASE_EXTENSION_SECONDS = 60
@@ -46,8 +45,6 @@ POLL_SECONDS = 2.0
 BATCH_LINGER_SECONDS = 60
 FIRST_OUTAGE_SECONDS = 5.0
 LONGEST_OUTAGE_SECONDS = 300.0
-# So many surprises, or refusals for the same reason, with nothing in between that went well, are not the items' fault.
-FAULTS_IN_TURN = 3
 # Nothing ended for so long: somebody should know. A store that sends its answer byte by byte meets no time-out.
 SILENCE_SECONDS = 180.0
 # After a signal uploads under way get so long; container runtimes kill after ten seconds.
@@ -109,7 +106,6 @@ class Worker:
         on_progress: Callable[[Result], None] = lambda result: None,
         on_wait: Callable[[str | None], None] = lambda reason: None,
     ) -> None:
-        self._conn = conn
         self._db_path = db_path
         self._token = token
         self._open_archive = open_archive
@@ -117,21 +113,21 @@ class Worker:
         self._clock = clock
         self._rng = rng
         self._idle = idle
-        self._on_progress = on_progress
         self._on_wait = on_wait
+        self._rows = RowsInHand(conn, db_path, token, settings, clock, rng, on_progress)
+        self._faults = Faults()
+        self._threads = min(settings.threads, BATCHES_AT_A_TIME) if settings.batches else settings.threads
         self._limit = UploadLimit(settings.threads)
         self._uploader: Uploader | None = None
         self._out_of_time_at: float | None = None  # set by `stop`
-        self._claimed = 0
-        self._isolated = False  # a suspect is in hand: nothing is claimed beside it
-        self._finished: list[Outcome] = []
-        self._faults: list[JobResult] = []  # surprises and refusals that are not judged yet
-        self._archived = 0  # items that this transaction says are in the archive now
-        self._committed_at = self._extended_at = self._heard_at = clock.monotonic()
+        self._heard_at = clock.monotonic()
         self._leaving = False
-        self.result = Result()
         self.outage: PipelineError | None = None
         self.in_hand = False
+
+    @property
+    def result(self) -> Result:
+        return self._rows.result
 
     def stop(self) -> None:
         self._out_of_time_at = self._clock.monotonic() + STOP_SECONDS
@@ -146,7 +142,7 @@ class Worker:
         while True:
             done_before = self.result.done
             self._session()
-            if self._stop_requested or not self._settings.follow or (self._room() == 0 and not self.in_hand):
+            if self._stop_requested or not self._settings.follow or (self._rows.room == 0 and not self.in_hand):
                 break
             outages = 0 if self.result.done > done_before else outages
             if self.outage is None:
@@ -157,7 +153,7 @@ class Worker:
                 self.outage = None
             if self._stop_requested:
                 break
-        self.result = self.result._replace(stopped_by=self._stopped_by())
+        self._rows.result = self.result._replace(stopped_by=self._stopped_by())
         return self.result
 
     def _session(self) -> None:
@@ -179,55 +175,41 @@ class Worker:
             if self.outage is None:
                 raise
 
+    def _settle(self) -> None:
+        self._rows.settle()
+        self._faults = Faults()  # what was not judged is handed back
+        self.in_hand = False
+
     def _drain(self) -> None:
         self._uploader = None  # a new client each time finds renewed credentials
-        pool = concurrent.futures.ThreadPoolExecutor(self._threads)
-        ended: queue.SimpleQueue[concurrent.futures.Future[JobResult]] = queue.SimpleQueue()
-        in_flight = 0
         self._leaving = False
+        under_way = UnderWay(self._threads)
         try:
-            self._free_the_dead()
-            while True:
-                while self._may_claim and in_flight <= self._threads:
-                    jobs = self._claim(alone=not in_flight)
-                    if not jobs:
-                        break
-                    if not in_flight:
-                        self._heard_at = self._clock.monotonic()
-                    for job in jobs:
-                        pool.submit(self._work_on(job), job).add_done_callback(ended.put)
-                        in_flight += 1  # one by one: `submit` raises where there is no room for a thread
-                if not in_flight:
-                    if self._stopping or not (self._judge() or self._free_the_dead()):
-                        break
-                    continue
-                in_flight -= self._take_all(ended)
-                self._warn_of_silence()
-                self._commit_if_due(last=not in_flight)
-                self._extend_if_due()
-                if self._is_out_of_time():
+            self._rows.free_the_dead()
+            while not self._is_out_of_time():
+                self._begin_more(under_way)
+                if under_way.count:
+                    self._take_ended(under_way)
+                    self._warn_of_silence()
+                    self._rows.commit_if_due(last=not under_way.count)
+                    self._rows.extend_if_due()
+                elif self._stopping or not (self._judge() or self._rows.free_the_dead()):
                     break
         finally:
             self._leaving = True
-            while in_flight and not self._is_out_of_time():
-                in_flight -= self._take_all(ended)
-            # An upload that does not end in time may still reach the archive: the same bytes under the same key.
-            pool.shutdown(wait=False)
+            while under_way.count and not self._is_out_of_time():
+                self._take_ended(under_way)
+            under_way.leave()
 
-    def _take_all(self, ended: queue.SimpleQueue[concurrent.futures.Future[JobResult]]) -> int:
-        """Take what has ended, or does within a moment; returns how many jobs that were."""
-        futures = _all_of(ended, seconds=COMMIT_SECONDS)
-        for future in futures:
-            self._take(future.result())
-            self._heard_at = self._clock.monotonic()
-        return len(futures)
-
-    def _warn_of_silence(self) -> None:
-        now = self._clock.monotonic()
-        seconds = now - self._heard_at
-        if seconds >= SILENCE_SECONDS:
-            self._heard_at = now  # the next warning comes after as long again
-            log.warning("no upload has ended for %d s; see what the archive does, or what stands before it", seconds)
+    def _begin_more(self, under_way: UnderWay) -> None:
+        while self._may_claim and under_way.count <= self._threads:
+            jobs = self._rows.claim(alone=not under_way.count)
+            if not jobs:
+                break
+            if not under_way.count:
+                self._heard_at = self._clock.monotonic()
+            for job in jobs:
+                under_way.begin(self._work_on(job), job)
 
     def _work_on(self, job: Job) -> Callable[[Job], JobResult]:
         if job.is_archived:
@@ -241,9 +223,32 @@ class Worker:
         )
         return self._uploader.run
 
-    @property
-    def _threads(self) -> int:
-        return min(self._settings.threads, BATCHES_AT_A_TIME) if self._settings.batches else self._settings.threads
+    def _take_ended(self, under_way: UnderWay) -> None:
+        """Take in what has ended, or does within a moment."""
+        for result in under_way.take_ended(seconds=COMMIT_SECONDS):
+            self._rows.note(self._faults.followed_by(result), result.stored_bytes)
+            self.outage = self.outage or result.outage
+            self._heard_at = self._clock.monotonic()
+
+    def _warn_of_silence(self) -> None:
+        now = self._clock.monotonic()
+        seconds = now - self._heard_at
+        if seconds >= SILENCE_SECONDS:
+            self._heard_at = now  # the next warning comes after as long again
+            log.warning("no upload has ended for %d s; see what the archive does, or what stands before it", seconds)
+
+    def _judge(self) -> bool:
+        """Nothing is under way, and some faults wait for their judgement; False where there are none.
+
+        A common cause ends the run, and they are handed back with all that is in hand.
+        """
+        if not self._faults:
+            return False
+        self.outage = self._faults.common_cause()
+        if self.outage is None:
+            self._rows.note(self._faults.blame_the_items())
+            self._rows.commit_if_due(last=True)
+        return True
 
     @property
     def _stop_requested(self) -> bool:
@@ -255,7 +260,7 @@ class Worker:
 
     @property
     def _may_claim(self) -> bool:
-        return not (self._stopping or self._isolated or len(self._faults) >= FAULTS_IN_TURN)
+        return not (self._stopping or self._rows.are_suspect or self._faults.are_many)
 
     def _is_out_of_time(self) -> bool:
         return self._out_of_time_at is not None and self._clock.monotonic() >= self._out_of_time_at
@@ -265,12 +270,7 @@ class Worker:
             return "signal"
         if self.outage is not None:
             return "outage"
-        return "limit" if self._room() == 0 else None
-
-    def _room(self) -> int | None:
-        """How many rows the limit leaves to claim; None without limit."""
-        limit = self._settings.limit
-        return None if limit is None else max(0, limit - self._claimed)
+        return "limit" if self._rows.room == 0 else None
 
     def _wait_out(self, outage: PipelineError, count: int) -> None:
         seconds = min(FIRST_OUTAGE_SECONDS * 2.0 ** min(count - 1, 20), LONGEST_OUTAGE_SECONDS)
@@ -281,7 +281,44 @@ class Worker:
         self._idle(seconds)
         self._on_wait(None)
 
-    def _free_the_dead(self) -> int:
+
+class RowsInHand:
+    """The rows that `token` owns: claimed, written down as they come out, or handed back; it commits each time.
+
+    `result`: what has come of all so far. `are_suspect`: nothing is to be claimed beside them.
+    """
+
+    def __init__(
+        self,
+        conn: sqlite3.Connection,
+        db_path: str,
+        token: str,
+        settings: Settings,
+        clock: Clock,
+        rng: random.Random,
+        on_progress: Callable[[Result], None],
+    ) -> None:
+        self._conn = conn
+        self._db_path = db_path
+        self._token = token
+        self._settings = settings
+        self._clock = clock
+        self._rng = rng
+        self._on_progress = on_progress
+        self._claimed = 0
+        self._finished: list[Outcome] = []
+        self._archived = 0  # items that this transaction says are in the archive now
+        self._committed_at = self._extended_at = clock.monotonic()
+        self.are_suspect = False
+        self.result = Result()
+
+    @property
+    def room(self) -> int:
+        """How many rows the limit leaves to claim."""
+        limit = self._settings.limit
+        return sys.maxsize if limit is None else max(0, limit - self._claimed)
+
+    def free_the_dead(self) -> int:
         """Rows of processes that ended on this machine need not wait for their lease to end. Returns how many."""
         total = 0
         for token in queue_manager.claim_tokens(self._conn):
@@ -300,110 +337,65 @@ class Worker:
             total += freed
         return total
 
-    def _claim(self, *, alone: bool) -> list[Job]:
+    def claim(self, *, alone: bool) -> list[Job]:
         """`alone`: nothing else is in hand, so that suspects may be."""
-        room, now = self._room(), self._clock.utc()
-        if room == 0:
+        if self.room == 0:
             return []
-        lease = Lease(self._token, now, LEASE_SECONDS, suspects=alone)
+        settings, lease = self._settings, Lease(self._token, self._clock.utc(), LEASE_SECONDS, suspects=alone)
         with db.transaction(self._conn):
-            if queue_manager.release_expired(self._conn, now=now):
+            if queue_manager.release_expired(self._conn, now=lease.now):
                 log.warning("rows whose lease had ended are free again: their worker has been stopped, not killed")
-            claim = self._claim_something(lease, room)
+            claim = queue_manager.claim_next(
+                self._conn,
+                lease,
+                place=settings.place,
+                prefix=settings.prefix,
+                limit=min(settings.threads * ROWS_PER_THREAD, self.room),
+                new_batch=self._new_batch(lease.now) if settings.batches else None,
+            )
         self._claimed += len(claim.items)
-        self._isolated = claim.is_suspect
+        self.are_suspect = claim.is_suspect
         if claim.batch_key is not None:
             return [Job(claim.items, claim.batch_key)]
         return [Job([item]) for item in claim.items]
 
-    def _claim_something(self, lease: Lease, room: int | None) -> Claim:
-        wanted = self._settings.threads * ROWS_PER_THREAD
-        limit = wanted if room is None else min(wanted, room)
-        place, prefix = self._settings.place, self._settings.prefix
-        claim = queue_manager.claim_begun(self._conn, lease, place=place, prefix=prefix)
-        if not claim.items:
-            claim = queue_manager.claim_archived(self._conn, lease, limit=limit)
-        if not claim.items:
-            begun_only = self._settings.batches
-            claim = queue_manager.claim_single(self._conn, lease, limit=limit, begun_only=begun_only)
-        if claim.items or not self._settings.batches:
-            return claim
-        linger = timestamps.shift(lease.now, seconds=-BATCH_LINGER_SECONDS) if self._settings.follow else None
-        return queue_manager.claim_batch(
-            self._conn,
-            lease,
-            limit=BATCH_ROWS if room is None else min(BATCH_ROWS, room),
+    def _new_batch(self, now: str) -> NewBatch:
+        return NewBatch(
+            limit=min(BATCH_ROWS, self.room),
             max_bytes=BATCH_BYTES,
-            fetched_before=linger,
-            place=place,
-            key_of=lambda items: objects.batch_key(prefix, items),
+            fetched_before=timestamps.shift(now, seconds=-BATCH_LINGER_SECONDS) if self._settings.follow else None,
+            key_of=lambda items: objects.batch_key(self._settings.prefix, items),
         )
 
-    def _take(self, result: JobResult) -> None:
-        endings = {outcome.ending for outcome in result.outcomes}
-        if endings & {Ending.SURPRISED, Ending.REFUSED, Ending.PARTED}:
-            self._faults.append(result)
-            return
-        if Ending.STOPPED not in endings:
-            self._blame_the_items()
-            self._finished += result.outcomes
-        if result.stored_bytes is not None:
-            self.result = self.result._replace(
-                objects=self.result.objects + 1, bytes=self.result.bytes + result.stored_bytes
-            )
-        self.outage = self.outage or result.outage
+    def extend_if_due(self) -> None:
+        if self._clock.monotonic() - self._extended_at >= LEASE_EXTENSION_SECONDS:
+            with db.transaction(self._conn):
+                queue_manager.extend_leases(self._conn, Lease(self._token, self._clock.utc(), LEASE_SECONDS))
+            self._extended_at = self._clock.monotonic()
 
-    def _blame_the_items(self) -> None:
-        """For the faults so far: others went well. A batch is parted, until the one at fault is alone."""
-        for result in self._faults:
-            ending = Ending.REFUSED if len(result.outcomes) == 1 else Ending.PARTED
-            self._finished += [outcome._replace(ending=ending) for outcome in result.outcomes]
-        self._faults = []
+    def note(self, outcomes: Sequence[Outcome], stored_bytes: int | None = None) -> None:
+        """What the next commit is to write down; an object that was stored counts from now on."""
+        self._finished += outcomes
+        if stored_bytes is not None:
+            self.result = self.result._replace(objects=self.result.objects + 1, bytes=self.result.bytes + stored_bytes)
 
-    def _judge(self) -> bool:
-        """Nothing is under way, and some faults wait for their judgement; False where there are none.
-
-        Many in turn would fail a whole queue for one fault of the program, of the machine or of a setting: they end the
-        run. They are not blamed, and handed back with all that is in hand.
-        """
-        if not self._faults:
-            return False
-        self.outage = self._common_cause()
-        if self.outage is None:
-            self._blame_the_items()
-            self._commit_if_due(last=True)
-        return True
-
-    def _common_cause(self) -> ConfigurationError | None:
-        """What the faults have in common, if they are many."""
-        first = [result.outcomes[0] for result in self._faults]
-        if len(first) < FAULTS_IN_TURN:
-            return None
-        said = f"{first[-1].error}, {len(first)} times in turn with no success in between: no item is blamed"
-        if all(outcome.ending is Ending.SURPRISED for outcome in first):
-            return ConfigurationError(f"unexpected {said}; undo what changed on this machine, or report it")
-        if len({outcome.error for outcome in first}) == 1:
-            return ConfigurationError(f"{said}; check --prefix, and what the archive or a proxy before it takes")
-        return None
-
-    def _commit_if_due(self, *, last: bool) -> None:
+    def commit_if_due(self, *, last: bool) -> None:
         due = self._clock.monotonic() - self._committed_at >= COMMIT_SECONDS or len(self._finished) >= COMMIT_ROWS
         if self._finished and (due or last):
             with db.transaction(self._conn):
                 result = self._record_all()
             self._committed(result)
         if last:
-            self._isolated = False
+            self.are_suspect = False
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
         """Write down what is finished and hand back the rest."""
         with db.transaction(self._conn):
             result = self._record_all()
             released = queue_manager.release(self._conn, token=self._token)
         self._committed(result._replace(released=result.released + released))
-        self._faults = []
         self._claimed -= released
-        self._isolated = self.in_hand = False
+        self.are_suspect = False
 
     def _committed(self, result: Result) -> None:
         self.result = result
@@ -466,26 +458,9 @@ class Worker:
         return ours
 
     def _put_off(self, outcome: Outcome) -> bool:
-        item: ClaimedItem = outcome.item
+        item = outcome.item
         seconds = queue_manager.backoff_seconds(attempts=item.attempts + 1, jitter=self._rng.random())
         available_at = timestamps.from_epoch(self._clock.now() + seconds)
         return queue_manager.put_off(
             self._conn, item_id=item.id, token=self._token, error=outcome.error, available_at=available_at
         )
-
-    def _extend_if_due(self) -> None:
-        if self._clock.monotonic() - self._extended_at >= LEASE_EXTENSION_SECONDS:
-            with db.transaction(self._conn):
-                queue_manager.extend_leases(self._conn, Lease(self._token, self._clock.utc(), LEASE_SECONDS))
-            self._extended_at = self._clock.monotonic()
-
-
-def _all_of(ended: queue.SimpleQueue[T], *, seconds: float) -> list[T]:
-    """Everything in the queue; waits for the first, so many seconds at most."""
-    found: list[T] = []
-    try:
-        found.append(ended.get(timeout=seconds))
-        while True:
-            found.append(ended.get_nowait())
-    except queue.Empty:
-        return found

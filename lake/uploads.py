@@ -1,12 +1,14 @@
-"""What an upload thread does: rows -> one object -> how each row came out. Touches no database.
+"""What an upload thread does: rows -> one object -> how each row came out; and the threads. Touches no database.
 
-A broad `except` stands here: whether a surprise is the item's fault or ours is for the worker to judge.
+A broad `except` stands here: whether a surprise is the item's fault or ours is judged in verdicts.py.
 """
 
 from __future__ import annotations
 
+import concurrent.futures
 import enum
 import logging
+import queue
 from typing import Any, Callable, NamedTuple, Sequence
 
 from foundation.errors import PipelineError
@@ -59,6 +61,34 @@ class JobResult(NamedTuple):
     outcomes: list[Outcome]
     stored_bytes: int | None = None
     outage: PipelineError | None = None
+
+
+class UnderWay:
+    """Jobs in so many threads. Belongs to one thread, as `count` does: jobs whose results were not taken yet."""
+
+    def __init__(self, threads: int) -> None:
+        self._pool = concurrent.futures.ThreadPoolExecutor(threads)
+        self._ended: queue.SimpleQueue[concurrent.futures.Future[JobResult]] = queue.SimpleQueue()
+        self.count = 0
+
+    def begin(self, work: Callable[[Job], JobResult], job: Job) -> None:
+        self._pool.submit(work, job).add_done_callback(self._ended.put)
+        self.count += 1  # only now: `submit` raises where there is no room for a thread
+
+    def take_ended(self, *, seconds: float) -> list[JobResult]:
+        """The results of all that have ended; waits for the first, so many seconds at most."""
+        futures: list[concurrent.futures.Future[JobResult]] = []
+        try:
+            futures.append(self._ended.get(timeout=seconds))
+            while True:
+                futures.append(self._ended.get_nowait())
+        except queue.Empty:
+            self.count -= len(futures)
+            return [future.result() for future in futures]
+
+    def leave(self) -> None:
+        """What is still under way may reach the archive later: the same bytes under the same key."""
+        self._pool.shutdown(wait=False)
 
 
 class _Stopped(Exception):

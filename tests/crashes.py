@@ -12,11 +12,11 @@ from tests.conftest import ROOT
 
 # Where a worker can be made to kill itself: (module or class, function, before or after its call).
 POINTS = {
-    "after the claim": ("worker.Worker", "_claim", "after"),
+    "after the claim": ("worker.RowsInHand", "claim", "after"),
     "before the upload": ("STORE", "put", "before"),
     "after the upload": ("STORE", "put", "after"),
-    "before the commit": ("worker.Worker", "_record_all", "after"),
-    "after the commit": ("worker.Worker", "_committed", "before"),
+    "before the commit": ("worker.RowsInHand", "_record_all", "after"),
+    "after the commit": ("worker.RowsInHand", "_committed", "before"),
 }
 
 
@@ -69,7 +69,7 @@ def die_at(point, number):
         if len(passed) == number:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    for owner in [local.DirectoryArchive, s3_writer.S3Archive] if place == "STORE" else [worker.Worker]:
+    for owner in [local.DirectoryArchive, s3_writer.S3Archive] if place == "STORE" else [worker.RowsInHand]:
         setattr(owner, name, _wrapped(getattr(owner, name), when, pass_by))
 
 

@@ -8,7 +8,7 @@ from commands import figures, runs
 from foundation import records, timestamps
 from foundation.records import Item, StreamState
 from lake import notes
-from queue_manager import Lease
+from queue_manager import Lease, NewBatch
 
 NOW = "2026-11-23T10:00:00Z"
 LATER = "2026-11-23T11:00:00Z"
@@ -51,6 +51,14 @@ def claim_batch(conn, token="me", limit=10, max_bytes=10**6, fetched_before=None
 
 def claim_begun(conn, token="me", now=NOW, place="here"):
     return queue_manager.claim_begun(conn, Lease(token, now, 60), place=place, prefix="batch-")
+
+
+def claim_next(conn, *, batches):
+    new_batch = NewBatch(limit=1, max_bytes=10**6, fetched_before=None, key_of=lambda items: "batch-new")
+    claimed = queue_manager.claim_next(
+        conn, Lease("me", NOW, 60), place="here", prefix="batch-", limit=1, new_batch=new_batch if batches else None
+    )
+    return [item.id for item in claimed.items], claimed.batch_key
 
 
 def prune(conn, *, before="2030-01-01T00:00:00Z", limit=1000):
@@ -752,6 +760,19 @@ def test_rows_of_a_begun_batch_are_taken_by_no_other_kind_of_claim(conn):
     claim_batch(conn)
     queue_manager.release(conn, token="me")
     assert claim(conn) == claim_batch(conn).items == []
+
+
+@pytest.mark.parametrize("batches, new_key", [(True, "batch-new"), (False, None)], ids=["batch", "object"])
+def test_what_was_begun_is_claimed_first_and_as_it_was_begun_whatever_the_layout(conn, batches, new_key):
+    enqueue(conn, *map(item, range(1, 6)))
+    claim(conn, limit=3)
+    queue_manager.note_archived(conn, item_id=3, token="me", s3_key="k")
+    claim_batch(conn, limit=2)
+    queue_manager.release(conn, token="me")
+    conn.execute("UPDATE queue_items SET batch_key = NULL WHERE id = 1")  # a new row, and older than the others
+    claims = [claim_next(conn, batches=batches) for _ in range(5)]
+    singles = [([2], None), ([1], new_key)] if batches else [([1], None), ([2], None)]  # without batches they are alike
+    assert claims == [([4, 5], "batch-4-5"), ([3], None), *singles, ([], None)]
 
 
 def test_a_row_that_may_have_an_object_of_its_own_comes_into_no_batch(conn):

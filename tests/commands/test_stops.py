@@ -251,7 +251,7 @@ def test_an_orderly_end_that_could_not_release_counts_no_attempt(conn, path, cou
     assert (made.in_hand, queue_manager.counts(conn).processing) == (True, count)
     with owners.fresh_token(path) as token:
         waiting = made_worker(conn, path, token, Archive(), max_attempts=1)
-        assert waiting._free_the_dead() == count
+        assert waiting._rows.free_the_dead() == count
     assert left(conn) == [("pending", 0, 0)]
 
 
@@ -275,7 +275,7 @@ def test_a_worker_that_was_killed_over_its_rows_is_still_found_after_other_runs(
     claim(conn, dead_token(path), 3)
     assert run_main("prune", "--older-than", "30")[0] == 0
     with owners.fresh_token(path) as token:
-        assert made_worker(conn, path, token, Archive())._free_the_dead() == 3
+        assert made_worker(conn, path, token, Archive())._rows.free_the_dead() == 3
     assert left(conn) == [("pending", 0, 1)]
     run_main("prune", "--older-than", "30")
     assert os.listdir(f"{path}.owners") == []
