@@ -19,7 +19,7 @@ from tests.environments import ROOT, enter
 TESTS = {
     "queue_manager": ["test_queue_manager", "test_queue_model"],
     "worker": ["test_worker"],
-    "lake.verdicts": ["test_verdicts", "test_worker"],
+    "lake.verdicts": ["lake/test_verdicts", "test_worker"],
     "fetcher": ["test_scans", "test_fetcher"],
     "s3_writer": ["test_s3_writer", "test_s3_faults"],
     "github.page_reader": ["github/test_page_reader", "test_scans"],
