@@ -29,6 +29,9 @@ OVERLAP_SECONDS = 60
 # GitHub now and then answers with an empty page, or one without its Link (MeltanoLabs/tap-github #90). So many answers
 # in a row that contradict those before them, or show nothing new, end a walk.
 ODD_ANSWERS = 10
+EMPTY_ANSWERS = 3  # so many in a row say that there is nothing
+# Not so many items of one page are updated between GitHub's selection and its answer.
+LEADING_ITEMS = 10
 
 
 class Page(NamedTuple):
@@ -89,7 +92,7 @@ class StreamScan:
         self._since = self._wanted()
         self._identified_as: int | None = None  # what `recall` was asked about
         self._restarts_left = 1
-        self._odd_answers = 0
+        self._odd_answers = self._empty_answers = 0
         self._furthest: str | None = None  # the last time that the walk has come to
         self._met: set[tuple[int, str | None]] = set()  # what it has been shown since
         self._walked_to = ""  # this run has read all up to this time
@@ -142,9 +145,11 @@ class StreamScan:
 
     def _whole_head(self, *, etag: str | None) -> Read:
         read = self._reader.head(etag=etag)
-        if read.answer.body is None or read.elements:
-            return read
-        return self._reader.head(etag=None)  # one odd answer proves nothing; least of all that there is nothing
+        for _ in range(EMPTY_ANSWERS - 1):  # an odd answer proves nothing; least of all that there is nothing
+            if read.answer.body is None or read.elements:
+                break
+            read = self._reader.head(etag=None)
+        return read
 
     def _head_page(self, read: Read, state: StreamState, floor: str) -> Page:
         # A walk by time meets by itself what could not be had here.
@@ -188,7 +193,8 @@ class StreamScan:
         if newest_at <= self._walked_to:  # this page says nothing of what was shown late behind it since the walk began
             return self._finished({**scan, "etag": self._state.etag, "etag_url": self._state.etag_url})
         # The rest is still to be walked: by time from the floor upwards, or from here downwards.
-        spot = Spot(since=floor) if self._by_time else _behind(Spot(), read, by_time=False, horizon=horizon)
+        below = _behind(Spot(), read, by_time=False, horizon=horizon, target=newest_at)
+        spot = Spot(since=floor) if self._by_time else below
         return self._state._replace(scan={**scan, "spot": spot._asdict()})
 
     def _finished(self, scan: dict[str, Any]) -> StreamState:
@@ -266,7 +272,7 @@ class StreamScan:
             self._state = self._state._replace(scan=wider)
 
     def _walk(self) -> Iterator[Page]:
-        self._odd_answers, self._furthest, self._met = 0, None, set()
+        self._odd_answers, self._empty_answers, self._furthest, self._met = 0, 0, None, set()
         self._place = self._own_place()
         try:
             while self._state.scan is not None:
@@ -310,12 +316,13 @@ class StreamScan:
             # Something left the list, and the rest moved up over where this stands; or the answer is an odd one.
             self._reader.overlap = min(2 * self._reader.overlap, MOST_OVERLAP)
             return self._odd(scan, spot.stepped_back(PAGE_SIZE * 2**self._odd_answers), read._replace(gap=None))
+        self._empty_answers = 0 if read.elements or read.gap is not None else self._empty_answers + 1
         if read.gap is not None and list(read.gap) == scan.get("gap"):
             scan = {**scan, "gap": None}  # it is still there
         if self._is_end(scan, spot, read):
             self._walked_to = scan["target"]
             return self._page(read, self._finished(scan), floor=scan["floor"])
-        following = _behind(spot, read, by_time=self._by_time, horizon=scan["horizon"])
+        following = _behind(spot, read, by_time=self._by_time, horizon=scan["horizon"], target=scan["target"])
         if read.is_last or not self._brings_new(read, following, scan["target"]):
             return self._odd(self._reconsidered(scan, read), spot if read.is_last else following, read)
         self._odd_answers = 0
@@ -340,7 +347,9 @@ class StreamScan:
         )
 
     def _is_end(self, scan: dict[str, Any], spot: Spot, read: Read) -> bool:
-        """Has the walk reached what it set out for? That an answer has no `next` does not say so."""
+        """Has the walk reached what it set out for? That an answer has no `next`, or no items, does not say so."""
+        if 0 < self._empty_answers < EMPTY_ANSWERS:
+            return False
         if not self._by_time:
             return read.reaches(scan["floor"]) or (read.is_last and read.end >= scan["expected"])
         last = [spot.since or "", *(time for _, time in spot.last_seen), *read.times][-1]
@@ -434,9 +443,21 @@ class StreamScan:
         return Page(self._repo, self._was, items, state)
 
 
-def _behind(spot: Spot, read: Read, *, by_time: bool, horizon: str) -> Spot:
-    """Where to go on behind a page: by time at its last time that leads."""
-    following = spot.read_up_to(read.elements, offset=read.end, horizon=horizon)
+def _behind(spot: Spot, read: Read, *, by_time: bool, horizon: str, target: str) -> Spot:
+    """Where to go on behind a page: by time at its last time that leads.
+
+    By time what leads nothing is not read either: it may have been updated after the selection, and stand further back.
+    Pages within the last minute lead as far as their last quarter agrees: never do so many change in that moment.
+    """
+    elements, offset = read.elements, read.end
+    if by_time:
+        end = read.times[-len(read.times) // 4 :]
+        if len(end) >= LEADING_ITEMS and min(end) <= target:
+            horizon = max(horizon, timestamps.shift(min(end), seconds=1))
+        sure = [at for at, element in enumerate(elements, 1) if (element.updated_at or "") < horizon]
+        offset = read.start + sure[-1] if sure else max(read.start, spot.offset)
+        elements = [elements[at - 1] for at in sure]
+    following = spot.read_up_to(elements, offset=offset, horizon=horizon)
     if by_time and following.last_time is not None and following.last_time > (spot.since or ""):
         return following._replace(since=following.last_time, offset=0, not_before=0)
     # GitHub's own link leads on with as many items a page: not where large pages fail. Nor from a last item that was

@@ -42,8 +42,8 @@ class Spot(NamedTuple):
 
     def read_up_to(self, elements: Sequence[Element], *, offset: int, horizon: str = NO_HORIZON) -> Spot:
         """The place behind a page that was read."""
-        seen = [(element.item_id, element.updated_at) for element in elements if element.updated_at is not None]
-        times = [time for _, time in seen if time < horizon]
+        seen = [(element.item_id, element.updated_at or "") for element in elements]
+        times = [time for _, time in seen if "" < time < horizon]
         return self._replace(
             offset=offset,
             link=None,
@@ -61,16 +61,18 @@ class Spot(NamedTuple):
         """Do `elements`, the first of them at `start`, go on from here, with nothing in between that was never shown?
 
         The first that tells anything must have been read before: an item moves only when it shows another time, and
-        what stands before the last time that was read has been read.
+        what stands before the last time that was read has been read. Newest first, what is not older than the horizon
+        tells nothing: it may show its time too early. Oldest first, what moves goes where nothing was read yet.
         """
-        if start == 0 or (self.last_time is None and not self.last_seen):
+        if start == 0:
             return True
         for element in elements:
             time = element.updated_at
-            if time is not None and (element.item_id, time) in self.last_seen:
+            if (element.item_id, time or "") in self.last_seen:
                 return True
-            if time is not None and time < horizon and self.last_time is not None:
-                return time > self.last_time if newest_first else time < self.last_time
+            if time is not None and (time < horizon or not newest_first):
+                last = self.last_time
+                return last is not None and (time > last if newest_first else time < last)
         return False
 
 
