@@ -18,7 +18,7 @@ from s3_writer import S3Archive
 from tests.conftest import ROOT
 from tests.test_run_pipeline import wait_until
 
-# On Python 3.8 the SDK leaves sockets of a refused CONNECT to the collector, which complains in whatever test runs then.
+# On Python 3.8 the SDK leaves sockets of a refused CONNECT to the collector, which complains in any test.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 NOW = "2026-01-01T00:00:00Z"
 MD5 = hashlib.md5  # before a test takes it away
