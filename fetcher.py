@@ -370,8 +370,8 @@ class StreamScan:
         return is_new
 
     def _reconsidered(self, scan: dict[str, Any], read: Read) -> dict[str, Any]:
-        """The list ends before what was seen at its head, or is all newer: what was there is gone, or long ago."""
-        if not read.is_last and any(time <= scan["target"] for time in read.times):
+        """The list ends before what was seen at its head, or goes beyond: what was there is gone, or long ago."""
+        if not read.is_last and all(time <= scan["target"] for time in read.times):
             return scan
         head, floor = self._whole_head(etag=None), scan["floor"]
         target, horizon = _newest_at(head, floor), _horizon(head, floor)

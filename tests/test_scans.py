@@ -407,6 +407,19 @@ def test_items_updated_between_selection_and_answer_lead_the_walk_nowhere(
     assert len(github.journal) < 25
 
 
+def test_a_walk_that_was_cut_short_goes_on_among_what_is_newer_than_its_head_was(run, github, time, tmp_path):
+    repo = github.add_repo("acme/widgets").make(250, pulls=0)
+    with pytest.raises(Killed):
+        run(only="issues", since=ALL_HISTORY, pages=3)
+    time.seconds += 3600
+    for number in range(1, 251):
+        repo.touch("issues", number)
+        time.seconds += 1
+    time.seconds += 3600
+    assert codes(run(only="issues")) == EXIT_OK
+    assert missing(tmp_path, repo, versions(repo)) == []
+
+
 def test_an_item_that_is_shown_late_behind_a_full_head_is_found(run, github, time, tmp_path):
     repo = github.add_repo("acme/widgets").make(20, pulls=0)
     repo.make(120, pulls=0, start=time.seconds - 40, step_seconds=0.3)
