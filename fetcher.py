@@ -97,6 +97,7 @@ class StreamScan:
         self._furthest: str | None = None  # the last time that the walk has come to
         self._met: set[tuple[int, str | None]] = set()  # what it has been shown since
         self._walked_to = ""  # this run has read all up to this time
+        self._has_begun_walk = False  # or has only ended one, to which more may have been shown late before this run
 
     @property
     def repo(self) -> str:
@@ -193,6 +194,10 @@ class StreamScan:
             return self._finished(scan)
         if newest_at <= self._walked_to:  # this page says nothing of what was shown late behind it since the walk began
             return self._finished({**scan, "etag": self._state.etag, "etag_url": self._state.etag_url})
+        if self._has_begun_walk and read.reaches(self._walked_to) and read.gap is None:
+            # All since the walk is here, but not the minute before it, for what is shown late: the next run's.
+            return self._state._replace(etag=None)
+        self._has_begun_walk = True
         # The rest is still to be walked: by time from the floor upwards, or from here downwards.
         below = _behind(Spot(), read, by_time=False, horizon=horizon, target=newest_at)
         spot = Spot(since=floor) if self._by_time else below
