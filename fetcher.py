@@ -96,6 +96,7 @@ class StreamScan:
         self._furthest: str | None = None  # the last time that the walk has come to
         self._met: set[tuple[int, str | None]] = set()  # what it has been shown since
         self._walked_to = ""  # this run has read all up to this time
+        self._has_begun_walk = False  # or has only ended one, to which more may have been shown late before this run
 
     @property
     def repo(self) -> str:
@@ -192,6 +193,10 @@ class StreamScan:
             return self._finished(scan)
         if newest_at <= self._walked_to:  # this page says nothing of what was shown late behind it since the walk began
             return self._finished({**scan, "etag": self._state.etag, "etag_url": self._state.etag_url})
+        if self._has_begun_walk and read.reaches(self._walked_to) and read.gap is None:
+            # All since the walk is here, but not the minute before it, for what is shown late: the next run's.
+            return self._state._replace(etag=None)
+        self._has_begun_walk = True
         # The rest is still to be walked: by time from the floor upwards, or from here downwards.
         below = _behind(Spot(), read, by_time=False, horizon=horizon, target=newest_at)
         spot = Spot(since=floor) if self._by_time else below
@@ -369,8 +374,8 @@ class StreamScan:
         return is_new
 
     def _reconsidered(self, scan: dict[str, Any], read: Read) -> dict[str, Any]:
-        """The list ends before what was seen at its head, or is all newer: what was there is gone, or long ago."""
-        if not read.is_last and any(time <= scan["target"] for time in read.times):
+        """The list ends before what was seen at its head, or goes beyond: what was there is gone, or long ago."""
+        if not read.is_last and all(time <= scan["target"] for time in read.times):
             return scan
         head, floor = self._whole_head(etag=None), scan["floor"]
         target, horizon = _newest_at(head, floor), _horizon(head, floor)

@@ -1,6 +1,7 @@
 """GitHub as others have met it: names used again, odd answers, broken items, lists that shift while they are read."""
 
 import contextlib
+import itertools
 import json
 import random
 import sqlite3
@@ -491,10 +492,11 @@ def answers_with(github, change):
     github._list = lambda repo, stream, query: change(lambda query: ask(repo, stream, query), query)
 
 
-def bounded(github, most=150):
+def bounded(github, most=150, also=lambda repo, stream, served: None):
     """Ends a run that asks without end."""
 
     def count(repo, stream, served):
+        also(repo, stream, served)
         if len(github.journal) > most:
             github.fail_next(403, times=10**6)
 
@@ -632,6 +634,40 @@ def test_items_updated_between_selection_and_answer_lead_the_walk_nowhere(
     assert codes(results) == EXIT_OK
     assert missing(tmp_path, repo, before) == []
     assert len(github.journal) < 25
+
+
+@pytest.mark.parametrize("only", ["issues", "pulls"])
+def test_a_run_ends_although_more_than_a_page_changes_each_minute(run, github, time, tmp_path, only):
+    repo = github.add_repo("acme/widgets").make(500, pulls=0 if only == "issues" else 1)
+    numbers = itertools.cycle(range(1, 501))
+
+    def touch_some(repo, stream, served):
+        for _ in range(3):
+            time.seconds += 0.4
+            repo.touch(only, next(numbers))
+
+    for _ in range(60):
+        touch_some(repo, only, [])
+    before = versions(repo)
+    bounded(github, also=touch_some)
+    (result,) = run(only=only, since=ALL_HISTORY)
+    assert (result.error, result.requests < 40) == (None, True)
+    github.after_page = None
+    assert codes(run(only=only, since=ALL_HISTORY)) == EXIT_OK
+    assert missing(tmp_path, repo, before) == []
+
+
+def test_a_walk_that_was_cut_short_goes_on_among_what_is_newer_than_its_head_was(run, github, time, tmp_path):
+    repo = github.add_repo("acme/widgets").make(250, pulls=0)
+    with pytest.raises(Killed):
+        run(only="issues", since=ALL_HISTORY, pages=3)
+    time.seconds += 3600
+    for number in range(1, 251):
+        repo.touch("issues", number)
+        time.seconds += 1
+    time.seconds += 3600
+    assert codes(run(only="issues")) == EXIT_OK
+    assert missing(tmp_path, repo, versions(repo)) == []
 
 
 def test_an_item_that_is_shown_late_behind_a_full_head_is_found(run, github, time, tmp_path):
