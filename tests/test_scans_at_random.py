@@ -26,7 +26,7 @@ class Life:
     def __init__(self, github, repos, time, rng):
         self._github, self._repos, self._time, self._rng = github, repos, time, rng
         self._fault_for, self._heavy = github.fault_for, 0
-        self.gone = set()
+        self.gone, self.swaps = set(), 0
         github.after_page, github.after_selection, github.fault_for = self.goes_on, self.comes_between, self.spoils
 
     def ends(self):
@@ -45,6 +45,9 @@ class Life:
             self._github.fail_next(rng.choice(FAULTS[was_empty:]))
         if rng.random() < 0.03:
             self._heavy = rng.choice([8, 20, 40])
+        if self.swaps and rng.random() < 0.1:
+            self.swaps -= 1
+            self._swap_names(*self._repos)
 
     def comes_between(self, repo, stream, numbers):
         if numbers and self._rng.random() < 0.1:
@@ -82,6 +85,10 @@ class Life:
             for item_id in [item_id for item_id, item in items.items.items() if item[1] == number]:
                 items.remove(item_id)
 
+    def _swap_names(self, first, second):
+        first.full_name, second.full_name = second.full_name, first.full_name
+        self._github.repos.update({repo.full_name: repo for repo in self._repos})
+
 
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_a_run_that_ends_well_has_missed_nothing(run, github, time, tmp_path, seed):
@@ -98,13 +105,24 @@ def test_a_run_that_ends_well_has_missed_nothing(run, github, time, tmp_path, se
     assert ended_well > 0
 
 
-def live(run, github, time, tmp_path, rng, repos):
+@pytest.mark.parametrize("seed", range(SEEDS // 3))
+def test_a_run_that_ends_well_has_missed_nothing_although_names_are_swapped(run, github, time, tmp_path, seed):
+    rng = random.Random(seed)
+    repos = [github.add_repo(name, cursors=rng.random() < 0.5) for name in ("acme/widgets", "acme/gadgets")]
+    repos[1]._next_number = 10**5
+    for repo in repos:
+        repo.make(rng.choice([180, 350]), seed=seed)
+    assert live(run, github, time, tmp_path, rng, repos, swaps=1) > 0
+
+
+def live(run, github, time, tmp_path, rng, repos, swaps=0):
     """How many runs ended well."""
     life = Life(github, repos, time, rng)
     names, ended_well = [repo.full_name for repo in repos], 0
     for attempt in range(30):
         if attempt >= 20 or len(github.journal) >= 300 * len(repos):
             life.ends()
+        life.swaps = swaps if rng.random() < 0.3 else 0
         before = {item: updated for repo in repos for item, updated in versions(repo).items()}
         since = ALL_HISTORY if attempt == 0 or rng.random() < 0.2 else None
         try:
