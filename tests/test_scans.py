@@ -1090,3 +1090,31 @@ def test_a_scan_that_an_older_version_saved_starts_over(run, github, tmp_path):
     assert codes(run(only="pulls")) == EXIT_OK
     assert len(queued(tmp_path)) == 350
     assert fetcher.ODD_ANSWERS > 1
+
+
+def test_a_link_to_the_list_of_another_repository_brings_nothing_of_it(run, github, time, tmp_path):
+    repo = github.add_repo("acme/widgets").make(350, pulls=0, same_second=True)
+    other = github.add_repo("acme/other").make(350, pulls=0, same_second=True, seed=2)
+    time.seconds += 3600
+    repo.add_issue()  # GitHub's own links are followed where nothing moves any more
+    astray = []
+
+    def lead_astray(ask, query):
+        answer = ask(query)
+        if (
+            query["direction"] == "asc" and "Link" in answer.headers and len(astray) < 3
+        ):  # the head tells whose list it is
+            astray.append(query)
+            link = answer.headers["Link"].replace(f"/repositories/{repo.id}/", f"/repositories/{other.id}/")
+            answer = answer._replace(headers={"Link": link})
+        return answer
+
+    answers_with(github, lead_astray)
+    (result,) = run(only="issues", since=ALL_HISTORY)
+    assert (result.exit_code, "another repository" in result.error) == (EXIT_OUTAGE, True)
+    astray += [None] * 3  # from here on its links are right
+    assert codes(run(only="issues")) == EXIT_OK
+    conn = db.connect(str(tmp_path / "p.db"))
+    there = {row[0] for row in conn.execute("SELECT item_id FROM queue_items")}
+    conn.close()
+    assert there == set(repo.streams["issues"].items)
