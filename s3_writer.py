@@ -6,20 +6,25 @@ Decides, once, what a failed upload means: the item's own fault (ItemRefused), s
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import io
+import logging
 import re
-import sys
 from typing import Any, Callable, Iterator, Mapping
 
 import boto3
 import botocore.exceptions
+import botocore.session
 from botocore.config import Config
 
-from foundation import settings
+from foundation import settings, timestamps
+from foundation.clock import SYSTEM_CLOCK, Clock
 from foundation.errors import ConfigurationError, Outage, PipelineError
-from lake.objects import DamagedOnTheWay, Described, Fetched, ItemRefused, Object, ObjectOptions, Throttled
+from lake.objects import JSON_TYPE, DamagedOnTheWay, Described, Fetched, ItemRefused, Object, ObjectOptions, Throttled
+from s3 import checksums, direct, signing
+from s3.direct import Direct, NotPlain
+
+log = logging.getLogger("pipeline.s3")
 
 CONNECT_TIMEOUT_SECONDS = 10
 READ_TIMEOUT_SECONDS = 30
@@ -42,6 +47,9 @@ TRANSIT_CODES = {"BadDigest", "IncompleteBody"}  # what arrived is not what was 
 THROTTLING_CODES = {"SlowDown", "Throttling", "ThrottlingException", "TooManyRequests", "RequestLimitExceeded"}
 PASSING_CODES = {"InternalError", "ServiceUnavailable", "RequestTimeout", "OperationAborted"}
 ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")  # the first that is set counts
+SWITCH = "PIPELINE_S3_FAST"  # 0: for support, when direct requests are under suspicion
+PLUGINS = "BOTOCORE_EXPERIMENTAL__PLUGINS"  # of the SDK; they may change each request
+PROBE = "probe"  # the key of an upload that the SDK only prepares
 NOT_WHOLE = "AnswerNotWhole"  # ours, of an answer that says that all went well, and proves nothing
 ACTIONS = {"put_object": "s3:PutObject", "list_objects_v2": "s3:ListBucket", "get_object": "s3:GetObject",
            "head_object": "s3:GetObject", "delete_object": "s3:DeleteObject"}  # fmt: skip
@@ -73,6 +81,7 @@ class S3Archive:
         environ: Mapping[str, str],
         user_agent: str,
         options: ObjectOptions = ObjectOptions(),  # noqa: B008 - a NamedTuple never changes
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         _check_endpoint(environ)
         self._parameters = options.parameters()
@@ -87,7 +96,9 @@ class S3Archive:
             "user_agent": f"{user_agent} Boto3/{boto3.__version__}",
         }
         try:
-            session = boto3.session.Session(region_name=environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION"))
+            core = botocore.session.get_session()
+            named = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
+            session = boto3.session.Session(botocore_session=core, region_name=named)
             region = session.region_name or "us-east-1"
             self._client = session.client("s3", region_name=region, config=Config(**config))
             # The endpoint may come from the environment or from a profile; only the client knows.
@@ -95,19 +106,85 @@ class S3Archive:
                 self._client = session.client("s3", region_name=region, config=Config(**config, **COMPATIBLE))
             self._client.meta.events.register_last("before-call.s3", _send_small_unasked)
             self._client.meta.events.register_first("needs-retry.s3", _refuse_unless_whole)
+            self._direct = self._open_direct(core, environ, clock)
         except Exception as error:  # what is wrong in a profile comes to light in many ways
             raise ConfigurationError(f"S3 client: {_said(error)}; {_CHECK_PROFILE}") from error
 
+    def _open_direct(self, core: botocore.session.Session, environ: Mapping[str, str], clock: Clock) -> Direct | None:
+        """None where everything is left to the SDK; -v says why."""
+        try:
+            if environ.get(SWITCH) == "0":
+                raise NotPlain(f"{SWITCH}=0")
+            if environ.get(PLUGINS):
+                raise NotPlain(PLUGINS)
+            if checksums.md5(b"") is None:
+                raise NotPlain("this Python has no MD5")
+            direct.check_kind(self._bucket)
+            request = self._request_of_an_upload()
+            credentials = core.get_credentials()
+            frozen = credentials.get_frozen_credentials()
+            plan = direct.plan(request, bucket=self._bucket, key=PROBE, frozen=frozen)
+            return Direct(
+                plan,
+                credentials=credentials,
+                connect_seconds=CONNECT_TIMEOUT_SECONDS,
+                read_seconds=READ_TIMEOUT_SECONDS,
+                ca_bundle=core.get_config_variable("ca_bundle"),
+                now=clock.now,
+            )
+        except NotPlain as reason:
+            log.info("each request to S3 goes through the SDK, which is slower: %s", reason)
+        except Exception as error:  # a request will meet it again, and say it in words
+            log.debug("each request to S3 goes through the SDK: %s", type(error).__name__)
+        return None
+
+    def _request_of_an_upload(self) -> Any:
+        """As the SDK would send it; nothing is sent."""
+
+        def stop(request: Any, **_: Any) -> None:
+            raise _Seen(request)
+
+        events = self._client.meta.events
+        events.register_first("before-send.s3.PutObject", stop)
+        try:
+            probe = Object(PROBE, b"", signing.NOTHING_SHA256, JSON_TYPE, timestamps.EPOCH)
+            self._client.put_object(Bucket=self._bucket, **self._upload(probe))
+        except _Seen as seen:
+            return seen.args[0]
+        finally:
+            events.unregister("before-send.s3.PutObject", stop)
+        raise NotPlain("another way of sending")
+
     def put(self, made: Object) -> None:
-        self._call(
-            "put_object",
-            Key=made.key,
-            Body=made.body,
-            ContentType=made.content_type,
-            Metadata={"sha256": made.sha256, "fetched-at": made.fetched_order},
+        if not self._put_directly(made):
+            self._call("put_object", **self._upload(made))
+
+    def _put_directly(self, made: Object) -> bool:
+        if self._direct is None or len(made.body) > UNASKED_BYTES:
+            return False
+        answer = self._direct.put(
+            made.key,
+            made.body,
+            body_sha256=made.sha256 if made.is_plain else hashlib.sha256(made.body).hexdigest(),
+            headers={
+                "content-type": made.content_type,
+                **{f"x-amz-meta-{name}": value for name, value in _metadata_of(made).items()},
+            },
+        )
+        if answer is not None:
+            self.last_date = answer.headers.get("date")
+        return answer is not None
+
+    def _upload(self, made: Object) -> dict[str, Any]:
+        """As PutObject's parameters."""
+        return {
+            "Key": made.key,
+            "Body": made.body,
+            "ContentType": made.content_type,
+            "Metadata": _metadata_of(made),
             **_checksum(made.body),
             **self._parameters,
-        )
+        }
 
     def keys(self, folder: str) -> Iterator[str]:
         position: dict[str, str] = {}
@@ -120,6 +197,10 @@ class S3Archive:
             position = {"ContinuationToken": page["NextContinuationToken"]}
 
     def get(self, key: str) -> Fetched:
+        found = self._direct.get(key) if self._direct is not None else None
+        if found is not None:
+            meta = {name: found.headers.get(f"x-amz-meta-{name}", "") for name in ("fetched-at", "sha256")}
+            return Fetched(found.body, *_metadata({"Metadata": meta}))
         answer = self._call("get_object", Key=key)
         try:
             body = bytes(answer["Body"].read())
@@ -198,6 +279,10 @@ class S3Archive:
         return ConfigurationError(f"{said}; {advice}")
 
 
+class _Seen(Exception):
+    """The request that is in it would have been sent."""
+
+
 _NEEDS_A_PERSON = (
     botocore.exceptions.NoCredentialsError,
     botocore.exceptions.PartialCredentialsError,
@@ -232,17 +317,12 @@ def _refuse_unless_whole(response: Any, request_dict: Mapping[str, Any], operati
 
 
 def _names_what_was_sent(parsed: Mapping[str, Any], request: Mapping[str, Any]) -> bool:
-    """https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html: the ETag is the MD5 of the body, but not with
-    KMS or a customer's key, nor in a directory bucket (`--x-s3`).
-
-    Other stores have ETags of their own making, of another shape (MinIO before Azure: s3tools/s3cmd#880).
-    """
-    etag = str(parsed.get("ETag", "")).strip('"')
-    encryption = {parsed.get("ServerSideEncryption"), request["headers"].get("x-amz-server-side-encryption")}
-    is_md5 = re.match(r"[0-9a-f]{32}\Z", etag) and encryption <= {None, "AES256"}
-    if not is_md5 or "SSECustomerAlgorithm" in parsed or "--x-s3" in request["url"]:
-        return etag != ""
-    return _md5(request["body"].getvalue()) in (None, bytes.fromhex(etag))
+    return checksums.names(
+        parsed.get("ETag"),
+        checksums.md5(request["body"].getvalue()),
+        encryption={parsed.get("ServerSideEncryption"), request["headers"].get("x-amz-server-side-encryption")},
+        has_other_rules="SSECustomerAlgorithm" in parsed or "--x-s3" in request["url"],
+    )
 
 
 # What each answer holds when it is whole.
@@ -256,24 +336,14 @@ _PROOFS: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any]], bool]] = {
 
 def _checksum(body: bytes) -> dict[str, str]:
     """What the store compares with the body that arrived. Every S3-compatible one knows Content-MD5."""
-    md5 = _md5(body)
+    md5 = checksums.md5(body)
     if md5 is None:
-        return {"ChecksumSHA256": base64.b64encode(hashlib.sha256(body).digest()).decode("ascii")}
-    return {"ContentMD5": base64.b64encode(md5).decode("ascii")}
+        return {"ChecksumSHA256": checksums.base64_text(hashlib.sha256(body).digest())}
+    return {"ContentMD5": checksums.base64_text(md5)}
 
 
-def _md5(body: bytes) -> bytes | None:
-    """None where this Python refuses it: FIPS builds do (boto/botocore#2769), some even what is no matter of security.
-
-    It is none: that the bytes are the right ones is what SHA-256 says.
-    """
-    try:
-        return hashlib.md5(body, **_NO_MATTER_OF_SECURITY).digest()
-    except (AttributeError, ValueError):
-        return None
-
-
-_NO_MATTER_OF_SECURITY = {"usedforsecurity": False} if sys.version_info >= (3, 9) else {}
+def _metadata_of(made: Object) -> dict[str, str]:
+    return {"sha256": made.sha256, "fetched-at": made.fetched_order}
 
 
 def _metadata(answer: Mapping[str, Any]) -> tuple[str, str]:

@@ -1,0 +1,287 @@
+"""Small objects to and from S3, each by one signed request over a kept-open connection.
+
+It takes a quarter of the SDK's CPU, for the plain case alone: how the SDK would ask is looked at once, and asked in the
+same way from then on. Anything but a whole answer that says that all went well is nothing here (None), and the SDK's
+turn: retries, redirects, regions, throttling and every word about them stay its own.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import ssl
+import threading
+import urllib.parse
+import zlib
+from typing import Any, Callable, Mapping, NamedTuple
+
+import botocore.httpsession
+import botocore.utils
+from urllib3.util import ssl_
+
+from foundation import settings
+from s3 import checksums, signing
+from s3.wire import Answer, Odd, Proxy, Wire
+
+log = logging.getLogger("pipeline.s3")
+
+# After each miss in turn the SDK does twice as many requests by itself, up to so many: where nothing else helps (the
+# bucket is in another region), trying costs next to nothing.
+LONGEST_PAUSE = 1024
+ENCRYPTION = "x-amz-server-side-encryption"
+_AUTHORIZATION = re.compile(r"AWS4-HMAC-SHA256 Credential=[^/]+/\d{8}/([a-z0-9-]+)/s3/aws4_request, ")
+# Names of AWS's hosts behind a bucket's. With an access point, acceleration, two stacks or FIPS they are others.
+_AWS_HOST = r"s3\.(?:[a-z0-9-]+\.)?amazonaws\.com(?:\.cn)?"
+# Reserved for others than plain buckets: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
+_ANOTHER_KIND = re.compile(r"arn:|.*(?:--[a-z0-9]+-s3|-s3alias|\.mrap)\Z")
+# Headers of the SDK's request: those that each object has of its own, or that no store needs; ...
+_OWN = {
+    "authorization", "x-amz-date", "x-amz-content-sha256", "x-amz-security-token", "content-type", "content-md5",
+    "content-length", "expect", "amz-sdk-invocation-id", "amz-sdk-request", "x-amz-meta-sha256",
+    "x-amz-meta-fetched-at",
+}  # fmt: skip
+# ... those by which it sends a CRC-32, behind the body; ...
+_CRC32 = {
+    "transfer-encoding", "content-encoding", "x-amz-decoded-content-length", "x-amz-trailer",
+    "x-amz-sdk-checksum-algorithm", "x-amz-checksum-crc32",
+}  # fmt: skip
+# ... and those that all objects share.
+_SHARED = {
+    "user-agent", "x-amz-storage-class", "x-amz-server-side-encryption", "x-amz-server-side-encryption-aws-kms-key-id",
+    "x-amz-tagging",
+}  # fmt: skip
+_SPELLING = {
+    "host": "Host", "authorization": "Authorization", "content-type": "Content-Type", "content-md5": "Content-MD5",
+    "x-amz-date": "X-Amz-Date", "x-amz-content-sha256": "X-Amz-Content-SHA256",
+    "x-amz-security-token": "X-Amz-Security-Token",
+}  # fmt: skip
+
+
+class NotPlain(Exception):
+    """The SDK does something that is not known here; the message says what."""
+
+
+class Plan(NamedTuple):
+    """How the SDK asks for the objects of one bucket.
+
+    `origin`: scheme, host and port. `path`: what stands before the key. `headers`: what all uploads share.
+    """
+
+    origin: str
+    path: str
+    region: str
+    headers: Mapping[str, str]
+    has_crc32: bool
+
+    @property
+    def host(self) -> str:
+        """As the header: without the port that its scheme has anyway."""
+        parts = urllib.parse.urlsplit(self.origin)
+        usual = {"http": 80, "https": 443}[parts.scheme]
+        host = parts.netloc.lower()
+        return host[: -len(f":{usual}")] if parts.port == usual else host
+
+
+def check_kind(bucket: str) -> None:
+    """Raises NotPlain for those before whose first request the SDK makes another one, or asks elsewhere."""
+    if _ANOTHER_KIND.match(bucket):
+        raise NotPlain("another kind of bucket")
+
+
+def plan(request: Any, *, bucket: str, key: str, frozen: Any) -> Plan:
+    """Learn from `request` (botocore's AWSPreparedRequest), by which the SDK would upload `key`.
+
+    `frozen`: the credentials that signed it. Raises NotPlain where any part of it is not known here.
+    """
+    url = urllib.parse.urlsplit(request.url)
+    headers = {name.lower(): _text(value) for name, value in request.headers.items()}
+    unknown = sorted(set(headers) - _OWN - _CRC32 - _SHARED)
+    signed = _AUTHORIZATION.match(headers.get("authorization", ""))
+    if unknown:
+        raise NotPlain(f"header {unknown[0]}")
+    if headers.get("x-amz-trailer", "x-amz-checksum-crc32") != "x-amz-checksum-crc32":
+        raise NotPlain(f"checksum {headers['x-amz-trailer']}")
+    if signed is None:
+        raise NotPlain("another signature")
+    if url.query or not url.path.endswith("/" + key):
+        raise NotPlain("another address")
+    host = url.hostname or ""
+    is_usual = re.match(rf"(?:{re.escape(bucket)}\.)?{_AWS_HOST}\Z", host)
+    if "@" in url.netloc or (settings.is_aws(request.url) and not is_usual):
+        raise NotPlain(f"endpoint {host}")
+    made = Plan(
+        origin=f"{url.scheme}://{url.netloc}",
+        path=url.path[: -len(key)],
+        region=signed[1],
+        headers={name: headers[name] for name in sorted(_SHARED & set(headers))},
+        has_crc32=bool(_CRC32 & set(headers)),
+    )
+    names = headers["authorization"].split("SignedHeaders=")[1].split(",")[0].split(";")
+    signer = signing.Signer(frozen.access_key, frozen.secret_key, made.region)
+    again = {**headers, "host": made.host}
+    if (
+        signer.authorization(request.method, url.path, {name: again[name] for name in names})
+        != headers["authorization"]
+    ):
+        raise NotPlain("a signature of its own making")
+    return made
+
+
+def _text(value: Any) -> str:
+    return value.decode("utf-8") if isinstance(value, bytes) else str(value)
+
+
+class Direct:
+    """Safe to use from several threads.
+
+    `credentials`: botocore's, which renews them by itself, one thread at a time. `ca_bundle`: None for the SDK's own.
+    `now()`: seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        credentials: Any,
+        connect_seconds: float,
+        read_seconds: float,
+        ca_bundle: str | None,
+        now: Callable[[], float],
+    ) -> None:
+        self._plan = plan
+        self._credentials = credentials
+        self._now = now
+        self._host = plan.host
+        self._to_sign = {name: value for name, value in plan.headers.items() if name != "user-agent"}
+        self._unsigned = {"User-Agent": plan.headers["user-agent"]} if "user-agent" in plan.headers else {}
+        self._signer: tuple[Any, signing.Signer] | None = None
+        self._pause = _Pause()
+        is_secure = plan.origin.startswith("https:")
+        self._wire = Wire(
+            plan.origin,
+            connect_seconds=connect_seconds,
+            read_seconds=read_seconds,
+            context=_context(ca_bundle) if is_secure else None,
+            proxy=_proxy(plan.origin),
+        )
+
+    def put(self, key: str, body: bytes, *, body_sha256: str, headers: Mapping[str, str]) -> Answer | None:
+        """Upload; the answer names what was sent. `headers`: of this object, names in lower case."""
+        md5 = checksums.md5(body)
+        if md5 is None:
+            return None
+        headers = {**headers, **self._to_sign, "content-md5": checksums.base64_text(md5)}
+        if self._plan.has_crc32:
+            headers["x-amz-checksum-crc32"] = checksums.base64_text(zlib.crc32(body).to_bytes(4, "big"))
+            headers["x-amz-sdk-checksum-algorithm"] = "CRC32"
+        return self._ask("PUT", key, headers, body_sha256, body, lambda answer: md5)
+
+    def get(self, key: str) -> Answer | None:
+        return self._ask("GET", key, {}, signing.NOTHING_SHA256, None, lambda answer: checksums.md5(answer.body))
+
+    def _ask(
+        self,
+        method: str,
+        key: str,
+        headers: dict[str, str],
+        body_sha256: str,
+        body: bytes | None,
+        md5_of: Callable[[Answer], bytes | None],
+    ) -> Answer | None:
+        """`md5_of(answer)`: what its ETag has to be."""
+        level = self._pause.level()
+        if level is None:
+            return None
+        answer = None
+        try:
+            path = self._plan.path + urllib.parse.quote(key, safe="/~")
+            found = self._wire.ask(method, path, self._signed(method, path, headers, body_sha256), body)
+            if _is_proved(found, md5_of(found), headers.get(ENCRYPTION)):
+                answer = found
+            else:
+                log.debug("%s %s: no proof of what was sent, or got; the SDK is asked", method, key)
+        except Odd as reason:
+            log.debug("%s %s: %s; the SDK is asked", method, key, reason)
+        except Exception as error:  # whatever it is, the SDK meets it too, and has the words for it
+            log.debug("%s %s: %s; the SDK is asked", method, key, type(error).__name__)
+        self._pause.note(level, succeeded=answer is not None)
+        return answer
+
+    def _signed(self, method: str, path: str, headers: Mapping[str, str], body_sha256: str) -> dict[str, str]:
+        frozen = self._credentials.get_frozen_credentials()
+        signed = {
+            **headers,
+            "host": self._host,
+            "x-amz-content-sha256": body_sha256,
+            "x-amz-date": signing.moment(self._now()),
+        }
+        if frozen.token:
+            signed["x-amz-security-token"] = frozen.token
+        signed["authorization"] = self._signer_for(frozen).authorization(method, path, signed)
+        return self._spelt(signed)
+
+    def _spelt(self, headers: Mapping[str, str]) -> dict[str, str]:
+        """As the SDK spells them: a store may be more particular than HTTP."""
+        return {**{_SPELLING.get(name, name): value for name, value in headers.items()}, **self._unsigned}
+
+    def _signer_for(self, frozen: Any) -> signing.Signer:
+        known = self._signer
+        if known is None or known[0] != frozen:
+            known = (frozen, signing.Signer(frozen.access_key, frozen.secret_key, self._plan.region))
+            self._signer = known
+        return known[1]
+
+
+def _is_proved(answer: Answer, md5: bytes | None, asked_encryption: str | None) -> bool:
+    return checksums.names(
+        answer.headers.get("etag"),
+        md5,
+        encryption={answer.headers.get(ENCRYPTION), asked_encryption},
+        has_other_rules=ENCRYPTION + "-customer-algorithm" in answer.headers,
+    )
+
+
+class _Pause:
+    """Of so many requests, twice as many with each miss in turn; of several under way only the first one counts."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._level = 0
+        self._left = 0
+
+    def level(self) -> int | None:
+        """For `note`; None: this one is left to the SDK."""
+        with self._lock:
+            if self._left == 0:
+                return self._level
+            self._left -= 1
+            return None
+
+    def note(self, level: int, *, succeeded: bool) -> None:
+        with self._lock:
+            if succeeded:
+                self._level = self._left = 0
+            elif level == self._level:
+                self._level += 1
+                self._left = min(2**self._level, LONGEST_PAUSE)
+
+
+def _context(ca_bundle: str | None) -> ssl.SSLContext:
+    """As the SDK makes it."""
+    made = ssl_.create_urllib3_context()
+    made.check_hostname = True
+    made.verify_mode = ssl.CERT_REQUIRED
+    made.load_verify_locations(botocore.httpsession.get_cert_path(ca_bundle or True))
+    return made
+
+
+def _proxy(origin: str) -> Proxy | None:
+    """The one that the SDK would use. Raises NotPlain where that is asked in another way than in clear."""
+    chosen = botocore.httpsession.ProxyConfiguration(botocore.utils.get_environ_proxies(origin))
+    url = chosen.proxy_url_for(origin)
+    if url is None:
+        return None
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme != "http" or not parts.hostname:
+        raise NotPlain("a proxy of another kind")
+    return Proxy(parts.hostname, parts.port or 80, chosen.proxy_headers_for(url))
