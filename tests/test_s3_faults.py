@@ -10,7 +10,7 @@ import main
 import s3_writer
 from foundation.errors import Outage
 from lake.objects import Object
-from tests.fault_proxy import AFTER, BEFORE, FaultProxy, some_of
+from tests.fault_proxy import AFTER, BEFORE, DAMAGE, FaultProxy, some_of
 from tests.reconcile import problems
 from tests.test_worker import enqueue
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 LASTING = [
     *BEFORE, *AFTER, (403, "RequestTimeTooSkewed"), (400, "ExpiredToken"), (403, "InvalidAccessKeyId"),
-    (400, "AuthorizationHeaderMalformed"),
+    (400, "AuthorizationHeaderMalformed"), (301, "PermanentRedirect"), (307, "TemporaryRedirect"), DAMAGE,
 ]  # fmt: skip
 
 
@@ -78,11 +78,12 @@ def test_a_lasting_outage_loses_nothing_and_says_what_to_do(
 
 @pytest.mark.parametrize("layout", ["object", "batch"])
 def test_under_faults_of_every_kind_everything_comes_home_and_nothing_fails(
-    proxy, bucket, conn, work, tmp_path, layout
+    proxy, bucket, conn, work, tmp_path, layout, s3_way
 ):
     enqueue(conn, 150)
     kinds = [fault for fault in BEFORE + AFTER if "hang" not in fault]
-    proxy.fault = some_of(0.1, kinds, random.Random(3))
+    # What is asked for in two ways has to go wrong in both.
+    proxy.fault = some_of(0.3 if s3_way == "direct" else 0.1, kinds, random.Random(3))
     codes = set()
     while conn.execute("SELECT count(*) FROM queue_items WHERE status <> 'done'").fetchone()[0]:
         limit = ("--limit", "9") if layout == "batch" else ()

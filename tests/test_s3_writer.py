@@ -1,5 +1,6 @@
 import base64
 import hashlib
+import os
 import re
 import subprocess
 import sys
@@ -62,7 +63,7 @@ class Answering(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def store(monkeypatch):
+def store(monkeypatch, s3_way):
     monkeypatch.setattr(s3_writer, "SDK_ATTEMPTS", 1)  # the SDK's own backoff really sleeps
     for name, value in KEYS.items():
         monkeypatch.setenv(name, value)
@@ -71,7 +72,8 @@ def store(monkeypatch):
     server.refusal, server.headers, server.page, server.pages = (200, ""), {}, b"", []
     url = "http://127.0.0.1:%d" % server.server_address[1]
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", url)
-    server.environ = {**KEYS, "AWS_ENDPOINT_URL_S3": url}
+    server.environ = {**KEYS, "AWS_ENDPOINT_URL_S3": url, "PIPELINE_S3_FAST": os.environ["PIPELINE_S3_FAST"]}
+    server.before_the_sdk = 1 if s3_way == "direct" else 0  # requests that come to nothing, before its own
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield server
@@ -140,6 +142,7 @@ def test_an_sdk_that_does_not_ask_whether_it_may_send_is_left_alone(store, monke
         (400, "KeyTooLongError", ItemRefused, ""),
         (400, "BadDigest", Outage, "later"),
         (400, "IncompleteBody", Outage, "later"),
+        (400, "XAmzContentSHA256Mismatch", Outage, "later"),
     ],
 )
 def test_each_refusal_is_the_items_fault_a_persons_work_or_an_outage(store, status, code, kind, advice):
@@ -167,7 +170,7 @@ def test_an_upload_whose_answer_does_not_name_what_was_sent_is_made_again_and_th
     store.headers = headers
     with pytest.raises(Outage, match="without what proves it.*run again later"):
         put(store)
-    assert len(store.uploads) == 2
+    assert len(store.uploads) == store.before_the_sdk + 2
 
 
 @pytest.mark.parametrize(
@@ -258,6 +261,7 @@ def test_of_an_error_that_the_sdk_has_no_word_for_only_the_kind_is_shown(store, 
         raise AttributeError("Credential=hunter2-secret")
 
     monkeypatch.setattr("urllib3.connectionpool.HTTPConnectionPool.urlopen", request)
+    store.environ["PIPELINE_S3_FAST"] = "0"
     with pytest.raises(Outage, match="can't be reached: AttributeError; run again later"):
         put(store)
 
@@ -303,7 +307,7 @@ def test_a_bucket_at_aws_is_asked_for_by_its_own_host_name_in_its_region(store, 
     store.refusal = (403, "")  # the proxy's
     with pytest.raises(Outage, match="proxy"):
         put(store)
-    assert store.asked == [("CONNECT", f"lake.{host}.amazonaws.com:443", {})]
+    assert store.asked == [("CONNECT", f"lake.{host}.amazonaws.com:443", {})] * (store.before_the_sdk + 1)
 
 
 def test_an_unknown_profile_is_a_configuration_error(store, monkeypatch):
