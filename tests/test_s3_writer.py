@@ -1,12 +1,8 @@
 import base64
 import hashlib
-import os
 import re
 import subprocess
 import sys
-import threading
-import urllib.parse
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -16,70 +12,20 @@ from foundation import settings
 from foundation.errors import ConfigurationError, Outage
 from lake.objects import DamagedOnTheWay, Described, Fetched, ItemRefused, Object, ObjectOptions, Throttled
 from s3_writer import S3Archive
+from tests.answering_s3 import DATE, MD5, answering_s3
 from tests.conftest import ROOT
 from tests.test_run_pipeline import wait_until
 
 # On Python 3.8 the SDK leaves sockets of a refused CONNECT to the collector, which complains in any test.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 NOW = "2026-01-01T00:00:00Z"
-MD5 = hashlib.md5  # before a test takes it away
 PLAIN = ObjectOptions()
-KEYS = {"AWS_ACCESS_KEY_ID": "test-key", "AWS_SECRET_ACCESS_KEY": "test-secret", "AWS_REGION": "us-east-1"}
-
-
-DATE = "Thu, 01 Jan 2026 00:00:00 GMT"
-
-
-class Answering(BaseHTTPRequestHandler):
-    """Answers every request as S3 would refuse it, or with the next of its pages."""
-
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *arguments):
-        pass
-
-    def do_PUT(self):
-        sent = self.rfile.read(int(self.headers["Content-Length"] or 0))
-        if self.command == "PUT":
-            self.server.uploads.append(dict(self.headers))
-        path, _, query = self.path.partition("?")
-        self.server.asked.append((self.command, path, dict(urllib.parse.parse_qsl(query))))
-        self.server.authorizations.append(self.headers["Authorization"])
-        status, code = self.server.refusal
-        body = self.server.pages.pop(0) if self.server.pages else self.server.page
-        if code:
-            body = b"<Error><Code>%s</Code><Message>no</Message></Error>" % code.encode()
-        self.send_response_only(status)
-        usual = {"ETag": '"%s"' % MD5(sent).hexdigest(), "Date": DATE, "Content-Length": str(len(body))}
-        for name, value in {**usual, **self.server.headers}.items():
-            if value is not None:
-                self.send_header(name, value)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-        self.close_connection = "Content-Length" in self.server.headers
-
-    do_GET = do_HEAD = do_DELETE = do_CONNECT = do_PUT
 
 
 @pytest.fixture
 def store(monkeypatch, s3_way):
-    monkeypatch.setattr(s3_writer, "SDK_ATTEMPTS", 1)  # the SDK's own backoff really sleeps
-    for name, value in KEYS.items():
-        monkeypatch.setenv(name, value)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Answering)
-    server.uploads, server.asked, server.authorizations = [], [], []
-    server.refusal, server.headers, server.page, server.pages = (200, ""), {}, b"", []
-    url = "http://127.0.0.1:%d" % server.server_address[1]
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", url)
-    server.environ = {**KEYS, "AWS_ENDPOINT_URL_S3": url, "PIPELINE_S3_FAST": os.environ["PIPELINE_S3_FAST"]}
-    server.before_the_sdk = 1 if s3_way == "direct" else 0  # requests that come to nothing, before its own
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with answering_s3(monkeypatch, s3_way) as server:
+        yield server
 
 
 def archive(store, options=PLAIN, bucket="lake"):
