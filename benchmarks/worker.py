@@ -15,14 +15,18 @@ from botocore.config import Config
 from benchmarks.data import fill_queue, payloads
 from benchmarks.measure import Contestant, at_least, at_most, compare, main_py, memory, script
 from benchmarks.servers import delayed
+from commands.options import DEFAULT_THREADS
 from lake import objects
 from tests.s3_server import ADMIN_ACCESS_KEY, ADMIN_SECRET_KEY, S3Server
 from worker import BATCH_ROWS
 
 ITEMS = 5_000
 BATCH_ITEMS = 50_000  # so many that the start-up counts for little
-THREADS = 8
+THREADS = DEFAULT_THREADS
 FAR_SECONDS = 0.03
+# Of the case that shows which number of threads is the best default.
+DISTANCES_SECONDS = (0, 0.01, 0.03, 0.1)
+THREAD_COUNTS = (8, 16, 32, 64)
 MILLION = 1_000_000
 # https://aws.amazon.com/s3/pricing: S3 Standard in us-east-1, PUT requests and storage.
 DOLLARS_PER_PUT = 0.005 / 1000
@@ -34,6 +38,7 @@ def cases(rounds):
     for seconds in (0, FAR_SECONDS):
         with with_s3(seconds) as bucket:
             goals += _objects(bucket, seconds, rounds)
+    _threads(rounds)
     with with_s3() as bucket:
         goals += _batches(bucket, rounds)
     _levels(rounds)
@@ -61,7 +66,7 @@ class Bucket:
 
 
 def _pipeline(bucket, texts, *options):
-    command = main_py("worker", "--threads", str(THREADS), "--json", "-q", *options)
+    command = main_py("worker", "--json", "-q", *options)
     name = " ".join(["pipeline", *options])
     queued = _queued(texts)
     return Contestant(name, command, bucket.env, lambda folder: queued(folder / "pipeline.db"), _stored)
@@ -123,11 +128,24 @@ def _objects(bucket, seconds, rounds):
     ]
     distance = f"{seconds * 1000:.0f} ms"
     rows = compare(f"worker, {ITEMS:,} objects, {distance}", contestants, items=ITEMS, rounds=rounds)
-    _, one, two, s5 = rows
-    goals = [at_least(f"objects at {distance}: one process against bare boto3", one.ratio, 0.9), memory(rows)]
-    if seconds:
-        return [*goals, at_least(f"objects at {distance}: two processes against one", two.rate / one.rate, 1.6)]
-    return [*goals, at_least(f"objects at {distance}: two processes against s5cmd", two.rate / s5.rate, 0.6)]
+    bare, one, two, s5 = rows
+    of_boto3, of_s5cmd = ("one process against bare boto3", "against s5cmd")
+    wanted = (3, 0.5, 0.9) if seconds else (2.5, 0.25, 0.75)
+    return [
+        at_least(f"objects at {distance}: {of_boto3}", one.rate / bare.rate, wanted[0]),
+        at_least(f"objects at {distance}: one process {of_s5cmd}", one.rate / s5.rate, wanted[1]),
+        at_least(f"objects at {distance}: two processes {of_s5cmd}", two.rate / s5.rate, wanted[2]),
+        memory(rows),
+    ]
+
+
+def _threads(rounds):
+    """How many are best, by how far S3 is away."""
+    texts = payloads(ITEMS // 2)
+    for seconds in DISTANCES_SECONDS:
+        with with_s3(seconds) as bucket:
+            contestants = [_pipeline(bucket, texts, "--threads", str(count)) for count in THREAD_COUNTS]
+            compare(f"threads, {len(texts):,} objects, {seconds * 1000:.0f} ms", contestants, items=len(texts), rounds=rounds)
 
 
 def _batches(bucket, rounds):
