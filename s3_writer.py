@@ -101,6 +101,8 @@ class S3Archive:
         }
         try:
             core = botocore.session.get_session()
+            # Times that nobody asks for are not parsed: of each key in a listing that is most of the work.
+            core.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=str)
             named = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
             session = boto3.session.Session(botocore_session=core, region_name=named)
             region = session.region_name or "us-east-1"

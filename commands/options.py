@@ -19,7 +19,8 @@ DEFAULT_DAYS = 7
 DEFAULT_MAX_WAIT_SECONDS = 900
 # GitHub asks for requests one after the other; more is for those who know their limits.
 DEFAULT_JOBS = 1
-DEFAULT_THREADS = 8
+UPLOAD_THREADS = 32  # where S3 is far, nothing but more at a time helps (python -m benchmarks worker)
+READ_THREADS = 8  # each may hold a batch in memory
 DEFAULT_MAX_ATTEMPTS = 5
 
 
@@ -168,7 +169,7 @@ def _add_worker(commands: Any, common: argparse.ArgumentParser, environ: Mapping
         default="object",
         help="an object for each item, or for many of a day (gzip JSON Lines) (default object)",
     )
-    _add_threads(parser, "uploads")
+    _add_threads(parser, "uploads", UPLOAD_THREADS)
     parser.add_argument(
         "--processes",
         type=_checked(settings.count),
@@ -204,13 +205,13 @@ def _add_archive(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_threads(parser: argparse.ArgumentParser, what: str) -> None:
+def _add_threads(parser: argparse.ArgumentParser, what: str, default: int) -> None:
     parser.add_argument(
         "--threads",
         type=_checked(settings.count),
         metavar="N",
-        default=DEFAULT_THREADS,
-        help=f"{what} at a time (default {DEFAULT_THREADS})",
+        default=default,
+        help=f"{what} at a time (default {default})",
     )
 
 
@@ -309,7 +310,7 @@ def _add_prune(commands: Any, common: argparse.ArgumentParser) -> None:
 def _add_rebuild(commands: Any, common: argparse.ArgumentParser, environ: Mapping[str, str]) -> None:
     parser = commands.add_parser("rebuild", parents=[common], help="archive -> table `issues`")
     _add_archive(parser)
-    _add_threads(parser, "downloads")
+    _add_threads(parser, "downloads", READ_THREADS)
     _add_repos(parser, environ, "only this repository")
     parser.add_argument("--restart", action="store_true", help="read again what a run that was stopped had read")
 
@@ -325,7 +326,7 @@ def _add_copy(commands: Any, common: argparse.ArgumentParser) -> None:
         help="copy to this S3 bucket, at the same endpoint",
     )
     target.add_argument("--to-archive-dir", metavar="DIR", help="copy to this local directory")
-    _add_threads(parser, "copies")
+    _add_threads(parser, "copies", READ_THREADS)
 
 
 def _add_retry(commands: Any, common: argparse.ArgumentParser) -> None:

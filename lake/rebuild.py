@@ -113,11 +113,13 @@ class Rebuild:
         """List the archive once, and read what is not read yet."""
         self.result = self.result._replace(listed=0)
         waiting: list[_Read] = []
+        rows = 0
         for read in read_ahead.in_order(pool, self._read, self._unread_keys(), ahead=2 * self._threads):
             waiting.append(read)
-            if sum(len(each.rows) for each in waiting) >= COMMIT_ROWS:
+            rows += len(read.rows)
+            if rows >= COMMIT_ROWS:
                 self._commit(waiting)
-                waiting = []
+                waiting, rows = [], 0
         self._commit(waiting)
 
     def _unread_keys(self) -> Iterator[str]:
