@@ -139,7 +139,7 @@ class S3Archive:
                 now=clock.now,
             )
         except NotPlain as reason:
-            log.info("each request to S3 goes through the SDK, which is slower: %s", reason)
+            log.debug("each request to S3 goes through the SDK, which is slower: %s", reason)
         except Exception as error:  # a request will meet it again, and say it in words
             log.debug("each request to S3 goes through the SDK: %s", type(error).__name__)
         return None

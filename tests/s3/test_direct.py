@@ -103,7 +103,7 @@ def test_where_the_sdk_does_something_particular_it_does_all_and_that_is_said(
             value = str(tmp_path / "config")
         monkeypatch.setenv(name, value)
         environ[name] = value
-    with caplog.at_level(logging.INFO, "pipeline.s3"):
+    with caplog.at_level(logging.DEBUG, "pipeline.s3"):
         S3Archive(bucket="lake", threads=1, environ=environ, user_agent="t/1")
     assert caplog.messages == [f"each request to S3 goes through the SDK, which is slower: {reason}"]
 
@@ -135,7 +135,7 @@ def test_a_request_of_which_not_all_is_understood_is_no_model(store, change, rea
     "bucket", ["arn:aws:s3:us-east-1:123456789012:accesspoint/mine", "lake--use1-az4--x-s3", "lake-123-s3alias"]
 )
 def test_a_bucket_of_another_kind_is_left_to_the_sdk_before_anything_is_asked(store, caplog, bucket):
-    with caplog.at_level(logging.INFO, "pipeline.s3"):
+    with caplog.at_level(logging.DEBUG, "pipeline.s3"):
         opened(store, bucket=bucket)
     assert caplog.messages == ["each request to S3 goes through the SDK, which is slower: another kind of bucket"]
     assert store.asked == []
