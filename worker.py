@@ -6,7 +6,6 @@ argparse; what an upload thread does is in lake/uploads.py, whose fault a refusa
 
 from __future__ import annotations
 
-import itertools
 import logging
 import random
 import sqlite3
@@ -411,9 +410,8 @@ class RowsInHand:
         for outcome in self._finished:
             if outcome.ending is not Ending.DONE:
                 result = self._record(outcome, result, now)
-        done = (outcome for outcome in self._finished if outcome.ending is Ending.DONE)
-        for key, sharing in itertools.groupby(done, key=lambda outcome: outcome.s3_key or ""):
-            result = result._replace(done=result.done + self._complete(key, list(sharing), now))
+        done = [outcome for outcome in self._finished if outcome.ending is Ending.DONE]
+        result = result._replace(done=result.done + self._complete(done, now))
         if self._archived:
             notes.count_archived(self._conn, place=self._settings.place, items=self._archived)
         return result
@@ -432,16 +430,16 @@ class RowsInHand:
             return result._replace(failed=result.failed + self._fail(outcome, now))
         return result._replace(retrying=result.retrying + self._put_off(outcome))
 
-    def _complete(self, key: str, outcomes: Sequence[Outcome], now: str) -> int:
-        """For rows whose payloads are in the object `key`; returns how many of them were still ours."""
-        ids = [outcome.item.id for outcome in outcomes]
-        ours = queue_manager.complete(self._conn, item_ids=ids, token=self._token, s3_key=key, now=now)
+    def _complete(self, outcomes: Sequence[Outcome], now: str) -> int:
+        """Returns how many of the rows were still ours."""
+        s3_keys = {outcome.item.id: outcome.s3_key or "" for outcome in outcomes}
+        ours = queue_manager.complete(self._conn, s3_keys=s3_keys, token=self._token, now=now)
         self._archived += sum(outcome.item.id in ours and outcome.item.s3_key is None for outcome in outcomes)
         db.upsert_issues(
             self._conn,
             (
-                {**row, "s3_key": key, "payload_sha256": item.payload_sha256, "processed_at": now}
-                for item, _, _, row, _ in outcomes
+                {**row, "s3_key": s3_key, "payload_sha256": item.payload_sha256, "processed_at": now}
+                for item, _, s3_key, row, _ in outcomes
                 if row is not None and item.id in ours
             ),
         )
