@@ -34,11 +34,12 @@ COMMIT_SECONDS = 0.4
 COMMIT_ROWS = 200
 # Rows claimed for each thread: enough that none waits for a commit, few enough to hold in memory and hand back.
 ROWS_PER_THREAD = 8
-# A batch: large, for few requests; small enough that three in hand (two under way, one waiting) take below 100 MB, and
-# that its rows are completed in a tenth of a second, while nobody else can write.
+# A batch: large, for few requests; small enough that its rows are completed in a tenth of a second, while nobody else
+# can write.
 BATCH_ROWS = 1000
 BATCH_BYTES = 8 * 1024 * 1024
-BATCHES_AT_A_TIME = 2
+# Nothing is claimed beside so many bytes: three full batches take below 100 MB, many small ones have a thread each.
+BYTES_IN_HAND = 2 * BATCH_BYTES
 # With --follow: how often to look for new rows, how long a batch that is not full waits for more.
 POLL_SECONDS = 2.0
 BATCH_LINGER_SECONDS = 60
@@ -115,7 +116,7 @@ class Worker:
         self._on_wait = on_wait
         self._rows = RowsInHand(conn, db_path, token, settings, clock, rng, on_progress)
         self._faults = Faults()
-        self._threads = min(settings.threads, BATCHES_AT_A_TIME) if settings.batches else settings.threads
+        self._threads = settings.threads
         self._limit = UploadLimit(settings.threads)
         self._uploader: Uploader | None = None
         self._out_of_time_at: float | None = None  # set by `stop`
@@ -201,7 +202,7 @@ class Worker:
             under_way.leave()
 
     def _begin_more(self, under_way: UnderWay) -> None:
-        while self._may_claim and under_way.count <= self._threads:
+        while self._may_claim and under_way.count <= self._threads and under_way.payload_bytes < BYTES_IN_HAND:
             jobs = self._rows.claim(alone=not under_way.count)
             if not jobs:
                 break

@@ -54,6 +54,10 @@ class Job(NamedTuple):
     def is_archived(self) -> bool:
         return self.items[0].s3_key is not None
 
+    @property
+    def payload_bytes(self) -> int:
+        return sum(len(item.payload) for item in self.items)
+
 
 class JobResult(NamedTuple):
     """`stored_bytes` None: nothing was uploaded. `outage` says why the run has to stop."""
@@ -64,7 +68,7 @@ class JobResult(NamedTuple):
 
 
 class UnderWay:
-    """Jobs in so many threads. Belongs to one thread, as `count` does: jobs whose results were not taken yet.
+    """Jobs in so many threads. Belongs to one thread, as do `count` and `payload_bytes` of jobs not taken back yet.
 
     What a pool of concurrent.futures does besides takes half of what a small job costs.
     """
@@ -73,8 +77,9 @@ class UnderWay:
         self._most = threads
         self._threads: list[threading.Thread] = []
         self._todo: queue.SimpleQueue[tuple[Callable[[Job], JobResult], Job] | None] = queue.SimpleQueue()
-        self._ended: queue.SimpleQueue[JobResult | BaseException] = queue.SimpleQueue()
+        self._ended: queue.SimpleQueue[tuple[Job, JobResult | BaseException]] = queue.SimpleQueue()
         self.count = 0
+        self.payload_bytes = 0
 
     def begin(self, work: Callable[[Job], JobResult], job: Job) -> None:
         """Raises RuntimeError where there is no room for a thread: then it is not begun."""
@@ -85,25 +90,27 @@ class UnderWay:
             self._threads.append(thread)
         self._todo.put((work, job))
         self.count += 1
+        self.payload_bytes += job.payload_bytes
 
     def _work(self) -> None:
         for work, job in iter(self._todo.get, None):
             try:
-                self._ended.put(work(job))
+                self._ended.put((job, work(job)))
             except BaseException as error:  # handed to the thread that takes the results
-                self._ended.put(error)
+                self._ended.put((job, error))
             del job  # not kept in memory while waiting for the next
 
     def take_ended(self, *, seconds: float) -> list[JobResult]:
         """The results of all that have ended; waits for the first, so many seconds at most."""
-        ended: list[JobResult | BaseException] = []
+        ended: list[tuple[Job, JobResult | BaseException]] = []
         try:
             ended.append(self._ended.get(timeout=seconds))
             while True:
                 ended.append(self._ended.get_nowait())
         except queue.Empty:
             self.count -= len(ended)
-        return [_result(one) for one in ended]
+            self.payload_bytes -= sum(job.payload_bytes for job, _ in ended)
+        return [_result(result) for _, result in ended]
 
     def leave(self) -> None:
         """What is still under way may reach the archive later: the same bytes under the same key."""

@@ -13,6 +13,8 @@ SOON = 10.0  # far longer than anything here takes
 class Row:
     """Stands in for a claimed row; what holds it can be seen."""
 
+    payload = b"{}"
+
 
 def work(job):
     return JobResult([job])
@@ -37,9 +39,10 @@ def test_each_job_is_done_once_by_no_more_threads_than_are_needed(jobs, threads)
     given = [Job([Row()]) for _ in range(jobs)]
     for job in given:
         under_way.begin(note, job)
-    assert under_way.count == jobs
+    assert (under_way.count, under_way.payload_bytes) == (jobs, 2 * jobs)
     assert sorted(id(result.outcomes[0]) for result in taken(under_way)) == sorted(map(id, given))
     assert len(used) <= min(jobs, threads)
+    assert (under_way.count, under_way.payload_bytes) == (0, 0)
     under_way.leave()
 
 
