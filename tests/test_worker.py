@@ -920,20 +920,23 @@ def test_small_batches_are_under_way_in_all_threads(conn, work):
     assert work(Archive(lambda key: all_four.wait(20)), batches=True, threads=4)[1].objects == 8
 
 
-def test_nothing_is_claimed_beside_so_many_bytes(conn, path, work, monkeypatch):
-    enqueue(conn, 5)
+def test_nothing_is_claimed_beside_so_many_bytes(conn, work, monkeypatch):
+    enqueue(conn, 8)
     conn.execute("UPDATE queue_items SET updated_at = '2026-01-0' || number || 'T00:00:00Z'")  # a batch each
     largest = conn.execute("SELECT max(length(payload)) FROM queue_items").fetchone()[0]
     monkeypatch.setattr(worker, "BYTES_IN_HAND", largest + 1)
-    in_hand = set()
+    under_way, most, lock = [0], [0], threading.Lock()
 
-    def look(key):
-        REAL_SLEEP(0.05)  # for more to be claimed, if they are
-        with contextlib.closing(db.connect(path)) as other:
-            in_hand.add(queue_manager.counts(other).processing)
+    def count(key):
+        with lock:
+            under_way[0] += 1
+            most[0] = max(most[0], under_way[0])
+        REAL_SLEEP(0.05)  # for others to begin, if they are let
+        with lock:
+            under_way[0] -= 1
 
-    assert work(Archive(look), batches=True, threads=4)[1].objects == 5
-    assert max(in_hand) == 2
+    assert work(Archive(count), batches=True, threads=4)[1].objects == 8
+    assert most == [2]
 
 
 def test_without_follow_a_batch_is_not_left_to_grow(conn, work):
