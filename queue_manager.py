@@ -454,21 +454,26 @@ def extend_leases(conn: sqlite3.Connection, lease: Lease) -> int:
     ).rowcount
 
 
-def complete(conn: sqlite3.Connection, *, item_ids: Sequence[int], token: str, s3_key: str, now: str) -> set[int]:
-    """`processing` -> `done` for rows that share an object; returns which of them were still ours."""
+def complete(conn: sqlite3.Connection, *, s3_keys: Mapping[int, str], token: str, now: str) -> set[int]:
+    """`processing` -> `done` for rows whose payloads are in these objects; returns which of them were still ours."""
     ours: set[int] = set()
-    for some in db.in_statements(item_ids, besides=3):
-        which = f"id IN {db.places(len(some))} AND claim_token = ? AND status = 'processing'"
-        found = conn.execute(f"SELECT group_concat(id) FROM queue_items WHERE {which}", (*some, token)).fetchone()[0]
-        ours.update(map(int, found.split(",") if found else ()))
-        conn.execute(
+    for some in db.in_statements(list(s3_keys), besides=1):
+        found = conn.execute(
             f"""
-            UPDATE queue_items SET status = 'done', s3_key = ?, batch_key = NULL, last_error = NULL, finished_at = ?,
-                claim_token = NULL, lease_until = NULL
-            WHERE {which}
+            SELECT group_concat(id) FROM queue_items
+            WHERE id IN {db.places(len(some))} AND claim_token = ? AND status = 'processing'
             """,
-            (s3_key, now, *some, token),
-        )
+            (*some, token),
+        ).fetchone()[0]
+        ours.update(map(int, found.split(",") if found else ()))
+    conn.executemany(
+        """
+        UPDATE queue_items SET status = 'done', s3_key = ?, batch_key = NULL, last_error = NULL, finished_at = ?,
+            claim_token = NULL, lease_until = NULL
+        WHERE id = ?
+        """,
+        [(s3_key, now, row_id) for row_id, s3_key in s3_keys.items() if row_id in ours],
+    )
     return ours
 
 

@@ -6,7 +6,6 @@ argparse; what an upload thread does is in lake/uploads.py, whose fault a refusa
 
 from __future__ import annotations
 
-import itertools
 import logging
 import random
 import sqlite3
@@ -35,11 +34,12 @@ COMMIT_SECONDS = 0.4
 COMMIT_ROWS = 200
 # Rows claimed for each thread: enough that none waits for a commit, few enough to hold in memory and hand back.
 ROWS_PER_THREAD = 8
-# A batch: large, for few requests; small enough that three in hand (two under way, one waiting) take below 100 MB, and
-# that its rows are completed in a tenth of a second, while nobody else can write.
+# A batch: large, for few requests; small enough that its rows are completed in a tenth of a second, while nobody else
+# can write.
 BATCH_ROWS = 1000
 BATCH_BYTES = 8 * 1024 * 1024
-BATCHES_AT_A_TIME = 2
+# Nothing is claimed beside so many bytes: three full batches take below 100 MB, many small ones have a thread each.
+BYTES_IN_HAND = 2 * BATCH_BYTES
 # With --follow: how often to look for new rows, how long a batch that is not full waits for more.
 POLL_SECONDS = 2.0
 BATCH_LINGER_SECONDS = 60
@@ -116,7 +116,7 @@ class Worker:
         self._on_wait = on_wait
         self._rows = RowsInHand(conn, db_path, token, settings, clock, rng, on_progress)
         self._faults = Faults()
-        self._threads = min(settings.threads, BATCHES_AT_A_TIME) if settings.batches else settings.threads
+        self._threads = settings.threads
         self._limit = UploadLimit(settings.threads)
         self._uploader: Uploader | None = None
         self._out_of_time_at: float | None = None  # set by `stop`
@@ -202,7 +202,7 @@ class Worker:
             under_way.leave()
 
     def _begin_more(self, under_way: UnderWay) -> None:
-        while self._may_claim and under_way.count <= self._threads:
+        while self._may_claim and under_way.count <= self._threads and under_way.payload_bytes < BYTES_IN_HAND:
             jobs = self._rows.claim(alone=not under_way.count)
             if not jobs:
                 break
@@ -411,9 +411,8 @@ class RowsInHand:
         for outcome in self._finished:
             if outcome.ending is not Ending.DONE:
                 result = self._record(outcome, result, now)
-        done = (outcome for outcome in self._finished if outcome.ending is Ending.DONE)
-        for key, sharing in itertools.groupby(done, key=lambda outcome: outcome.s3_key or ""):
-            result = result._replace(done=result.done + self._complete(key, list(sharing), now))
+        done = [outcome for outcome in self._finished if outcome.ending is Ending.DONE]
+        result = result._replace(done=result.done + self._complete(done, now))
         if self._archived:
             notes.count_archived(self._conn, place=self._settings.place, items=self._archived)
         return result
@@ -432,16 +431,16 @@ class RowsInHand:
             return result._replace(failed=result.failed + self._fail(outcome, now))
         return result._replace(retrying=result.retrying + self._put_off(outcome))
 
-    def _complete(self, key: str, outcomes: Sequence[Outcome], now: str) -> int:
-        """For rows whose payloads are in the object `key`; returns how many of them were still ours."""
-        ids = [outcome.item.id for outcome in outcomes]
-        ours = queue_manager.complete(self._conn, item_ids=ids, token=self._token, s3_key=key, now=now)
+    def _complete(self, outcomes: Sequence[Outcome], now: str) -> int:
+        """Returns how many of the rows were still ours."""
+        s3_keys = {outcome.item.id: outcome.s3_key or "" for outcome in outcomes}
+        ours = queue_manager.complete(self._conn, s3_keys=s3_keys, token=self._token, now=now)
         self._archived += sum(outcome.item.id in ours and outcome.item.s3_key is None for outcome in outcomes)
         db.upsert_issues(
             self._conn,
             (
-                {**row, "s3_key": key, "payload_sha256": item.payload_sha256, "processed_at": now}
-                for item, _, _, row, _ in outcomes
+                {**row, "s3_key": s3_key, "payload_sha256": item.payload_sha256, "processed_at": now}
+                for item, _, s3_key, row, _ in outcomes
                 if row is not None and item.id in ours
             ),
         )

@@ -159,7 +159,7 @@ def _drained(items):
                 rows = [_row(item) for item in claimed.items]
             with complete, db.transaction(conn):
                 ids = [item.id for item in claimed.items]
-                queue_manager.complete(conn, item_ids=ids, token=TOKEN, s3_key=claimed.batch_key, now=LONG_AGO)
+                queue_manager.complete(conn, s3_keys=dict.fromkeys(ids, claimed.batch_key), token=TOKEN, now=LONG_AGO)
             with fill, db.transaction(conn):
                 db.upsert_issues(conn, rows)
 

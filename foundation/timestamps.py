@@ -30,9 +30,10 @@ def _normalised(text: str) -> str | None:
     match = _ISO_8601.match(text)
     if match is None:
         return None
-    zone = "+00:00" if match["zone"] == "Z" else match["zone"]
     try:
-        moment = datetime.fromisoformat(match["seconds"] + zone).astimezone(timezone.utc)
+        if match["zone"] == "Z":
+            return datetime.fromisoformat(match["seconds"]).isoformat() + "Z"
+        moment = datetime.fromisoformat(match["seconds"] + match["zone"]).astimezone(timezone.utc)
     except (ValueError, OverflowError):
         return None
     return _as_text(moment)

@@ -10,7 +10,6 @@ from typing import Any, Mapping
 
 from foundation import timestamps
 
-_to_json = json.JSONEncoder(ensure_ascii=False).encode
 MAX_INTEGER = 2**63 - 1  # what an SQLite or PostgreSQL 64-bit column holds
 
 
@@ -86,4 +85,4 @@ def as_count(value: Any) -> int | None:
 def names_in(entries: Any, name: str) -> str:
     """A JSON array of the entries' names; GitHub allows labels that are plain strings, and null names."""
     found = [as_text(entry) or text_in(entry, name) for entry in entries] if isinstance(entries, list) else []
-    return _to_json([text for text in found if text is not None])
+    return "[" + ", ".join([json.encoder.encode_basestring(text) for text in found if text is not None]) + "]"

@@ -5,10 +5,10 @@ A broad `except` stands here: whether a surprise is the item's fault or ours is 
 
 from __future__ import annotations
 
-import concurrent.futures
 import enum
 import logging
 import queue
+import threading
 from typing import Any, Callable, NamedTuple, Sequence
 
 from foundation.errors import PipelineError
@@ -54,6 +54,10 @@ class Job(NamedTuple):
     def is_archived(self) -> bool:
         return self.items[0].s3_key is not None
 
+    @property
+    def payload_bytes(self) -> int:
+        return sum(len(item.payload) for item in self.items)
+
 
 class JobResult(NamedTuple):
     """`stored_bytes` None: nothing was uploaded. `outage` says why the run has to stop."""
@@ -64,31 +68,60 @@ class JobResult(NamedTuple):
 
 
 class UnderWay:
-    """Jobs in so many threads. Belongs to one thread, as `count` does: jobs whose results were not taken yet."""
+    """Jobs in so many threads. Belongs to one thread, as do `count` and `payload_bytes` of jobs not taken back yet.
+
+    What a pool of concurrent.futures does besides takes half of what a small job costs.
+    """
 
     def __init__(self, threads: int) -> None:
-        self._pool = concurrent.futures.ThreadPoolExecutor(threads)
-        self._ended: queue.SimpleQueue[concurrent.futures.Future[JobResult]] = queue.SimpleQueue()
+        self._most = threads
+        self._threads: list[threading.Thread] = []
+        self._todo: queue.SimpleQueue[tuple[Callable[[Job], JobResult], Job] | None] = queue.SimpleQueue()
+        self._ended: queue.SimpleQueue[tuple[Job, JobResult | BaseException]] = queue.SimpleQueue()
         self.count = 0
+        self.payload_bytes = 0
 
     def begin(self, work: Callable[[Job], JobResult], job: Job) -> None:
-        self._pool.submit(work, job).add_done_callback(self._ended.put)
-        self.count += 1  # only now: `submit` raises where there is no room for a thread
+        """Raises RuntimeError where there is no room for a thread: then it is not begun."""
+        if self.count >= len(self._threads) < self._most:
+            # A daemon: the process may end while it waits for an answer.
+            thread = threading.Thread(target=self._work, daemon=True)
+            thread.start()
+            self._threads.append(thread)
+        self._todo.put((work, job))
+        self.count += 1
+        self.payload_bytes += job.payload_bytes
+
+    def _work(self) -> None:
+        for work, job in iter(self._todo.get, None):
+            try:
+                self._ended.put((job, work(job)))
+            except BaseException as error:  # handed to the thread that takes the results
+                self._ended.put((job, error))
+            del job  # not kept in memory while waiting for the next
 
     def take_ended(self, *, seconds: float) -> list[JobResult]:
         """The results of all that have ended; waits for the first, so many seconds at most."""
-        futures: list[concurrent.futures.Future[JobResult]] = []
+        ended: list[tuple[Job, JobResult | BaseException]] = []
         try:
-            futures.append(self._ended.get(timeout=seconds))
+            ended.append(self._ended.get(timeout=seconds))
             while True:
-                futures.append(self._ended.get_nowait())
+                ended.append(self._ended.get_nowait())
         except queue.Empty:
-            self.count -= len(futures)
-            return [future.result() for future in futures]
+            self.count -= len(ended)
+            self.payload_bytes -= sum(job.payload_bytes for job, _ in ended)
+        return [_result(result) for _, result in ended]
 
     def leave(self) -> None:
         """What is still under way may reach the archive later: the same bytes under the same key."""
-        self._pool.shutdown(wait=False)
+        for _ in self._threads:
+            self._todo.put(None)
+
+
+def _result(ended: JobResult | BaseException) -> JobResult:
+    if isinstance(ended, BaseException):
+        raise ended
+    return ended
 
 
 class _Stopped(Exception):

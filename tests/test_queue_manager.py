@@ -68,7 +68,7 @@ def prune(conn, *, before="2030-01-01T00:00:00Z", limit=1000):
 
 def archive_all(conn):
     for claimed in claim(conn):
-        queue_manager.complete(conn, item_ids=[claimed.id], token="me", s3_key="k", now=NOW)
+        queue_manager.complete(conn, s3_keys=dict.fromkeys([claimed.id], "k"), token="me", now=NOW)
 
 
 def put_off(conn, row_id=1, error="why", until=LATER):
@@ -159,7 +159,7 @@ def test_more_rows_than_an_old_sqlite_takes_in_a_statement_are_handled_whole(con
     assert (enqueue(conn, *first), enqueue(conn, *then), enqueue(conn, *first)) == (700, 700, 0)
     ids = [claimed.id for claimed in claim(conn, limit=1400)]
     assert (len(ids), min(ids)) == (1400, 701)
-    assert queue_manager.complete(conn, item_ids=ids, token="me", s3_key="k", now=NOW) == set(ids)
+    assert queue_manager.complete(conn, s3_keys=dict.fromkeys(ids, "k"), token="me", now=NOW) == set(ids)
     assert queue_manager.counts(conn).done == 1400
     keys = [str(number) for number in range(2000)]
     notes.note_read(conn, "scope", keys[:1500])
@@ -189,7 +189,7 @@ def test_a_row_that_is_shown_again_is_no_longer_its_workers(conn):
     enqueue(conn, BUG, DEFECT)
     claim(conn)
     enqueue(conn, BUG)
-    assert queue_manager.complete(conn, item_ids=[1, 2], token="me", s3_key="k", now=NOW) == {2}
+    assert queue_manager.complete(conn, s3_keys=dict.fromkeys([1, 2], "k"), token="me", now=NOW) == {2}
     assert [claimed.payload_sha256 for claimed in claim(conn, "another")] == [BUG.payload_sha256]
 
 
@@ -265,7 +265,7 @@ def test_owners_are_told_apart(conn):
 @pytest.mark.parametrize(
     "late",
     [
-        lambda conn: bool(queue_manager.complete(conn, item_ids=[1], token="one", s3_key="k", now=LATER)),
+        lambda conn: bool(queue_manager.complete(conn, s3_keys=dict.fromkeys([1], "k"), token="one", now=LATER)),
         lambda conn: queue_manager.fail(conn, item_id=1, token="one", s3_key=None, error="e", now=LATER),
         lambda conn: queue_manager.put_off(conn, item_id=1, token="one", error="e", available_at=LATER),
         lambda conn: queue_manager.release(conn, token="one") == 1,
@@ -287,7 +287,7 @@ def test_a_late_worker_changes_nothing_of_a_row_that_another_has_claimed(conn, l
 @pytest.mark.parametrize(
     "end",
     [
-        lambda conn: queue_manager.complete(conn, item_ids=[1], token="me", s3_key="k", now=LATER),
+        lambda conn: queue_manager.complete(conn, s3_keys=dict.fromkeys([1], "k"), token="me", now=LATER),
         fail,
         put_off,
         lambda conn: queue_manager.note_archived(conn, item_id=1, token="me", s3_key="k"),
@@ -308,10 +308,10 @@ def test_nothing_is_left_of_a_claim_that_has_ended(conn, end):
 def test_completion_names_the_object_and_clears_the_claim(conn):
     enqueue(conn, item())
     claim(conn)
-    assert queue_manager.complete(conn, item_ids=[1, 2], token="me", s3_key="k", now=LATER) == {1}
+    assert queue_manager.complete(conn, s3_keys=dict.fromkeys([1, 2], "k"), token="me", now=LATER) == {1}
     found = row(conn)
     assert (found["status"], found["s3_key"], found["finished_at"], found["claim_token"]) == ("done", "k", LATER, None)
-    assert not queue_manager.complete(conn, item_ids=[1], token="me", s3_key="k", now=LATER)
+    assert not queue_manager.complete(conn, s3_keys=dict.fromkeys([1], "k"), token="me", now=LATER)
 
 
 def test_completion_clears_the_reason_of_an_earlier_attempt_and_the_batch(conn):
@@ -319,7 +319,7 @@ def test_completion_clears_the_reason_of_an_earlier_attempt_and_the_batch(conn):
     claim_batch(conn)
     put_off(conn, until=NOW)
     claim_begun(conn)
-    queue_manager.complete(conn, item_ids=[1], token="me", s3_key="k", now=LATER)
+    queue_manager.complete(conn, s3_keys=dict.fromkeys([1], "k"), token="me", now=LATER)
     found = row(conn)
     assert (found["last_error"], found["batch_key"], found["attempts"]) == (None, None, 1)
 
@@ -415,7 +415,7 @@ def test_counts_and_the_oldest_pending_row(conn):
     enqueue(conn, *map(item, range(4, 9)), now="2026-11-23T12:00:00Z")
     claim(conn, limit=4)
     fail(conn, 4)
-    queue_manager.complete(conn, item_ids=[1, 2], token="me", s3_key="k", now=NOW)
+    queue_manager.complete(conn, s3_keys=dict.fromkeys([1, 2], "k"), token="me", now=NOW)
     queue_manager.note_archived(conn, item_id=3, token="me", s3_key="k")
     claim(conn, "another", limit=1)
     assert queue_manager.counts(conn) == (4, 1, 2, 1)
@@ -594,7 +594,7 @@ def test_an_item_that_kills_its_process_while_alone_and_archived_is_failed_in_th
             deaths += 1
             bury(conn, max_attempts=3, now=now)
         else:
-            queue_manager.complete(conn, item_ids=[2], token="me", s3_key="k", now=now)
+            queue_manager.complete(conn, s3_keys=dict.fromkeys([2], "k"), token="me", now=now)
         now = timestamps.shift(now, seconds=20)
         assert now < "2026-11-23T11:00:00Z"
     assert (deaths, row(conn, 1)["attempts"], "died" in row(conn, 1)["last_error"]) == (5, 3, True)
@@ -790,7 +790,7 @@ def test_a_row_that_may_have_an_object_of_its_own_comes_into_no_batch(conn):
 def test_prune_leaves_what_changed_on_github_since_whatever_the_workers_clock_said(conn):
     enqueue(conn, item(1), item(2, updated_at=NOW))
     for claimed in claim(conn):
-        queue_manager.complete(conn, item_ids=[claimed.id], token="me", s3_key="k", now="2026-11-21T00:00:00Z")
+        queue_manager.complete(conn, s3_keys=dict.fromkeys([claimed.id], "k"), token="me", now="2026-11-21T00:00:00Z")
     assert prune(conn, before="2026-11-22T00:00:00Z", limit=9) == 1
     assert [r["id"] for r in conn.execute("SELECT id FROM queue_items")] == [2]
 
@@ -800,7 +800,7 @@ def test_prune_takes_the_first_that_were_finished_and_nothing_of_that_very_secon
     claim(conn)
     for row_id, day in ((1, 26), (2, 24), (3, 25), (5, 23)):
         moment = f"2026-11-{day}T00:00:00Z"
-        queue_manager.complete(conn, item_ids=[row_id], token="me", s3_key="k", now=moment)
+        queue_manager.complete(conn, s3_keys=dict.fromkeys([row_id], "k"), token="me", now=moment)
     fail(conn, 4, s3_key="k")
     assert prune(conn, before="2026-11-24T00:00:00Z", limit=9) == 0
     assert prune(conn, before="2026-11-27T00:00:00Z", limit=2) == 2

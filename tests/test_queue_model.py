@@ -150,7 +150,7 @@ class Queue(RuleBasedStateMachine):
         whole = [r for r in self.rows.values() if row.begun and r.begun == row.begun] or [row]
         with db.transaction(self.conn):
             ids = [member.id for member in whole]
-            ours = queue_manager.complete(self.conn, item_ids=ids, token=token, s3_key=key, now=self.now)
+            ours = queue_manager.complete(self.conn, s3_keys=dict.fromkeys(ids, key), token=token, now=self.now)
             expected = {member.id for member in whole if member.owner == token}
             assert ours == expected, "a row of another's was completed, or one of its own was not"
             for member in whole:

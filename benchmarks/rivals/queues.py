@@ -54,7 +54,7 @@ class Pipeline:
                 claim = self.queue.claim_single(self.conn, lease, limit=min(CLAIM, rows))
             with self.db.transaction(self.conn):
                 for item in claim.items:
-                    self.queue.complete(self.conn, item_ids=[item.id], token="benchmark", s3_key="k", now=NOW)
+                    self.queue.complete(self.conn, s3_keys=dict.fromkeys([item.id], "k"), token="benchmark", now=NOW)
             rows -= len(claim.items)
 
 

@@ -60,6 +60,15 @@ def test_a_batch_holds_each_payload_on_one_line_and_the_same_bytes_each_time():
     assert made.body[4:8] == bytes(4)  # no time in gzip's header (RFC 1952)
 
 
+@pytest.mark.parametrize("over", [-1, 0, 1])
+def test_a_batch_holds_each_line_once_wherever_it_is_cut_to_be_packed(over):
+    payloads = [b'{"n": %d}' % n for n in range(2 * objects.PACKED_AT_A_TIME + over)]
+    made = objects.batch("k", [version(payload=payload) for payload in payloads])
+    lines = gzip.decompress(made.body)
+    assert lines == b"".join(payload + b"\n" for payload in payloads)
+    assert made.sha256 == hashlib.sha256(lines).hexdigest()
+
+
 BATCH = objects.batch("batch.gz", [version(), version()])
 CONTENT = b'{"a": 1}'
 OWN_KEY = f"1-{hashlib.sha256(CONTENT).hexdigest()[:12]}.json"
