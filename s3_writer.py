@@ -6,6 +6,7 @@ Decides, once, what a failed upload means: the item's own fault (ItemRefused), s
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import logging
@@ -20,6 +21,7 @@ from botocore.config import Config
 from foundation import settings, timestamps
 from foundation.clock import SYSTEM_CLOCK, Clock
 from foundation.errors import ConfigurationError, Outage, PipelineError
+from lake import objects
 from lake.objects import JSON_TYPE, DamagedOnTheWay, Described, Fetched, ItemRefused, Object, ObjectOptions, Throttled
 from s3 import checksums, direct, signing
 from s3.direct import Direct, NotPlain
@@ -88,6 +90,7 @@ class S3Archive:
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         _check_endpoint(environ)
+        is_on = settings.switch(environ, SWITCH)
         self._parameters = options.parameters()
         self.last_date: str | None = None  # the store's clock, as its last answer's `Date` header
         self._bucket = bucket
@@ -112,15 +115,17 @@ class S3Archive:
                 self._client = session.client("s3", region_name=region, config=Config(**config, **COMPATIBLE))
             self._client.meta.events.register_last("before-call.s3", _send_small_unasked)
             self._client.meta.events.register_first("needs-retry.s3", _refuse_unless_whole)
-            self._direct = self._open_direct(core, environ, clock)
+            self._direct = self._open_direct(core, environ, clock, is_on=is_on)
         except Exception as error:  # what is wrong in a profile comes to light in many ways
             raise ConfigurationError(f"S3 client: {_said(error)}; {_CHECK_PROFILE}") from error
 
-    def _open_direct(self, core: botocore.session.Session, environ: Mapping[str, str], clock: Clock) -> Direct | None:
+    def _open_direct(
+        self, core: botocore.session.Session, environ: Mapping[str, str], clock: Clock, *, is_on: bool
+    ) -> Direct | None:
         """None where everything is left to the SDK; -v says why."""
         try:
-            if environ.get(SWITCH) == "0":
-                raise NotPlain(f"{SWITCH}=0")
+            if not is_on:
+                raise NotPlain(f"{SWITCH} is off")
             if environ.get(PLUGINS):
                 raise NotPlain(PLUGINS)
             if checksums.md5(b"") is None:
@@ -135,7 +140,9 @@ class S3Archive:
                 credentials=credentials,
                 connect_seconds=CONNECT_TIMEOUT_SECONDS,
                 read_seconds=READ_TIMEOUT_SECONDS,
-                ca_bundle=core.get_config_variable("ca_bundle"),
+                # The second one is the SDK's last resort, too.
+                ca_bundle=core.get_config_variable("ca_bundle") or environ.get("REQUESTS_CA_BUNDLE"),
+                endpoint=self._client.meta.endpoint_url,
                 now=clock.now,
             )
         except NotPlain as reason:
@@ -203,7 +210,7 @@ class S3Archive:
             position = {"ContinuationToken": page["NextContinuationToken"]}
 
     def get(self, key: str) -> Fetched:
-        found = self._direct.get(key) if self._direct is not None else None
+        found = None if self._direct is None or objects.is_batch(key) else self._direct.get(key)
         if found is not None:
             meta = {name: found.headers.get(f"x-amz-meta-{name}", "") for name in ("fetched-at", "sha256")}
             return Fetched(found.body, *_metadata({"Metadata": meta}))
@@ -325,10 +332,17 @@ def _refuse_unless_whole(response: Any, request_dict: Mapping[str, Any], operati
 def _names_what_was_sent(parsed: Mapping[str, Any], request: Mapping[str, Any]) -> bool:
     return checksums.names(
         parsed.get("ETag"),
-        checksums.md5(request["body"].getvalue()),
+        _md5_of_what_was_sent(request),
         encryption={parsed.get("ServerSideEncryption"), request["headers"].get("x-amz-server-side-encryption")},
         has_other_rules="SSECustomerAlgorithm" in parsed or "--x-s3" in request["url"],
     )
+
+
+def _md5_of_what_was_sent(request: Mapping[str, Any]) -> bytes | None:
+    body, said = request["body"], request["headers"].get("Content-MD5")
+    if isinstance(body, io.BytesIO):
+        return checksums.md5(body.getvalue())
+    return base64.b64decode(said) if said is not None else None  # to AWS it goes in chunks, with a checksum behind it
 
 
 # What each answer holds when it is whole.
@@ -393,5 +407,10 @@ def _said(error: Exception) -> str:
     cause = _cause(error)
     if cause is not None:
         return type(cause).__name__
-    said = error.fmt.format(**{**error.kwargs, "error_msg": "run it by hand to see why"})
+    hidden = (
+        {}
+        if isinstance(error, botocore.exceptions.FlexibleChecksumError)
+        else {"error_msg": "run it by hand to see why"}
+    )
+    said = error.fmt.format(**{**error.kwargs, **hidden})
     return re.sub(r"//[^/\s]*@", "//", (said.splitlines() or [type(error).__name__])[0])

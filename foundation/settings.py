@@ -111,6 +111,18 @@ def database(text: str) -> str:
     return text
 
 
+_SWITCHED = {"": True, "1": True, "true": True, "yes": True, "on": True,
+             "0": False, "false": False, "no": False, "off": False}  # fmt: skip
+
+
+def switch(environ: Mapping[str, str], name: str) -> bool:
+    """On unless it says otherwise. Raises ConfigurationError for what says neither."""
+    said = environ.get(name, "").strip().lower()
+    if said not in _SWITCHED:
+        raise ConfigurationError(f"{name} says neither on nor off; set it to 1 or 0")
+    return _SWITCHED[said]
+
+
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": DAY_SECONDS}
 
 

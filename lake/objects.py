@@ -219,13 +219,13 @@ def payloads(key: str, fetched: Fetched) -> Iterator[bytes]:
     content = hashlib.sha256()
     for part in _content(key, fetched.body):
         content.update(part)
-        yield part.rstrip(b"\n") if _is_batch(key) else part
+        yield part.rstrip(b"\n") if is_batch(key) else part
     _compare(key, fetched, content.hexdigest())
 
 
 def _content(key: str, body: bytes) -> Iterator[bytes]:
     """What the hash of an object is made of: a payload, or the lines of a batch."""
-    if not _is_batch(key):
+    if not is_batch(key):
         yield body
         return
     try:
@@ -236,16 +236,16 @@ def _content(key: str, body: bytes) -> Iterator[bytes]:
 
 
 def _compare(key: str, fetched: Fetched, sha256: str) -> None:
-    if _is_batch(key) and sha256 == _SHA256_OF_NOTHING:  # an empty file is a whole one to gzip
+    if is_batch(key) and sha256 == _SHA256_OF_NOTHING:  # an empty file is a whole one to gzip
         raise Damaged("not whole: no line is in it")
-    if fetched.sha256 not in ("", sha256) or not (_is_batch(key) or key.endswith(f"-{sha256[:12]}.json")):
+    if fetched.sha256 not in ("", sha256) or not (is_batch(key) or key.endswith(f"-{sha256[:12]}.json")):
         raise Damaged("its bytes are not those that its hash was made of")
 
 
 _SHA256_OF_NOTHING = hashlib.sha256().hexdigest()
 
 
-def _is_batch(key: str) -> bool:
+def is_batch(key: str) -> bool:
     return key.endswith(".gz")
 
 
@@ -259,7 +259,7 @@ def stored(key: str, fetched: Fetched) -> Object:
     fetched_order = fetched.fetched_order
     if timestamps.normalise(fetched_order) is None:  # of another program's making
         fetched_order = timestamps.with_order(timestamps.EPOCH, 0)
-    return Object(key, fetched.body, sha256, BATCH_TYPE if _is_batch(key) else JSON_TYPE, fetched_order)
+    return Object(key, fetched.body, sha256, BATCH_TYPE if is_batch(key) else JSON_TYPE, fetched_order)
 
 
 def superseded(rows: Sequence[Mapping[str, Any] | None]) -> set[int]:

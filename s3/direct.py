@@ -7,6 +7,7 @@ turn: retries, redirects, regions, throttling and every word about them stay its
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import re
 import ssl
@@ -25,9 +26,12 @@ from s3.wire import Answer, Odd, Proxy, Wire
 
 log = logging.getLogger("pipeline.s3")
 
-# After each miss in turn the SDK does twice as many requests by itself, up to so many: where nothing else helps (the
-# bucket is in another region), trying costs next to nothing.
+# With each miss the SDK does twice as many requests by itself, up to so many, with each success half as many: where
+# nothing else helps (the bucket is in another region), trying costs next to nothing.
 LONGEST_PAUSE = 1024
+# The SDK waits before it asks a store again that has too much to do; here nobody does. So such an answer counts more.
+MISSES_OF_A_THROTTLING = 5
+_THROTTLING = {"429", "503"}
 ENCRYPTION = "x-amz-server-side-encryption"
 _AUTHORIZATION = re.compile(r"AWS4-HMAC-SHA256 Credential=[^/]+/\d{8}/([a-z0-9-]+)/s3/aws4_request, ")
 # Names of AWS's hosts behind a bucket's. With an access point, acceleration, two stacks or FIPS they are others.
@@ -135,7 +139,7 @@ class Direct:
     """Safe to use from several threads.
 
     `credentials`: botocore's, which renews them by itself, one thread at a time. `ca_bundle`: None for the SDK's own.
-    `now()`: seconds since 1970.
+    `endpoint`: the client's, by which it chooses a proxy. `now()`: seconds since 1970.
     """
 
     def __init__(
@@ -146,6 +150,7 @@ class Direct:
         connect_seconds: float,
         read_seconds: float,
         ca_bundle: str | None,
+        endpoint: str,
         now: Callable[[], float],
     ) -> None:
         self._plan = plan
@@ -153,7 +158,9 @@ class Direct:
         self._now = now
         self._host = plan.host
         self._to_sign = {name: value for name, value in plan.headers.items() if name != "user-agent"}
-        self._unsigned = {"User-Agent": plan.headers["user-agent"]} if "user-agent" in plan.headers else {}
+        self._unsigned = {"Accept-Encoding": "identity"}
+        if "user-agent" in plan.headers:
+            self._unsigned["User-Agent"] = plan.headers["user-agent"]
         self._signer: tuple[Any, signing.Signer] | None = None
         self._pause = _Pause()
         is_secure = plan.origin.startswith("https:")
@@ -162,7 +169,7 @@ class Direct:
             connect_seconds=connect_seconds,
             read_seconds=read_seconds,
             context=_context(ca_bundle) if is_secure else None,
-            proxy=_proxy(plan.origin),
+            proxy=_proxy(plan.origin, endpoint),
         )
 
     def put(self, key: str, body: bytes, *, body_sha256: str, headers: Mapping[str, str]) -> Answer | None:
@@ -174,10 +181,14 @@ class Direct:
         if self._plan.has_crc32:
             headers["x-amz-checksum-crc32"] = checksums.base64_text(zlib.crc32(body).to_bytes(4, "big"))
             headers["x-amz-sdk-checksum-algorithm"] = "CRC32"
-        return self._ask("PUT", key, headers, body_sha256, body, lambda answer: md5)
+        asked = headers.get(ENCRYPTION)
+        # A 200 may hold an error: https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html has no body.
+        return self._ask(
+            "PUT", key, headers, body_sha256, body, lambda answer: not answer.body and _is_named(answer, md5, asked)
+        )
 
     def get(self, key: str) -> Answer | None:
-        return self._ask("GET", key, {}, signing.NOTHING_SHA256, None, lambda answer: checksums.md5(answer.body))
+        return self._ask("GET", key, {}, signing.NOTHING_SHA256, None, _is_got)
 
     def _ask(
         self,
@@ -186,26 +197,28 @@ class Direct:
         headers: dict[str, str],
         body_sha256: str,
         body: bytes | None,
-        md5_of: Callable[[Answer], bytes | None],
+        is_proved: Callable[[Answer], bool],
     ) -> Answer | None:
-        """`md5_of(answer)`: what its ETag has to be."""
         level = self._pause.level()
         if level is None:
             return None
-        answer = None
+        misses = 1
         try:
             path = self._plan.path + urllib.parse.quote(key, safe="/~")
-            found = self._wire.ask(method, path, self._signed(method, path, headers, body_sha256), body)
-            if _is_proved(found, md5_of(found), headers.get(ENCRYPTION)):
-                answer = found
-            else:
-                log.debug("%s %s: no proof of what was sent, or got; the SDK is asked", method, key)
-        except Odd as reason:
-            log.debug("%s %s: %s; the SDK is asked", method, key, reason)
+            answer = self._wire.ask(method, path, self._signed(method, path, headers, body_sha256), body)
+            if is_proved(answer):
+                self._pause.succeeded()
+                return answer
+            reason = "no proof of what was sent, or got"
+        except Odd as error:
+            reason = str(error)
+            misses = MISSES_OF_A_THROTTLING if error.status in _THROTTLING else 1
         except Exception as error:  # whatever it is, the SDK meets it too, and has the words for it
-            log.debug("%s %s: %s; the SDK is asked", method, key, type(error).__name__)
-        self._pause.note(level, succeeded=answer is not None)
-        return answer
+            reason = type(error).__name__
+        log.debug("%s %s: %s; the SDK is asked", method, key, reason)
+        self._pause.missed(level, misses)
+        self._wire.close_idle()  # the SDK opens its own
+        return None
 
     def _signed(self, method: str, path: str, headers: Mapping[str, str], body_sha256: str) -> dict[str, str]:
         frozen = self._credentials.get_frozen_credentials()
@@ -232,7 +245,7 @@ class Direct:
         return known[1]
 
 
-def _is_proved(answer: Answer, md5: bytes | None, asked_encryption: str | None) -> bool:
+def _is_named(answer: Answer, md5: bytes | None, asked_encryption: str | None) -> bool:
     return checksums.names(
         answer.headers.get("etag"),
         md5,
@@ -241,8 +254,18 @@ def _is_proved(answer: Answer, md5: bytes | None, asked_encryption: str | None) 
     )
 
 
+def _is_got(answer: Answer) -> bool:
+    """By an ETag that is the body's MD5, or by the SHA-256 that was stored with it."""
+    md5 = checksums.md5(answer.body)
+    if md5 is not None and answer.headers.get("etag") == f'"{md5.hex()}"':
+        return True
+    return (
+        answer.headers.get("x-amz-meta-sha256") == hashlib.sha256(answer.body).hexdigest() and "etag" in answer.headers
+    )
+
+
 class _Pause:
-    """Of so many requests, twice as many with each miss in turn; of several under way only the first one counts."""
+    """So many requests are left to the SDK, twice as many with each miss; of those under way only the first counts."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -250,20 +273,23 @@ class _Pause:
         self._left = 0
 
     def level(self) -> int | None:
-        """For `note`; None: this one is left to the SDK."""
+        """For `missed`; None: this one is left to the SDK."""
         with self._lock:
             if self._left == 0:
                 return self._level
             self._left -= 1
             return None
 
-    def note(self, level: int, *, succeeded: bool) -> None:
+    def succeeded(self) -> None:
+        if self._level:
+            with self._lock:
+                self._level = max(0, self._level - 1)
+
+    def missed(self, level: int, misses: int) -> None:
         with self._lock:
-            if succeeded:
-                self._level = self._left = 0
-            elif level == self._level:
-                self._level += 1
-                self._left = min(2**self._level, LONGEST_PAUSE)
+            if level == self._level:
+                self._level = min(level + misses, LONGEST_PAUSE.bit_length() - 1)
+                self._left = 2**self._level
 
 
 def _context(ca_bundle: str | None) -> ssl.SSLContext:
@@ -275,9 +301,9 @@ def _context(ca_bundle: str | None) -> ssl.SSLContext:
     return made
 
 
-def _proxy(origin: str) -> Proxy | None:
+def _proxy(origin: str, endpoint: str) -> Proxy | None:
     """The one that the SDK would use. Raises NotPlain where that is asked in another way than in clear."""
-    chosen = botocore.httpsession.ProxyConfiguration(botocore.utils.get_environ_proxies(origin))
+    chosen = botocore.httpsession.ProxyConfiguration(botocore.utils.get_environ_proxies(endpoint))
     url = chosen.proxy_url_for(origin)
     if url is None:
         return None

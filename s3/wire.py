@@ -8,7 +8,9 @@ another way. Connecting (TLS, tunnels through proxies) is left to http.client.
 from __future__ import annotations
 
 import collections
+import contextlib
 import http.client
+import re
 import ssl
 import urllib.parse
 import weakref
@@ -18,11 +20,18 @@ from urllib3.util import wait_for_read
 
 RECEIVED_BYTES = 256 * 1024  # at a time
 MOST_HEAD_BYTES = 64 * 1024
+MOST_BODY_BYTES = 16 * 1024 * 1024  # it is in memory twice, for a moment
+# Headers of which there may be several: what nobody reads. MinIO sends two `Vary`.
+_READ = re.compile(r"content-(?:length|encoding)\Z|transfer-encoding\Z|connection\Z|etag\Z|date\Z|x-amz-")
 _END_OF_HEAD = b"\r\n\r\n"
 
 
 class Odd(Exception):
-    """The answer is not as plain as this module knows them; the message says why."""
+    """The answer is not as plain as this module knows them; the message says why. `status` is empty for a 200."""
+
+    def __init__(self, reason: str, status: str = "") -> None:
+        super().__init__(reason)
+        self.status = status
 
 
 class Answer(NamedTuple):
@@ -82,6 +91,10 @@ class Wire:
             connection.close()
         return answer
 
+    def close_idle(self) -> None:
+        """Those that nobody uses now; others are made when they are needed."""
+        _close(self._idle)
+
     def _connection(self) -> http.client.HTTPConnection:
         while self._idle:
             try:
@@ -111,8 +124,9 @@ class Wire:
 
 
 def _close(connections: collections.deque[http.client.HTTPConnection]) -> None:
-    while connections:
-        connections.pop().close()
+    with contextlib.suppress(IndexError):  # another thread may take one, too
+        while connections:
+            connections.pop().close()
 
 
 def _has_something_to_read(sock: Any) -> bool:
@@ -139,11 +153,13 @@ def _read(sock: Any) -> Answer:
     head, _, body = received.partition(_END_OF_HEAD)
     status, *lines = head.decode("latin-1").split("\r\n")
     if not status.startswith("HTTP/1.1 200 "):
-        raise Odd(f"status {status[9:12]}")
+        raise Odd(f"status {status[9:12]}", status[9:12])
     headers = _headers(lines)
     length = headers.get("content-length", "")
-    if not length.isdigit() or "transfer-encoding" in headers:
+    if not re.match(r"\d{1,9}\Z", length, re.ASCII) or "transfer-encoding" in headers:
         raise Odd("a body of unknown length")
+    if "content-encoding" in headers or int(length) > MOST_BODY_BYTES:
+        raise Odd("a body that is packed, or too large")
     return Answer(headers, _body(sock, body, int(length)))
 
 
@@ -152,9 +168,9 @@ def _headers(lines: list[str]) -> dict[str, str]:
     for line in lines:
         name, colon, value = line.partition(":")
         name = name.lower()
-        if not colon or name in found or name != name.strip():
-            raise Odd("a header that is cut off, twice there or folded")
-        found[name] = value.strip()
+        if not colon or name != name.strip() or (name in found and _READ.match(name)):
+            raise Odd("a header that is cut off, folded or twice there")
+        found[name] = value.strip(" \t")
     return found
 
 

@@ -20,7 +20,7 @@ def answering_s3(monkeypatch, s3_way):
     for name, value in KEYS.items():
         monkeypatch.setenv(name, value)
     server = ThreadingHTTPServer(("127.0.0.1", 0), Answering)
-    server.uploads, server.asked, server.authorizations = [], [], []
+    server.uploads, server.asked, server.authorizations, server.headers_asked = [], [], [], []
     server.refusal, server.headers, server.page, server.pages = (200, ""), {}, b"", []
     url = "http://127.0.0.1:%d" % server.server_address[1]
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", url)
@@ -49,6 +49,7 @@ class Answering(BaseHTTPRequestHandler):
         path, _, query = self.path.partition("?")
         self.server.asked.append((self.command, path, dict(urllib.parse.parse_qsl(query))))
         self.server.authorizations.append(self.headers["Authorization"])
+        self.server.headers_asked.append({name.lower() for name in self.headers})
         status, code = self.server.refusal
         body = self.server.pages.pop(0) if self.server.pages else self.server.page
         if code:

@@ -10,7 +10,7 @@ import pytest
 from botocore.credentials import ReadOnlyCredentials
 
 from foundation.clock import SYSTEM_CLOCK
-from foundation.errors import Outage, PipelineError
+from foundation.errors import ConfigurationError, Outage, PipelineError
 from lake.objects import JSON_TYPE, Object, ObjectOptions
 from s3.direct import LONGEST_PAUSE, NotPlain, _Pause, plan
 from s3_writer import S3Archive
@@ -78,7 +78,7 @@ def test_an_upload_is_that_of_the_sdk(store, monkeypatch, options, token, is_aws
 
 
 REASONS = {
-    "PIPELINE_S3_FAST=0": {"PIPELINE_S3_FAST": "0"},
+    "PIPELINE_S3_FAST is off": {"PIPELINE_S3_FAST": " Off"},
     "BOTOCORE_EXPERIMENTAL__PLUGINS": {"BOTOCORE_EXPERIMENTAL__PLUGINS": "mine=tests.s3.test_direct"},
     "endpoint lake.s3.dualstack.us-east-1.amazonaws.com": {"AWS_USE_DUALSTACK_ENDPOINT": "true"},
     "endpoint lake.s3-fips.us-east-1.amazonaws.com": {"AWS_USE_FIPS_ENDPOINT": "true"},
@@ -229,7 +229,7 @@ def test_a_clock_that_is_wrong_for_it_alone_stops_nothing(bucket, monkeypatch):
 
 
 def test_the_more_misses_in_turn_the_rarer_it_is_tried(store):
-    store.refusal = (503, "SlowDown")
+    store.refusal = (500, "InternalError")
     archive = opened(store)
     for _ in range(40):
         with pytest.raises(Outage):
@@ -243,11 +243,30 @@ def test_the_more_misses_in_turn_the_rarer_it_is_tried(store):
     assert sum("amz-sdk-request" not in headers for headers in store.uploads) > 10
 
 
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_store_that_has_too_much_to_do_is_left_to_the_sdk_for_longer(store, status):
+    store.refusal = (status, "SlowDown")
+    archive = opened(store)
+    for _ in range(33):
+        with pytest.raises(Outage):
+            archive.put(MADE)
+    assert sum("amz-sdk-request" not in headers for headers in store.uploads) == 1
+
+
+def test_each_success_halves_the_pause_after_the_next_miss():
+    pause = _Pause()
+    pause.missed(0, 5)
+    assert sum(pause.level() is None for _ in range(40)) == 32
+    for _ in range(3):
+        pause.succeeded()
+    assert pause.level() == 2
+
+
 def test_of_misses_at_the_same_time_one_counts():
     pause = _Pause()
     levels = [pause.level() for _ in range(32)]
     for level in levels:
-        pause.note(level, succeeded=False)
+        pause.missed(level, 1)
     assert [pause.level() for _ in range(3)] == [None, None, 1]
 
 
@@ -256,28 +275,56 @@ def test_no_pause_is_longer_than_the_longest():
     for _ in range(20):
         while pause.level() is None:
             pass
-        pause.note(pause._level, succeeded=False)
+        pause.missed(pause._level, 1)
     assert sum(pause.level() is None for _ in range(3 * LONGEST_PAUSE)) == LONGEST_PAUSE
+
+
+CONTENT = b"content"
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+OF_IT, OF_ANOTHER = ('"%s"' % MD5(text).hexdigest() for text in (CONTENT, b"other"))
+KMS = {"x-amz-server-side-encryption": "aws:kms"}
 
 
 @pytest.mark.parametrize(
     "headers, is_asked_again",
     [
-        ({"ETag": '"%s"' % MD5(b"content").hexdigest()}, False),
-        ({"ETag": '"%s"' % MD5(b"other").hexdigest(), "x-amz-server-side-encryption": "aws:kms"}, False),
-        ({"ETag": '"d41d8cd98f00b204e9800998ecf8427e-2"'}, False),
-        ({"ETag": '"%s"' % MD5(b"other").hexdigest()}, True),
+        ({"ETag": OF_IT}, False),
+        ({"ETag": OF_IT, "Vary": "Origin"}, False),
+        ({"ETag": OF_ANOTHER, "x-amz-meta-sha256": SHA256, **KMS}, False),
+        ({"ETag": '"d41d8cd98f00b204e9800998ecf8427e-2"', "x-amz-meta-sha256": SHA256}, False),
+        ({"ETag": OF_ANOTHER, "x-amz-meta-sha256": "ab", **KMS}, True),
+        ({"ETag": '"d41d8cd98f00b204e9800998ecf8427e-2"'}, True),
+        ({"ETag": OF_ANOTHER}, True),
+        ({"ETag": OF_IT, "Content-Encoding": "identity"}, True),
         ({"ETag": None}, True),
     ],
 )
-def test_what_is_got_is_what_its_etag_says_or_the_sdks_business(store, headers, is_asked_again):
-    store.page, store.headers = b"content", {**headers, "x-amz-meta-sha256": "ab", "x-amz-meta-fetched-at": NOW}
+def test_what_is_got_is_what_the_answer_proves_or_the_sdks_business(store, headers, is_asked_again):
+    store.page, store.headers = CONTENT, {"x-amz-meta-fetched-at": NOW, **headers}
     if headers["ETag"] is None:
         with pytest.raises(Outage):
-            opened(store).get("k")
+            opened(store).get("k.json")
     else:
-        assert opened(store).get("k") == (b"content", NOW, "ab")
+        assert opened(store).get("k.json") == (CONTENT, NOW, headers.get("x-amz-meta-sha256", ""))
     assert len(store.asked) == (2 if is_asked_again else 1)
+
+
+def test_a_batch_is_got_by_the_sdk_which_needs_it_in_memory_once(store):
+    store.page, store.headers = CONTENT, {"ETag": OF_IT}
+    opened(store).get("raw/batch.jsonl.gz")
+    assert "amz-sdk-request" in store.headers_asked[-1]
+
+
+def test_an_upload_whose_200_holds_an_error_is_made_again_by_the_sdk(store):
+    store.page, store.headers = b"<Error><Code>InternalError</Code></Error>", {"ETag": '"abc-1"'}
+    with pytest.raises(Outage, match="InternalError"):
+        opened(store).put(MADE)
+
+
+@pytest.mark.parametrize("said", ["maybe", "-1", "00"])
+def test_a_switch_that_says_neither_is_a_persons_work(store, said):
+    with pytest.raises(ConfigurationError, match="PIPELINE_S3_FAST says neither on nor off; set it to 1 or 0"):
+        opened(store, way=said)
 
 
 def test_by_day_small_objects_need_no_sdk_at_all(bucket, monkeypatch, caplog):

@@ -94,6 +94,9 @@ ODD = {
     "two of a header": OK + b"Content-Length: 4\r\nETag: 1\r\nETag: 2\r\n\r\nbody",
     "a folded header": OK + b"Content-Length: 4\r\nX-Folded: 1\r\n 2: 3\r\n\r\nbody",
     "no colon": OK + b"Content-Length: 4\r\nno colon\r\n\r\nbody",
+    "a packed body": OK + b"Content-Encoding: gzip\r\nContent-Length: 4\r\n\r\nbody",
+    "a body too large": OK + b"Content-Length: 16777217\r\n\r\nbody",
+    "a length of another script": OK + b"Content-Length: " + b"\xb2\r\n\r\nbo",
     "another answer first": b"HTTP/1.1 100 Continue\r\n\r\n" + WHOLE,
     "204": b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n",
     "206": b"HTTP/1.1 206 Partial Content\r\nContent-Length: 4\r\n\r\nbody",
@@ -112,6 +115,11 @@ def test_whatever_is_not_a_whole_200_of_known_length_is_odd_and_ends_its_connect
         wire.ask("GET", "/k", {})
     assert wire.ask("GET", "/k", {}).body == b"body"
     assert len(server.heard) == 2
+
+
+def test_headers_that_nobody_reads_may_be_there_twice(server, wire):
+    server.answers = [[OK + b"Vary: Origin\r\nVary: Accept-Encoding\r\nX-A: \xa0b \r\nContent-Length: 0\r\n\r\n"]]
+    assert wire.ask("PUT", "/k", {}, b"x").headers["x-a"] == "\xa0b"
 
 
 def test_an_answer_in_pieces_is_put_together(server, wire):
