@@ -80,7 +80,7 @@ def at_most(text: str, figure: float, bound: float) -> Goal:
 
 def memory(rows: Sequence[Row]) -> Goal:
     """Of the pipeline's largest process in this case."""
-    return at_most(f"peak MB, {rows[0].case}", max(row.peak_mb for row in rows if row.name.startswith("pipeline")), 150)
+    return at_most(f"peak MB, {rows[0].case}", max(row.peak_mb for row in rows if row.name.startswith("pipeline")), 100)
 
 
 def main_py(*arguments: str) -> List[str]:

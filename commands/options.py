@@ -19,7 +19,7 @@ DEFAULT_DAYS = 7
 DEFAULT_MAX_WAIT_SECONDS = 900
 # GitHub asks for requests one after the other; more is for those who know their limits.
 DEFAULT_JOBS = 1
-UPLOAD_THREADS = 32  # where S3 is far, nothing but more at a time helps (python -m benchmarks worker)
+UPLOAD_THREADS = 64  # where S3 is far, nothing but more at a time helps (python -m benchmarks worker)
 READ_THREADS = 8  # each may hold a batch in memory
 DEFAULT_MAX_ATTEMPTS = 5
 
