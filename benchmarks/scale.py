@@ -17,8 +17,9 @@ from typing import List, NamedTuple, Sequence, Tuple
 
 import db
 import ingest
+from benchmarks import servers
 from benchmarks.data import fill_queue, payloads
-from benchmarks.measure import at_most
+from benchmarks.measure import at_most, main_py, run, summed_up
 from foundation import timestamps
 from foundation.clock import Clock
 from github.api import GitHub
@@ -34,7 +35,7 @@ REQUEST_SECONDS = 0.1  # as the far servers of the other groups
 BUSY_HOURS = [1] * 8 + [4] * 10 + [1] * 6  # an hour of the working day has four times the updates of one of the night
 ITEMS = 120  # of a repository at least: more than a page, whose ETag then has to speak for the others
 STEP_SECONDS = 3 * HOUR  # between their updates before the day: the seven days of a first run are one page
-MEASURED_ROWS = 2_000
+MEASURED_ROWS, MEASURED_REPOS = 2_000, 1_000
 
 
 class Organisation(NamedTuple):
@@ -49,9 +50,9 @@ class Organisation(NamedTuple):
     share: int
 
 
-# Five updates a repository and day: 5,108 of the busiest, one of the median one, a guess at a large company. The 40
-# busiest have 44 of 100 updates; the others are spread over repositories that are much alike.
-LARGE = Organisation(repos=10_000, updates=50_000, alone=40, share=240)
+# Five updates a repository and day: 5,108 of the busiest, one of the median one, a guess at a large company. The 100
+# busiest have half of all updates; the other half is spread over repositories that are much alike.
+LARGE = Organisation(repos=10_000, updates=50_000, alone=100, share=100)
 
 
 class Sampled(NamedTuple):
@@ -87,7 +88,6 @@ class Group(NamedTuple):
 
 PLANS = {
     "all every 60 min, 1 token": [Group(1, 10_000, 60)],
-    "all every 30 min, 2 tokens": [Group(1, 10_000, 30, tokens=2)],
     "the 1,000 busiest every 15 min, 9,000 every 60, 2 tokens": [Group(1, 1_000, 15), Group(1_001, 10_000, 60)],
 }
 
@@ -107,6 +107,7 @@ class Lived(NamedTuple):
 
 def cases(rounds):
     """Once, however many `rounds`: nothing of the day depends on the machine."""
+    _run_without_changes()
     row_bytes, goals = _bytes_of_a_row(), []
     for name, groups in PLANS.items():
         started = time.monotonic()
@@ -117,13 +118,32 @@ def cases(rounds):
     return goals
 
 
+@contextlib.contextmanager
+def _folder():
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        yield Path(name)
+
+
 def _since(started):
     return round(time.monotonic() - started)
 
 
+def _run_without_changes():
+    """What of this machine a real run takes: most of a day's requests find nothing new."""
+    with servers.GitHub(repos=MEASURED_REPOS, items=3, latency_seconds=0) as server, _folder() as folder:
+        env = {"GITHUB_API_URL": server.url, "GITHUB_TOKEN": "t"}
+        (folder / "repos.txt").write_text("\n".join(server.names))
+        command = main_py("ingest", "-q", "--repos-file", "repos.txt")
+        run(command, folder, env)
+        server.counts()
+        took, streams = run(command, folder, env), MEASURED_REPOS * len(STREAMS)
+        case, notes = f"ingest again, no changes in {MEASURED_REPOS:,} repositories", server.counts()._asdict()
+        summed_up(case, "pipeline, streams/s", [took], items=streams, notes=notes, against=None)
+
+
 def _bytes_of_a_row():
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        path = Path(folder) / "pipeline.db"
+    with _folder() as folder:
+        path = folder / "pipeline.db"
         fill_queue(path, payloads(MEASURED_ROWS))
         return db.size_bytes(str(path)) / MEASURED_ROWS
 
@@ -136,10 +156,7 @@ def _summed_up(name, lived, row_bytes):
     rows = sum(one.rows for one in lived)
     for what, figures in (
         ("requests", f"{sum(requests.values()):,} a day, {max(requests.values()):,} in the busiest hour"),
-        (
-            "points",
-            f"{sum(points.values()):,} a day, {peak:,.0f} in the busiest hour of a token, of {LIMIT:,}",
-        ),
+        ("points", f"{sum(points.values()):,} a day, {peak:,.0f} in the busiest hour of a token, of {LIMIT:,}"),
         ("longest run", ", ".join(f"{one.longest_run_seconds / 60:.0f} of {one.group.minutes} min" for one in lived)),
         ("lag", f"median {median:.0f} min, 95 of 100 within {most:.0f} min, longest {longest:.0f} min"),
         ("queue", f"{rows:,} rows a day, {rows * row_bytes / 1e6:.0f} MB of {row_bytes:,.0f} bytes each"),
@@ -180,9 +197,9 @@ def sampled(org: Organisation) -> List[Sampled]:
 
 
 def updates(repos: Sequence[Sampled]) -> List[Update]:
-    """Over the hours as BUSY_HOURS says, in all; those of one repository at random.
+    """Over the hours as BUSY_HOURS says, two of five of pull requests; which repository is changed when is random.
 
-    The time of an update that stands for hundreds must not be left to chance alone: of 10,000 repositories it is not.
+    Were the rest random, too, the few that stand for many would make hours of their own.
     """
     rng, found = random.Random(1), []
     slots = [hour for hour, busy in enumerate(BUSY_HOURS) for _ in range(busy)]
@@ -191,12 +208,13 @@ def updates(repos: Sequence[Sampled]) -> List[Update]:
         rng.shuffle(changed)
         for at, one in enumerate(changed):
             moment = START + slots[at * len(slots) // len(changed)] * HOUR + rng.randrange(HOUR)
-            found.append(Update(moment, one.name, rng.randint(1, _items(one))))
+            number = 1 + 5 * rng.randrange(_items(one) // 5) + at % 5
+            found.append(Update(moment, one.name, number))
     return found
 
 
 def _items(one: Sampled) -> int:
-    return max(ITEMS, one.updates)
+    return max(ITEMS, one.updates + -one.updates % 5)
 
 
 class _Day(GitHubServer):
@@ -213,8 +231,10 @@ class _Day(GitHubServer):
         heapq.heapify(self._due)
         self._touched, self._weights = set(), {}
         for one in repos:
-            repo, count = self.add_repo(one.name), _items(one)
-            repo.make(count, start=START - (count + 1) * STEP_SECONDS, step_seconds=STEP_SECONDS, seed=one.first)
+            repo = self.add_repo(one.name)
+            for age in range(_items(one), 0, -1):
+                add = repo.add_pull if age % 5 in (1, 3) else repo.add_issue
+                add(updated_at=timestamps.from_epoch(START - age * STEP_SECONDS))
             repo.render_all()
             self._weights[one.name] = self._weights[str(repo.id)] = one.weight
 
@@ -247,8 +267,8 @@ def live(org: Organisation, group: Group) -> Lived:
     repos = [one for one in sampled(org) if group.first <= one.first <= group.last]
     names = {one.name for one in repos}
     due = [update for update in updates(sampled(org)) if update.repo in names]
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder, _Day(repos, due, tokens=group.tokens) as day:
-        path = str(Path(folder) / "pipeline.db")
+    with _folder() as folder, _Day(repos, due, tokens=group.tokens) as day:
+        path = str(folder / "pipeline.db")
         _ingest(day, path)  # the day before: each stream has its cursor and its ETag
         day.journal.clear()
         day.has_begun = True
