@@ -7,6 +7,7 @@ through the day, and each of its requests counts, and takes time, for all reposi
 import contextlib
 import functools
 import heapq
+import math
 import random
 import sqlite3
 import tempfile
@@ -33,6 +34,7 @@ END = START + DAY
 LIMIT = 5000  # points an hour and token, https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api
 REQUEST_SECONDS = 0.1  # as the far servers of the other groups
 BUSY_HOURS = [1] * 8 + [4] * 10 + [1] * 6  # an hour of the working day has four times the updates of one of the night
+SHOWN_IN = {"issues": 1.0, "pulls": 0.4}  # of the updates: pull requests stand in the list of issues, too
 ITEMS = 120  # of a repository at least: more than a page, whose ETag then has to speak for the others
 STEP_SECONDS = 3 * HOUR  # between their updates before the day: the seven days of a first run are one page
 MEASURED_ROWS, MEASURED_REPOS = 2_000, 1_000
@@ -154,9 +156,11 @@ def _summed_up(name, lived, row_bytes):
     lags = [lag for one in lived for lag in one.lags]
     median, most, longest = (share_within(lags, share) / 60 for share in (0.5, 0.95, 1))
     rows = sum(one.rows for one in lived)
+    reckoned = sum(reckoned_points(LARGE, one.group) for one in lived)
     for what, figures in (
         ("requests", f"{sum(requests.values()):,} a day, {max(requests.values()):,} in the busiest hour"),
         ("points", f"{sum(points.values()):,} a day, {peak:,.0f} in the busiest hour of a token, of {LIMIT:,}"),
+        ("points", f"{reckoned:,.0f} a day as reckoned, without walks"),
         ("longest run", ", ".join(f"{one.longest_run_seconds / 60:.0f} of {one.group.minutes} min" for one in lived)),
         ("lag", f"median {median:.0f} min, 95 of 100 within {most:.0f} min, longest {longest:.0f} min"),
         ("queue", f"{rows:,} rows a day, {rows * row_bytes / 1e6:.0f} MB of {row_bytes:,.0f} bytes each"),
@@ -180,6 +184,18 @@ def share_within(lags, share):
         if left <= 0:
             return seconds
     return max(lags)[0]
+
+
+def reckoned_points(org: Organisation, group: Group) -> float:
+    """A run takes a point for each list with an update since the last one; by Poisson's law, of every repository."""
+    turns = 60 / group.minutes  # an hour
+    of_the_first = org.updates / sum(1 / rank for rank in range(1, org.repos + 1))
+    return sum(
+        turns * -math.expm1(-share * of_the_first / rank * busy / sum(BUSY_HOURS) / turns)
+        for rank in range(group.first, group.last + 1)
+        for busy in BUSY_HOURS
+        for share in SHOWN_IN.values()
+    )
 
 
 @functools.lru_cache(maxsize=None)
