@@ -80,12 +80,11 @@ class Update(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Ranks that are read every so many minutes, in equal parts by `tokens` ingests side by side, a token each."""
+    """Ranks that are read every so many minutes, by an ingest and with a token of their own."""
 
     first: int
     last: int
     minutes: int
-    tokens: int = 1
 
 
 PLANS = {
@@ -152,14 +151,14 @@ def _bytes_of_a_row():
 
 def _summed_up(name, lived, row_bytes):
     requests, points = (sum((getattr(one, what) for one in lived), Counter()) for what in ("requests", "points"))
-    peak = max(max(one.points.values()) / one.group.tokens for one in lived)
+    peak = max(max(one.points.values()) for one in lived)
     lags = [lag for one in lived for lag in one.lags]
     median, most, longest = (share_within(lags, share) / 60 for share in (0.5, 0.95, 1))
     rows = sum(one.rows for one in lived)
     reckoned = sum(reckoned_points(LARGE, one.group) for one in lived)
     for what, figures in (
         ("requests", f"{sum(requests.values()):,} a day, {max(requests.values()):,} in the busiest hour"),
-        ("points", f"{sum(points.values()):,} a day, {peak:,.0f} in the busiest hour of a token, of {LIMIT:,}"),
+        ("points", f"{sum(points.values()):,} a day, {peak:,} in the busiest hour of a token, of {LIMIT:,}"),
         ("points", f"{reckoned:,.0f} a day as reckoned, without walks"),
         ("longest run", ", ".join(f"{one.longest_run_seconds / 60:.0f} of {one.group.minutes} min" for one in lived)),
         ("lag", f"median {median:.0f} min, 95 of 100 within {most:.0f} min, longest {longest:.0f} min"),
@@ -230,19 +229,19 @@ def updates(repos: Sequence[Sampled]) -> List[Update]:
 
 
 def _items(one: Sampled) -> int:
+    """A multiple of five: each fifth number is of one kind, issue or pull request."""
     return max(ITEMS, one.updates + -one.updates % 5)
 
 
 class _Day(GitHubServer):
     """GitHub with a group's repositories, and the time, which goes on with each request and where someone waits."""
 
-    def __init__(self, repos: Sequence[Sampled], due: Sequence[Update], *, tokens: int) -> None:
+    def __init__(self, repos: Sequence[Sampled], due: Sequence[Update]) -> None:
         super().__init__(clock=lambda: self.seconds)
         self.keeps_served = False
         self.seconds: float = START
         self.has_begun = False
         self.requests, self.points = Counter(), Counter()
-        self._tokens = tokens
         self._due = list(due)
         heapq.heapify(self._due)
         self._touched, self._weights = set(), {}
@@ -262,7 +261,7 @@ class _Day(GitHubServer):
             hour = int(self.seconds - START) // HOUR
             self.requests[hour] += weight
             self.points[hour] += weight * request.points
-            self.sleep(weight * REQUEST_SECONDS / self._tokens)
+            self.sleep(weight * REQUEST_SECONDS)
 
     def sleep(self, seconds):
         self.seconds += seconds
@@ -283,7 +282,7 @@ def live(org: Organisation, group: Group) -> Lived:
     repos = [one for one in sampled(org) if group.first <= one.first <= group.last]
     names = {one.name for one in repos}
     due = [update for update in updates(sampled(org)) if update.repo in names]
-    with _folder() as folder, _Day(repos, due, tokens=group.tokens) as day:
+    with _folder() as folder, _Day(repos, due) as day:
         path = str(folder / "pipeline.db")
         _ingest(day, path)  # the day before: each stream has its cursor and its ETag
         day.journal.clear()
