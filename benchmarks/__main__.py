@@ -8,7 +8,7 @@ import platform
 
 from tests.environments import enter
 
-GROUPS = ("ingest", "worker", "queues", "startup", "year", "steps")
+GROUPS = ("ingest", "worker", "queues", "startup", "year", "steps", "scale")
 
 
 def main():
