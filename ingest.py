@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import sqlite3
 import threading
 from types import MappingProxyType
 from typing import Callable, Iterator, Mapping, NamedTuple, Sequence
@@ -110,7 +109,7 @@ class Ingest:
                     self._on_progress(streams[index].result)
         return [stream.result for stream in streams]
 
-    def _start(self, conn: sqlite3.Connection, repo: str, stream: str) -> _Stream:
+    def _start(self, conn: db.Connection, repo: str, stream: str) -> _Stream:
         repo_id = self._repo_ids.get(repo.lower())
         known_as, state = queue_manager.load_stream(conn, repo=repo, stream=stream, repo_id=repo_id)
         started = _Stream(StreamResult(known_as, stream, cursor=state.cursor), asked_for=repo, gaps=state.gaps)
@@ -179,7 +178,7 @@ class Ingest:
             raise Outage(f"{taken_as} and {repo} are one repository: a name changed hands meanwhile; run again")
         return self._known[stream].get(repo_id)
 
-    def _commit(self, conn: sqlite3.Connection, stream: _Stream, page: Page) -> None:
+    def _commit(self, conn: db.Connection, stream: _Stream, page: Page) -> None:
         """Items and cursor in one transaction: what the cursor says was fetched is in the queue, and nothing less."""
         result, identity = stream.result, (page.repo, page.state.repo_id)
         with db.transaction(conn):
@@ -201,7 +200,7 @@ class Ingest:
             cursor=page.state.cursor,
         )
 
-    def _conclude(self, conn: sqlite3.Connection, stream: _Stream, error: BaseException | None) -> None:
+    def _conclude(self, conn: db.Connection, stream: _Stream, error: BaseException | None) -> None:
         """Record how the stream ended; decide whether the whole run ends with it."""
         if error is not None and not isinstance(error, (PipelineError, _ReadAlready)):
             error = _surprise(error)
@@ -250,7 +249,7 @@ class _Stream:
 
 def _surprise(error: BaseException) -> PipelineError:
     """A fault of the program, met by one scan: the others are read all the same. What ends all is raised again."""
-    if not isinstance(error, Exception) or isinstance(error, (sqlite3.Error, OSError, MemoryError)):
+    if not isinstance(error, Exception) or isinstance(error, (*db.Error, OSError, MemoryError)):
         raise error
     log.debug("where it happened", exc_info=error)
     return PipelineError(f"unexpected {type(error).__name__}: {error}; please report it")

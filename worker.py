@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 import logging
 import random
-import sqlite3
 import sys
 from typing import Callable, NamedTuple, Sequence
 
@@ -95,7 +94,7 @@ class Worker:
     def __init__(
         self,
         *,
-        conn: sqlite3.Connection,
+        conn: db.Connection,
         db_path: str,
         token: str,
         open_archive: Callable[[], Archive],
@@ -168,7 +167,7 @@ class Worker:
                 self.outage = error
             finally:  # whatever it was: rows that stay in hand would be taken for those of a worker that died
                 self._settle()
-        except sqlite3.Error as error:
+        except db.Error as error:
             self.outage = db.explain(error, self._db_path)
         except (OSError, RuntimeError, MemoryError) as error:
             self.outage = errors.of_machine(error, "worker")
@@ -290,7 +289,7 @@ class RowsInHand:
 
     def __init__(
         self,
-        conn: sqlite3.Connection,
+        conn: db.Connection,
         db_path: str,
         token: str,
         settings: Settings,

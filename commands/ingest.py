@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sqlite3
 from typing import Callable, Iterable, Sequence
 
 import db
@@ -99,7 +98,7 @@ def _error(
     return kind(said[0] + more)
 
 
-def _locks(conn: sqlite3.Connection, targets: Sequence[tuple[str, str]]) -> Iterable[str]:
+def _locks(conn: db.Connection, targets: Sequence[tuple[str, str]]) -> Iterable[str]:
     """What no other ingest may do meanwhile: a lock for each repository, by the name under which it is kept."""
     names = {queue_manager.kept_as(conn, repo).lower() for repo, _ in targets}
     return [f"ingest of {name}" for name in sorted(names)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import sqlite3
 from typing import Iterator
 
 import db
@@ -62,7 +61,7 @@ def _pause_after(clock: Clock) -> Iterator[None]:
     clock.sleep(max(PAUSE_SECONDS, clock.monotonic() - started))
 
 
-def _delete(conn: sqlite3.Connection, clock: Clock, before: str) -> int:
+def _delete(conn: db.Connection, clock: Clock, before: str) -> int:
     total = 0
     while True:
         with _pause_after(clock), db.transaction(conn):
@@ -78,7 +77,7 @@ def _delete(conn: sqlite3.Connection, clock: Clock, before: str) -> int:
             return total
 
 
-def _give_space_back(conn: sqlite3.Connection, clock: Clock) -> None:
+def _give_space_back(conn: db.Connection, clock: Clock) -> None:
     freed = True
     while freed:
         with _pause_after(clock):

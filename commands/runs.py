@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import sqlite3
+import socket
 from typing import Any, Iterable, Iterator, Mapping
 
 import db
@@ -25,7 +25,7 @@ class Run:
 
     def __init__(
         self,
-        conn: sqlite3.Connection,
+        conn: db.Connection,
         run_id: int,
         token: str,
         *,
@@ -63,20 +63,20 @@ class Run:
 
     def close(self) -> None:
         """Write the end down. Raises ConfigurationError where the database is gone: all that the run did is."""
-        with contextlib.suppress(sqlite3.Error), db.transaction(self._conn):  # the exit code tells it as well
+        with contextlib.suppress(*db.Error), db.transaction(self._conn):  # the exit code tells it as well
             drop_locks(self._conn, owner=self.token)
             end_run(self._conn, run_id=self._id, now=self._clock.utc(), exit_code=self.exit_code, note=self.note)
 
     def wait_for(self, reason: str | None) -> None:
         """Note what the run waits for; None when it goes on."""
         note = reason and settings.one_line(reason, self._environ)
-        with contextlib.suppress(sqlite3.Error), db.transaction(self._conn):  # what it waits for may be the database
+        with contextlib.suppress(*db.Error), db.transaction(self._conn):  # what it waits for may be the database
             note_run(self._conn, run_id=self._id, note=note)
 
 
 @contextlib.contextmanager
 def recorded(
-    conn: sqlite3.Connection, *, db_path: str, command: str, what: str, clock: Clock, environ: Mapping[str, str]
+    conn: db.Connection, *, db_path: str, command: str, what: str, clock: Clock, environ: Mapping[str, str]
 ) -> Iterator[Run]:
     """Record and log the block as a run of `command`, which does `what`.
 
@@ -101,27 +101,31 @@ def recorded(
             log.info("%s ended with %d after %.1f s", command, run.exit_code, clock.monotonic() - started)
 
 
-def start_run(conn: sqlite3.Connection, *, command: str, owner: str, now: str) -> int:
+def start_run(conn: db.Connection, *, command: str, owner: str, now: str) -> int:
     """Note that a command runs; returns the id for `end_run`. `owner` (owners.py) tells later whether it still does."""
     conn.execute("DELETE FROM runs WHERE id <= (SELECT max(id) FROM runs) - ?", (RUNS_KEPT,))
-    cursor = conn.execute("INSERT INTO runs (command, owner, started_at) VALUES (?, ?, ?)", (command, owner, now))
-    return int(cursor.lastrowid or 0)
+    conn.execute(
+        "INSERT INTO runs (command, owner, started_at, host) VALUES (?, ?, ?, ?)",
+        (command, owner, now, socket.gethostname()),
+    )
+    # lastrowid is SQLite's, and RETURNING only newer ones'.
+    return int(conn.execute("SELECT max(id) FROM runs WHERE owner = ?", (owner,)).fetchone()[0])
 
 
-def note_run(conn: sqlite3.Connection, *, run_id: int, note: str | None) -> None:
+def note_run(conn: db.Connection, *, run_id: int, note: str | None) -> None:
     """What the run waits for; None: it works."""
     conn.execute("UPDATE runs SET note = ? WHERE id = ?", (note, run_id))
 
 
-def end_run(conn: sqlite3.Connection, *, run_id: int, now: str, exit_code: int, note: str | None) -> None:
+def end_run(conn: db.Connection, *, run_id: int, now: str, exit_code: int, note: str | None) -> None:
     conn.execute("UPDATE runs SET ended_at = ?, exit_code = ?, note = ? WHERE id = ?", (now, exit_code, note, run_id))
 
 
-def runs(conn: sqlite3.Connection) -> list[dict[str, Any]]:
+def runs(conn: db.Connection) -> list[dict[str, Any]]:
     """The last run of each command and, before it, those that have no end: they work still, or died."""
     rows = conn.execute(
         """
-        SELECT command, owner, started_at, ended_at, exit_code, note FROM runs
+        SELECT command, owner, started_at, ended_at, exit_code, note, host FROM runs
         WHERE id IN (SELECT max(id) FROM runs GROUP BY command) OR ended_at IS NULL
         ORDER BY command, id
         """
@@ -129,15 +133,21 @@ def runs(conn: sqlite3.Connection) -> list[dict[str, Any]]:
     return [dict(row) for row in rows]
 
 
-def lock_owner(conn: sqlite3.Connection, name: str) -> tuple[str, str] | None:
+def lock_owner(conn: db.Connection, name: str) -> tuple[str, str] | None:
     """The token of the run that does what is called `name`, dead or alive, and since when; None: nobody does."""
     row = conn.execute("SELECT owner, since FROM locks WHERE name = ?", (name,)).fetchone()
     return None if row is None else (row["owner"], row["since"])
 
 
-def take_lock(conn: sqlite3.Connection, name: str, *, owner: str, now: str) -> None:
-    conn.execute("INSERT OR REPLACE INTO locks (name, owner, since) VALUES (?, ?, ?)", (name, owner, now))
+def take_lock(conn: db.Connection, name: str, *, owner: str, now: str) -> None:
+    conn.execute(
+        """
+        INSERT INTO locks (name, owner, since) VALUES (?, ?, ?)
+        ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, since = excluded.since
+        """,
+        (name, owner, now),
+    )
 
 
-def drop_locks(conn: sqlite3.Connection, *, owner: str) -> None:
+def drop_locks(conn: db.Connection, *, owner: str) -> None:
     conn.execute("DELETE FROM locks WHERE owner = ?", (owner,))
