@@ -9,7 +9,7 @@ import contextlib
 import os
 import sqlite3
 from pathlib import Path
-from typing import Any, ContextManager, Iterable, Iterator, Mapping, NamedTuple, Union
+from typing import Any, ContextManager, Iterable, Iterator, Mapping, NamedTuple
 
 from engines import postgres, sqlite
 from engines.connection import Connection
@@ -35,7 +35,7 @@ class Twin(NamedTuple):
 # `postgres.ddl` translates.
 # `payload` stands last so that reading or counting the small columns never walks its overflow pages.
 # Partial indexes, each in the order of one query: claims, dead owners, the dead letters, ages of done rows.
-MIGRATIONS: tuple[tuple[Union[str, Twin], ...], ...] = (
+MIGRATIONS: tuple[tuple[str | Twin, ...], ...] = (
     (
         """
         CREATE TABLE queue_items (
@@ -223,9 +223,10 @@ MIGRATIONS: tuple[tuple[Union[str, Twin], ...], ...] = (
                 CREATE TABLE owners (
                     token TEXT NOT NULL PRIMARY KEY,
                     host TEXT NOT NULL,
-                    process TEXT NOT NULL,
-                    is_stopping boolean NOT NULL DEFAULT false,
-                    alive_until timestamp NOT NULL
+                    pid INTEGER NOT NULL,
+                    birth TEXT NOT NULL,
+                    is_stopping boolean NOT NULL,
+                    alive_until TEXT NOT NULL
                 )
                 """,
                 # A row is written three times in its life, and its old versions are read over until they are vacuumed
@@ -242,7 +243,17 @@ MIGRATIONS: tuple[tuple[Union[str, Twin], ...], ...] = (
         ),
     ),
 )
-TABLES = ("queue_items", "issues", "ingest_state", "repo_aliases", "runs", "rebuild_read", "archives", "copies", "locks")
+TABLES = (
+    "queue_items",
+    "issues",
+    "ingest_state",
+    "repo_aliases",
+    "runs",
+    "rebuild_read",
+    "archives",
+    "copies",
+    "locks",
+)
 # Locks of a transaction's that only PostgreSQL needs: SQLite has one writer at a time. The numbers are any.
 MIGRATING, LOCKING = 7_481_532_001, 7_481_532_002
 
@@ -282,7 +293,7 @@ def connect(path: str, *, synchronous: str = "FULL", must_exist: bool = False) -
 def onlooker(path: str) -> Iterator[Connection]:
     """A connection for those who only look, and may not be allowed more. Raises ConfigurationError for no database."""
     may_write = os.access(path, os.W_OK) and os.access(Path(path).resolve().parent, os.W_OK)
-    if may_write or not os.path.exists(path):
+    if settings.is_postgres(path) or may_write or not os.path.exists(path):
         with contextlib.closing(connect(path, must_exist=True)) as conn:
             yield conn
         return
@@ -329,9 +340,23 @@ def explain(error: Exception, path: str) -> ConfigurationError | Outage:
 
 
 def size_bytes(conn: Connection, path: str) -> int:
+    """What the tables take on disk."""
     if isinstance(conn, postgres.Connection):
         return postgres.size_bytes(conn, TABLES)
     return sqlite.size_bytes(path)
+
+
+def give_space_back(conn: Connection, *, pages: int) -> bool:
+    """Give up to so many free pages back; False when there were none. PostgreSQL does not give pages one by one."""
+    return not isinstance(conn, postgres.Connection) and sqlite.give_space_back(conn, pages=pages)  # type: ignore[arg-type]
+
+
+def settle_space(conn: Connection) -> str | None:
+    """What is left to do once rows were deleted; in words, why that could not be done."""
+    if isinstance(conn, postgres.Connection):
+        return postgres.vacuum(conn, "queue_items")
+    emptied = sqlite.empty_wal(conn)  # type: ignore[arg-type]
+    return None if emptied else "another process reads the database: its file gets smaller once that has ended"
 
 
 def check_version(conn: Connection, path: str) -> str:
@@ -340,6 +365,13 @@ def check_version(conn: Connection, path: str) -> str:
     if version == len(MIGRATIONS):
         return f"schema {version}"
     return f"schema {version}, which the next run migrates to {len(MIGRATIONS)}"
+
+
+def postgres_schema(conn: postgres.Connection) -> str | None:
+    """The schema's version in words; None where there are no tables yet."""
+    version = _version_on_postgres(conn)
+    migrated = "" if version == len(MIGRATIONS) else f", which the next run migrates to {len(MIGRATIONS)}"
+    return f"schema {version}{migrated}" if version else None
 
 
 def upsert_issues(conn: Connection, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -446,6 +478,17 @@ def _migrate_postgres(conn: postgres.Connection) -> None:
         made = conn.execute("SELECT to_regclass('schema_version')").fetchone()[0] is not None
         for statement in postgres_statements(since=_version_on_postgres(conn) if made else 0):
             conn.execute(statement)
+
+
+def missing_statements(path: str) -> list[str]:
+    """What the owner of a PostgreSQL has to run for it to have the tables of this version."""
+    conn = postgres.connect(path)
+    try:
+        with contextlib.closing(conn):
+            version = _version_on_postgres(conn)
+    except postgres.Error as error:
+        raise error.explained from error
+    return list(postgres_statements(since=version)) if version < len(MIGRATIONS) else []
 
 
 def postgres_statements(*, since: int = 0) -> Iterator[str]:

@@ -60,7 +60,8 @@ class Ingest:
 
     `since` None: go on from each stream's cursor, and look back to `default_since` where there is none yet.
     `repo_ids`: GitHub's numeric ids by name (lower case), where they are known. `on_progress(result)` is told of each
-    stream's figures after each page.
+    stream's figures after each page. `in_commit(conn, repo)` is called within each page's transaction, with the name
+    that was asked for; what it raises ends the run.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Ingest:
         default_since: str,
         repo_ids: Mapping[str, int] = MappingProxyType({}),
         on_progress: Callable[[StreamResult], None] = lambda result: None,
+        in_commit: Callable[[db.Connection, str], None] = lambda conn, repo: None,
     ) -> None:
         self._api = api
         self._db_path = db_path
@@ -81,6 +83,7 @@ class Ingest:
         self._default_since = default_since
         self._repo_ids = repo_ids
         self._on_progress = on_progress
+        self._in_commit = in_commit
         self._stop_reason: PipelineError | None = None
         self._known: dict[str, dict[int, StreamState]] = {}
         self._taken: dict[tuple[str, int], str] = {}
@@ -182,11 +185,12 @@ class Ingest:
         """Items and cursor in one transaction: what the cursor says was fetched is in the queue, and nothing less."""
         result, identity = stream.result, (page.repo, page.state.repo_id)
         with db.transaction(conn):
+            self._in_commit(conn, stream.asked_for)
             if identity != stream.identity:
                 queue_manager.settle_name(
                     conn, repo=page.repo, repo_id=page.state.repo_id, was=page.was, asked_for=stream.asked_for
                 )
-            enqueued = queue_manager.enqueue(conn, repo=page.repo, items=page.items, now=self._clock.utc())
+            enqueued = queue_manager.enqueue(conn, repo=page.repo, items=page.items, now=db.now(conn, self._clock))
             queue_manager.save_stream(conn, repo=page.repo, stream=result.stream, state=page.state)
         if page.repo.lower() != stream.asked_for.lower() and identity != stream.identity:
             log.warning("%s is now %s on GitHub; its cursor goes on under that name", stream.asked_for, page.repo)
@@ -226,7 +230,7 @@ class Ingest:
             result = result._replace(error=str(error), exit_code=error.exit_code)
         with db.transaction(conn):
             queue_manager.record_stream_run(
-                conn, repo=result.repo, stream=result.stream, now=self._clock.utc(), error=result.error
+                conn, repo=result.repo, stream=result.stream, now=db.now(conn, self._clock), error=result.error
             )
         stream.result = result
 

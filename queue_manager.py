@@ -130,9 +130,7 @@ def _next_id(conn: db.Connection) -> str:
 _STATE_COLUMNS = ", ".join(("repo", *StreamState._fields))
 
 
-def load_stream(
-    conn: db.Connection, *, repo: str, stream: str, repo_id: int | None = None
-) -> tuple[str, StreamState]:
+def load_stream(conn: db.Connection, *, repo: str, stream: str, repo_id: int | None = None) -> tuple[str, StreamState]:
     """The name under which the repository is kept, and its stream's state (an empty one for a new stream).
 
     By the id, where it is known. Names are compared without regard to case, as GitHub does; one that a repository had

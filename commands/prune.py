@@ -32,22 +32,23 @@ def run(
     older_than_days: int,
 ) -> int:
     started = context.clock.monotonic()
-    before = timestamps.from_epoch(context.clock.now() - older_than_days * settings.DAY_SECONDS)
     conn = db.connect(
         context.db_path, synchronous="NORMAL", must_exist=True
     )  # a deletion that a power cut takes back is made again
-    bytes_before = db.size_bytes(context.db_path)
+    bytes_before = db.size_bytes(conn, context.db_path)
+    before = timestamps.shift(db.now(conn, context.clock), seconds=-older_than_days * settings.DAY_SECONDS)
     what = f"rows that were done before {before}"
     with SignalsRaise(), context.recorded(conn, command="prune", what=what) as record:
         record.hold(["prune"])
         deleted = _delete(conn, context.clock, before)
         _give_space_back(conn, context.clock)
+    bytes_after = db.size_bytes(conn, context.db_path)
     conn.close()
     summary = {
         "command": "prune",
         "deleted": deleted,
-        "freed_bytes": max(0, bytes_before - db.size_bytes(context.db_path)),
-        "db_bytes": db.size_bytes(context.db_path),
+        "freed_bytes": max(0, bytes_before - bytes_after),
+        "db_bytes": bytes_after,
         "seconds": round(context.clock.monotonic() - started, 3),
     }
     context.show(summary, reports.prune_lines(summary))
@@ -82,5 +83,6 @@ def _give_space_back(conn: db.Connection, clock: Clock) -> None:
     while freed:
         with _pause_after(clock):
             freed = db.give_space_back(conn, pages=CHUNK_PAGES)
-    if not db.empty_wal(conn):
-        log.info("another process reads the database: its file gets smaller once that has ended")
+    left = db.settle_space(conn)
+    if left:
+        log.info("%s", left)

@@ -9,7 +9,7 @@ from typing import Any, Iterable, Iterator, Mapping
 
 import db
 import queue_manager
-from engines import owners
+from engines import presence
 from foundation import settings
 from foundation.clock import Clock
 from foundation.errors import EXIT_FAILED, EXIT_OK, AnotherRun, Interrupted, PipelineError
@@ -48,13 +48,23 @@ class Run:
         A lock is a row that names its owner. It counts for as long as that one lives (owners.py), so that nothing has
         to be cleaned up after a death, and a thousand locks need no more open files than one.
         """
+        database = settings.masked(self._db_path)
         with db.transaction(self._conn):
+            db.alone(self._conn, db.LOCKING)
             for name in names:
                 owner, since = lock_owner(self._conn, name) or (self.token, "")
-                if owner != self.token and owners.is_alive(self._db_path, owner):
-                    who = f"{owners.process(self._db_path, owner)} since {since}"
-                    raise AnotherRun(f"{name} runs already on {self._db_path!r}: {who}; let it end, or run this later")
-                take_lock(self._conn, name, owner=self.token, now=self._clock.utc())
+                if owner != self.token and presence.is_alive(self._conn, self._db_path, owner):
+                    who = f"{presence.process(self._conn, self._db_path, owner)} since {since}"
+                    raise AnotherRun(f"{name} runs already on {database!r}: {who}; let it end, or run this later")
+                take_lock(self._conn, name, owner=self.token, now=db.now(self._conn, self._clock))
+
+    def check_held(self, conn: db.Connection, name: str) -> None:
+        """AnotherRun where another has taken that over; else nobody does before the transaction of `conn` ends.
+
+        A process that lives keeps it in SQLite. In PostgreSQL it may be stopped, or cut off, for longer than its lease.
+        """
+        if conn.words.is_postgres and not is_held(conn, name, owner=self.token):
+            raise AnotherRun(f"{name} was taken over by another run: nothing was heard of this one for its whole lease")
 
     def ended(self, exit_code: int, note: str | None) -> None:
         """What the command is going to return and, where that is no success, why."""
@@ -65,7 +75,8 @@ class Run:
         """Write the end down. Raises ConfigurationError where the database is gone: all that the run did is."""
         with contextlib.suppress(*db.Error), db.transaction(self._conn):  # the exit code tells it as well
             drop_locks(self._conn, owner=self.token)
-            end_run(self._conn, run_id=self._id, now=self._clock.utc(), exit_code=self.exit_code, note=self.note)
+            now = db.now(self._conn, self._clock)
+            end_run(self._conn, run_id=self._id, now=now, exit_code=self.exit_code, note=self.note)
 
     def wait_for(self, reason: str | None) -> None:
         """Note what the run waits for; None when it goes on."""
@@ -82,12 +93,13 @@ def recorded(
 
     A run that is killed has no end; its token tells that it is dead.
     """
-    owners.tidy(db_path, in_use=lambda: queue_manager.claim_tokens(conn))
+    presence.tidy(conn, db_path, in_use=lambda: queue_manager.claim_tokens(conn))
     started = clock.monotonic()
     log.info("%s begins: %s", command, what)
-    with owners.fresh_token(db_path) as token:
+    lease_seconds = settings.lease_seconds(environ)
+    with presence.fresh_token(conn, db_path, lease_seconds=lease_seconds) as token:
         with db.transaction(conn):
-            run_id = start_run(conn, command=command, owner=token, now=clock.utc())
+            run_id = start_run(conn, command=command, owner=token, now=db.now(conn, clock))
         run = Run(conn, run_id, token, db_path=db_path, clock=clock, environ=environ)
         try:
             yield run
@@ -147,6 +159,12 @@ def take_lock(conn: db.Connection, name: str, *, owner: str, now: str) -> None:
         """,
         (name, owner, now),
     )
+
+
+def is_held(conn: db.Connection, name: str, *, owner: str) -> bool:
+    """Nobody else takes it from here on to the end of the transaction, where the answer is True."""
+    statement = f"SELECT 1 FROM locks WHERE name = ? AND owner = ? {conn.words.lock_rows}"
+    return conn.execute(statement, (name, owner)).fetchone() is not None
 
 
 def drop_locks(conn: db.Connection, *, owner: str) -> None:

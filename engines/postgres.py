@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import re
-from typing import TYPE_CHECKING, Any, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Iterator, NamedTuple, Sequence
 from urllib.parse import parse_qsl, unquote
 
 from engines.connection import Cursor, Words
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import psycopg
 
 OLDEST_VERSION = 12
+IDLE_SECONDS = 60  # between two statements of a transaction lie milliseconds
 UNDEFINED_TABLE = "42P01"
 # What libpq is told where the address does not say otherwise. Without these a host that vanishes (no power, a pulled
 # cable) is waited for until the kernel gives up, a quarter of an hour later.
@@ -61,6 +62,15 @@ _NEEDS_A_PERSON = re.compile(
 )
 
 
+def time_text(sql: str) -> str:
+    """An expression of PostgreSQL's time as our text."""
+    return f"""to_char(({sql}) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') COLLATE "C\""""
+
+
+# The server's time, as all hosts that work on it have it; clock_timestamp() goes on within a transaction.
+NOW = time_text("clock_timestamp()")
+
+
 class Error(Exception):
     """An error of the server's or of the connection to it; `explained` says what it means for a person.
 
@@ -101,7 +111,9 @@ class Connection:
         # In one request with BEGIN, and for this transaction only: behind a pool of connections
         # (pgbouncer, pool_mode = transaction) nothing else would be ours. READ COMMITTED: what was waited for is read
         # again, which the locks of rows rely on.
-        self._begin = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+        # A process that is stopped in the middle must not keep its locks for ever.
+        self._begin: Any = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+        self._begin += f"; SET LOCAL idle_in_transaction_session_timeout = {IDLE_SECONDS * 1000}"
         self._begin += "" if durable else "; SET LOCAL synchronous_commit = off"
         self._raw: psycopg.Connection[Any] | None = None
         self.in_transaction = False
@@ -116,7 +128,8 @@ class Connection:
             self._open().cursor().executemany(_translated(sql), parameters)
 
     def begin(self) -> None:
-        self.execute(self._begin)
+        with self._explained():
+            self._open().execute(self._begin)
         self.in_transaction = True
 
     def commit(self) -> None:
@@ -190,9 +203,7 @@ def transaction(conn: Connection) -> Iterator[Connection]:
 
 
 def now(conn: Connection) -> str:
-    """The server's time, as all hosts that work on it have it."""
-    row = conn.execute("""SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')""")
-    return str(row.fetchone()[0])
+    return str(conn.execute(f"SELECT {NOW}").fetchone()[0])
 
 
 def alone(conn: Connection, what: int) -> None:
@@ -214,14 +225,62 @@ def make_schema(conn: Connection) -> None:
         conn.execute(f"CREATE SCHEMA {conn.schema}")
 
 
+def vacuum(conn: Connection, table: str) -> str | None:
+    """Make room for new rows where deleted ones were, and cut off what is free at the table's end.
+
+    In words, why it was left to the server's own vacuum: only the owner may.
+    """
+    owner = conn.execute(
+        "SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = to_regclass(?)", (table,)
+    ).fetchone()
+    if owner is None or not owner[0]:
+        return f"the table {table} is another role's: its space is free once the server has vacuumed it"
+    conn.execute(f"VACUUM (ANALYZE) {table}")
+    return None
+
+
 def size_bytes(conn: Connection, tables: Sequence[str]) -> int:
     """What the tables take on disk, with their indexes and long texts."""
     sizes = [conn.execute("SELECT pg_total_relation_size(to_regclass(?))", (table,)).fetchone()[0] for table in tables]
     return sum(size or 0 for size in sizes)
 
 
+class Facts(NamedTuple):
+    """What `check` asks of a server. `connections`: of all its users, as far as the role may see them."""
+
+    version: str
+    now: str
+    max_connections: int
+    connections: int
+    synchronous_commit: str
+    is_standby: bool
+    replicas: int
+    may_create: bool
+
+
+def facts(conn: Connection) -> Facts:
+    found = conn.execute(
+        f"""
+        SELECT current_setting('server_version'), {NOW}, CAST(current_setting('max_connections') AS int),
+            (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'),
+            current_setting('synchronous_commit'), pg_is_in_recovery(), (SELECT count(*) FROM pg_stat_replication),
+            coalesce(has_schema_privilege(current_schema(), 'CREATE'), false)
+        """
+    ).fetchone()
+    return Facts(*found)
+
+
+def missing_rights(conn: Connection, tables: Sequence[str]) -> list[tuple[str, str]]:
+    """Which rights that runs need the role has not, table by table."""
+    rights = ("SELECT", "INSERT", "UPDATE", "DELETE")
+    asked = [(table, right) for table in tables for right in rights]
+    has = "SELECT has_table_privilege(to_regclass(?), ?)"
+    return [(table, right) for table, right in asked if not conn.execute(has, (table, right)).fetchone()[0]]
+
+
 def _parameters(address: str) -> tuple[dict[str, Any], str | None]:
     """What libpq is told, and the schema; `?schema=x` is ours, and short for options=-csearch_path=x."""
+    import psycopg
     from psycopg import conninfo
 
     start, mark, query = address.partition("?")
@@ -230,13 +289,12 @@ def _parameters(address: str) -> tuple[dict[str, Any], str | None]:
     kept = "&".join(part for part in parts if part and not part.startswith("schema="))
     try:
         given = conninfo.conninfo_to_dict(start + (f"?{kept}" if kept else ""))
-    except Exception as error:  # its text may show the password, where that is what can't be read
-        hint = "a password with @ : / ? # or % in it has to be percent-encoded"
-        said = f" ({str(error).strip()})" if "@" not in query and "URI query parameter" in str(error) else ""
-        raise ConfigurationError(
-            f"the address of the database, {settings.masked(address)}, can't be read{said}; write one such as "
-            f"postgresql://USER@HOST/DATABASE ({hint})"
-        ) from error
+    except psycopg.Error as error:
+        # Its text shows what can't be read, which may be the password.
+        said = f"{error}".strip() if "URI query parameter" in str(error) and "@" not in query else ""
+        raise _unreadable(address, said) from error
+    if "@" in f"{given.get('dbname')}{given.get('host')}" or not re.match(r"[\d,]*\Z", str(given.get("port") or "")):
+        raise _unreadable(address)
     parameters = {**DEFAULTS, **given}
     if schema:
         if not re.match(r"[A-Za-z_][A-Za-z0-9_]*\Z", schema, re.ASCII):
@@ -245,9 +303,17 @@ def _parameters(address: str) -> tuple[dict[str, Any], str | None]:
     return parameters, schema
 
 
+def _unreadable(address: str, said: str = "") -> ConfigurationError:
+    hint = said or "a password with @ : / ? # or % in it has to be percent-encoded"
+    return ConfigurationError(
+        f"the address of the database can't be read, {settings.masked(address)}; "
+        f"write one such as postgresql://USER@HOST/DATABASE ({hint})"
+    )
+
+
 @functools.lru_cache(maxsize=512)
 def _translated(sql: str) -> bytes:
-    """`?` and `:name` as the driver has them. No text in our statements holds one of these, and no cast is written `::`."""
+    """`?` and `:name` as the driver has them; no text in our statements holds one, and no cast is written `::`."""
     text = sql.replace("%", "%%").replace("?", "%s")
     return re.sub(r"(?<![:\w]):([a-z_][a-z0-9_]*)", r"%(\1)s", text).encode("utf-8")
 

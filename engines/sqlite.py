@@ -46,9 +46,7 @@ class Connection(sqlite3.Connection):
             )
 
 
-def connect(
-    path: str, *, synchronous: str, must_exist: bool, prepare: Callable[[Connection], None]
-) -> Connection:
+def connect(path: str, *, synchronous: str, must_exist: bool, prepare: Callable[[Connection], None]) -> Connection:
     """A connection to the database at `path`, created where there is none; use it in one thread only.
 
     `must_exist`: none is created. `prepare(conn)` makes or brings forward its tables.

@@ -118,7 +118,9 @@ def database(text: str) -> str:
     if is_postgres(text):
         return text
     if re.match(r"[a-z][a-z0-9+]*://", text):
-        raise ValueError(f"{_shown(text)} is no database; write a path, such as {DEFAULT_DATABASE}, or postgresql://...")
+        raise ValueError(
+            f"{_shown(text)} is no database; write a path, such as {DEFAULT_DATABASE}, or postgresql://..."
+        )
     if not text.strip() or text.startswith((":", "file:")):
         raise ValueError(f"{text!r} is no path of a database; write one such as {DEFAULT_DATABASE}")
     return text

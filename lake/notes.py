@@ -9,6 +9,9 @@ from typing import Sequence
 
 import db
 
+# The engines have different names for the larger of two.
+_THE_LARGER = "CASE WHEN copies.items < excluded.items THEN excluded.items ELSE copies.items END"
+
 
 def count_archived(conn: db.Connection, *, place: str, items: int) -> None:
     """So many items more lie in this archive."""
@@ -51,7 +54,7 @@ def note_copied(conn: db.Connection, *, source: str, target: str) -> None:
     # What is counted in a third archive, and lies in the source as well, lies in the target now.
     for place, held in _copies(conn, "target", of="source", place=source):
         if place != target:
-            _note_held(conn, "CASE WHEN copies.items < excluded.items THEN excluded.items ELSE copies.items END", holder=target, place=place, items=held)
+            _note_held(conn, _THE_LARGER, holder=target, place=place, items=held)
 
 
 def _copies(conn: db.Connection, end: str, *, of: str, place: str) -> list[tuple[str, int]]:

@@ -85,7 +85,9 @@ def postgres():
     server.close()
 
 
-NO_POSTGRES = "there is no PostgreSQL: install Debian's postgresql, or name the folder of its programs in TEST_POSTGRES_BIN"
+NO_POSTGRES = (
+    "there is no PostgreSQL: install Debian's postgresql, or name the folder of its programs in TEST_POSTGRES_BIN"
+)
 
 
 def pytest_terminal_summary(terminalreporter):

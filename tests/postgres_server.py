@@ -170,7 +170,7 @@ class PostgresServer:
     def _run(self, program, *arguments):
         return subprocess.run(
             [str(self._programs / program), *map(str, arguments)], check=True, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, universal_newlines=True, cwd=str(self._directory), preexec_fn=_become_nobody,
+            stderr=subprocess.STDOUT, text=True, cwd=str(self._directory), preexec_fn=_become_nobody,
         ).stdout  # fmt: skip
 
 
@@ -182,7 +182,7 @@ def _become_nobody():
 
 
 def _children(pid):
-    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], stdout=subprocess.PIPE, universal_newlines=True)
+    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], stdout=subprocess.PIPE, text=True)
     return [int(line) for line in found.stdout.split()]
 
 
