@@ -6,6 +6,7 @@ Knows nothing of the queue's rules (queue_manager.py). A connection belongs to o
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sqlite3
 from pathlib import Path
@@ -230,14 +231,16 @@ MIGRATIONS: tuple[tuple[str | Twin, ...], ...] = (
                 )
                 """,
                 # A row is written three times in its life, and its old versions are read over until they are vacuumed
-                # away: so soon, and with room on the page for the new ones. The payload is never changed: it is not
-                # written again while it lies outside of the row, which one of 2 KB does.
+                # away: so soon, and with room on the page for the new ones.
                 """
                 ALTER TABLE queue_items SET (
                     fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000,
                     autovacuum_analyze_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0
                 )
                 """,
+                # The payload is never changed: outside of the row it is not written again, and to compress it takes
+                # longer than to store it (python -m benchmarks queues).
+                "ALTER TABLE queue_items ALTER COLUMN payload SET STORAGE EXTERNAL",
                 "ALTER TABLE owners SET (fillfactor = 50)",
             ),
         ),
@@ -267,7 +270,7 @@ _ISSUES_COLUMNS = (
 # GitHub's clock orders the versions of an item. Where it shows two contents with one `updated_at`, the one that was
 # fetched later is the newer; the hash decides what is left, so that the order of the work never matters.
 _UPSERT_ISSUES = """
-    INSERT INTO issues ({columns}) VALUES {{rows}}
+    INSERT INTO issues ({columns}) {{rows}}
     ON CONFLICT (item_type, id) DO UPDATE SET {updates}
     WHERE (excluded.updated_at, excluded.fetched_order, excluded.payload_sha256)
         >= (issues.updated_at, issues.fetched_order, issues.payload_sha256)
@@ -377,19 +380,29 @@ def postgres_schema(conn: postgres.Connection) -> str | None:
 def upsert_issues(conn: Connection, rows: Iterable[Mapping[str, Any]]) -> None:
     """Insert or update rows of `issues`; a version older than the one that is there changes nothing.
 
-    One item may stand there several times: SQLite takes the rows of a statement in turn. PostgreSQL refuses that, and
-    waits for ever-changing neighbours: it gets the newest of each item, in one order for all, or two could wait for
-    each other.
+    One item may stand there several times.
     """
-    rows = list(rows)
     if conn.words.is_postgres:
-        newest: dict[tuple[Any, Any], Mapping[str, Any]] = {}
-        for row in sorted(rows, key=lambda row: (row["updated_at"], row["fetched_order"], row["payload_sha256"])):
-            newest[row["item_type"], row["id"]] = row
-        rows = [newest[identity] for identity in sorted(newest)]
-    for some in in_statements(rows, parameters=len(_ISSUES_COLUMNS)):
+        _upsert_into_postgres(conn, rows)
+        return
+    for some in in_statements(list(rows), parameters=len(_ISSUES_COLUMNS)):  # SQLite takes a statement's rows in turn
         values = [row[name] for row in some for name in _ISSUES_COLUMNS]
-        conn.execute(_UPSERT_ISSUES.format(rows=", ".join([places(len(_ISSUES_COLUMNS))] * len(some))), values)
+        places_of_all = ", ".join([places(len(_ISSUES_COLUMNS))] * len(some))
+        conn.execute(_UPSERT_ISSUES.format(rows=f"VALUES {places_of_all}"), values)
+
+
+def _upsert_into_postgres(conn: Connection, rows: Iterable[Mapping[str, Any]]) -> None:
+    """The newest of each item, because a statement changes no row twice; in one order for all, or two workers could
+    wait for each other. As JSON, since thousands of parameters take longer than all the rest.
+    """
+    newest: dict[tuple[Any, Any], Mapping[str, Any]] = {}
+    for row in sorted(rows, key=lambda row: (row["updated_at"], row["fetched_order"], row["payload_sha256"])):
+        newest[row["item_type"], row["id"]] = row
+    if newest:
+        columns = ", ".join(_ISSUES_COLUMNS)
+        of_json = f"SELECT {columns} FROM json_populate_recordset(CAST(NULL AS issues), CAST(? AS json))"
+        ordered = [dict(newest[identity]) for identity in sorted(newest)]
+        conn.execute(_UPSERT_ISSUES.format(rows=of_json), (json.dumps(ordered, ensure_ascii=False),))
 
 
 def _prepare(conn: sqlite.Connection, path: str) -> None:

@@ -414,12 +414,14 @@ def _take(
     batch_key: str | None,
     place: str | None = None,
 ) -> None:
+    # Where rows are locked they are still pending; to say so could let the planner look through all that are.
+    still = "" if conn.words.is_postgres else "AND status = 'pending'"
     for some in db.in_statements([item.id for item in items], besides=4):
         conn.execute(
             f"""
             UPDATE queue_items SET status = 'processing', claim_token = ?, lease_until = ?, batch_key = ?,
                 batch_place = ?
-            WHERE id IN {db.places(len(some))} AND status = 'pending'
+            WHERE id IN {db.places(len(some))} {still}
             """,
             (lease.token, lease.until, batch_key, place, *some),
         )
@@ -429,7 +431,7 @@ def release_expired(conn: db.Connection, *, now: str) -> int:
     """Rows whose owner let the lease run out become `pending` again; returns how many."""
     expired = "status = 'processing' AND lease_until < ?"
     if conn.words.is_postgres:  # all who claim do this: none waits for another, and no two wait for each other
-        expired = f"id IN (SELECT id FROM queue_items WHERE {expired} ORDER BY id FOR UPDATE SKIP LOCKED)"
+        expired = f"id IN (SELECT id FROM queue_items WHERE {expired} FOR UPDATE SKIP LOCKED)"
     return conn.execute(
         f"UPDATE queue_items SET status = 'pending', claim_token = NULL, lease_until = NULL WHERE {expired}", (now,)
     ).rowcount
@@ -494,6 +496,30 @@ def complete(conn: db.Connection, *, item_ids: Sequence[int], token: str, s3_key
         ours.update(map(int, found.split(",") if found else ()))
         conn.execute(done, (s3_key, now, *some, token))
     return ours
+
+
+def complete_each(conn: db.Connection, *, keys: Mapping[int, str], token: str, now: str) -> set[int]:
+    """`processing` -> `done` for rows and the key of each one's object; returns which of them were still ours."""
+    if not conn.words.is_postgres:
+        ids = sorted(keys, key=lambda row_id: keys[row_id])
+        return set().union(
+            *(
+                complete(conn, item_ids=list(sharing), token=token, s3_key=key, now=now)
+                for key, sharing in itertools.groupby(ids, key=lambda row_id: keys[row_id])
+            )
+        )
+    # One statement for all: here each one is a request to another host.
+    found = conn.execute(
+        """
+        UPDATE queue_items SET status = 'done', s3_key = ended.s3_key, batch_key = NULL, last_error = NULL,
+            finished_at = ?, claim_token = NULL, lease_until = NULL
+        FROM unnest(CAST(? AS bigint[]), CAST(? AS text[])) AS ended (id, s3_key)
+        WHERE queue_items.id = ended.id AND claim_token = ? AND status = 'processing'
+        RETURNING queue_items.id
+        """,
+        (now, list(keys), list(keys.values()), token),
+    )
+    return {row_id for (row_id,) in found}
 
 
 def fail(conn: db.Connection, *, item_id: int, token: str, s3_key: str | None, error: str, now: str) -> bool:

@@ -6,7 +6,6 @@ argparse; what an upload thread does is in lake/uploads.py, whose fault a refusa
 
 from __future__ import annotations
 
-import itertools
 import logging
 import random
 import sys
@@ -41,6 +40,9 @@ BATCH_BYTES = 8 * 1024 * 1024
 BATCHES_AT_A_TIME = 2
 # With --follow: how often to look for new rows, how long a batch that is not full waits for more.
 POLL_SECONDS = 2.0
+POLL_OTHERS_SECONDS = (
+    0.5  # where they come from other hosts; LISTEN would need a session, which a pool leaves to nobody
+)
 BATCH_LINGER_SECONDS = 60
 FIRST_OUTAGE_SECONDS = 5.0
 LONGEST_OUTAGE_SECONDS = 300.0
@@ -146,7 +148,7 @@ class Worker:
                 break
             outages = 0 if self.result.done > done_before else outages
             if self.outage is None:
-                self._idle(POLL_SECONDS)
+                self._idle(POLL_OTHERS_SECONDS if self._conn.words.is_postgres else POLL_SECONDS)
             else:
                 outages += 1
                 self._wait_out(self.outage, outages)
@@ -415,9 +417,9 @@ class RowsInHand:
         for outcome in self._finished:
             if outcome.ending is not Ending.DONE:
                 result = self._record(outcome, result, now)
-        done = (outcome for outcome in self._finished if outcome.ending is Ending.DONE)
-        for key, sharing in itertools.groupby(done, key=lambda outcome: outcome.s3_key or ""):
-            result = result._replace(done=result.done + self._complete(key, list(sharing), now))
+        done = [outcome for outcome in self._finished if outcome.ending is Ending.DONE]
+        if done:
+            result = result._replace(done=result.done + self._complete(done, now))
         if self._archived:
             notes.count_archived(self._conn, place=self._settings.place, items=self._archived)
         return result
@@ -436,15 +438,15 @@ class RowsInHand:
             return result._replace(failed=result.failed + self._fail(outcome, now))
         return result._replace(retrying=result.retrying + self._put_off(outcome, now))
 
-    def _complete(self, key: str, outcomes: Sequence[Outcome], now: str) -> int:
-        """For rows whose payloads are in the object `key`; returns how many of them were still ours."""
-        ids = [outcome.item.id for outcome in outcomes]
-        ours = queue_manager.complete(self._conn, item_ids=ids, token=self._token, s3_key=key, now=now)
+    def _complete(self, outcomes: Sequence[Outcome], now: str) -> int:
+        """For rows whose payloads are in their objects; returns how many of them were still ours."""
+        keys = {outcome.item.id: outcome.s3_key or "" for outcome in outcomes}
+        ours = queue_manager.complete_each(self._conn, keys=keys, token=self._token, now=now)
         self._archived += sum(outcome.item.id in ours and outcome.item.s3_key is None for outcome in outcomes)
         db.upsert_issues(
             self._conn,
             (
-                {**row, "s3_key": key, "payload_sha256": item.payload_sha256, "processed_at": now}
+                {**row, "s3_key": keys[item.id], "payload_sha256": item.payload_sha256, "processed_at": now}
                 for item, _, _, row, _ in outcomes
                 if row is not None and item.id in ours
             ),

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import psycopg
 
 OLDEST_VERSION = 12
+# `jit` goes with the others: a plan that can't do without what is off counts as dear, and would be compiled.
+NOT_IN_TRANSACTIONS = ("enable_seqscan", "enable_bitmapscan", "enable_sort", "jit")
 IDLE_SECONDS = 60  # between two statements of a transaction lie milliseconds
 UNDEFINED_TABLE = "42P01"
 # What libpq is told where the address does not say otherwise. Without these a host that vanishes (no power, a pulled
@@ -111,9 +113,11 @@ class Connection:
         # In one request with BEGIN, and for this transaction only: behind a pool of connections
         # (pgbouncer, pool_mode = transaction) nothing else would be ours. READ COMMITTED: what was waited for is read
         # again, which the locks of rows rely on.
-        # A process that is stopped in the middle must not keep its locks for ever.
+        # A process that is stopped in the middle must not keep its locks for ever. And a queue changes faster than the
+        # statistics that plans are made by: what is asked for in the order of an index is read in that order.
         self._begin: Any = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
         self._begin += f"; SET LOCAL idle_in_transaction_session_timeout = {IDLE_SECONDS * 1000}"
+        self._begin += "".join(f"; SET LOCAL {name} = off" for name in NOT_IN_TRANSACTIONS)
         self._begin += "" if durable else "; SET LOCAL synchronous_commit = off"
         self._raw: psycopg.Connection[Any] | None = None
         self.in_transaction = False
