@@ -7,6 +7,7 @@ import concurrent.futures
 import contextlib
 import json
 import random
+import socket
 import subprocess
 import sys
 import threading
@@ -26,6 +27,7 @@ from lake.objects import ItemRefused
 from queue_manager import Lease
 from tests.conftest import REAL_SLEEP, ROOT
 from tests.postgres_server import PASSWORD
+from tests.test_db import issues_row
 from tests.test_queue_manager import claim, enqueue, item, row, statuses
 from tests.test_worker import Archive
 from tests.test_worker import enqueue as enqueue_payloads
@@ -297,6 +299,18 @@ def test_who_lost_its_lock_to_another_commits_nothing_any_more(conn, session, po
             run.check_held(conn, "ingest of a/b")
 
 
+def test_status_says_where_a_run_works_and_who_died_elsewhere(conn, postgres_db, run_main):
+    dead_elsewhere(conn, "gone", seconds_ago=5)
+    dead_elsewhere(conn, "quiet", seconds_ago=-60)
+    for token in ("gone", "quiet"):
+        runs.start_run(conn, command="worker", owner=token, now=NOW)
+    conn.execute("UPDATE runs SET host = 'elsewhere' WHERE owner = 'quiet'")
+    code, out, _ = run_main("status", env={"PIPELINE_DB": postgres_db})
+    assert code == 0
+    assert "worker running on elsewhere, began" in out
+    assert f"worker died on {socket.gethostname()}, began" in out
+
+
 # What breaks on the way
 
 
@@ -438,6 +452,48 @@ def test_a_role_that_may_not_make_tables_is_told_what_its_owner_has_to_run(postg
         assert run_main("schema", "--sql", env=env)[:2] == (0, "-- nothing to do: the tables are of this version\n")
         admin.execute(f"DROP OWNED BY {role}")
         admin.execute(f"DROP ROLE {role}")
+
+
+def sql_of(document, behind):
+    """The first block of SQL behind some words of a document."""
+    text = (ROOT / "docs" / document).read_text(encoding="utf-8").partition(behind)[2]
+    return text.partition("```sql\n")[2].partition("```")[0]
+
+
+def test_each_role_of_the_documents_can_do_its_work_and_no_more(postgres, postgres_db, github, run_main):
+    github.add_repo("acme/widgets").make(5)
+    name = postgres_db.rpartition("/")[2]
+    roles = ("lake_ingest", "lake_worker", "lake_reader")
+    with postgres.connect(name) as admin:
+        for role in roles:
+            admin.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{PASSWORD}'")
+        admin.execute(sql_of("OPERATIONS.md", "Roles with as few rights"))
+
+        def run(role, *arguments):
+            env = {"PIPELINE_DB": postgres.url(name, user=role), "GITHUB_API_URL": github.url}
+            return run_main(*arguments, env=env)
+
+        codes = [
+            run("lake_ingest", "ingest", "--repo", "acme/widgets", "--all")[0],
+            run("lake_worker", "worker", "--archive-dir", "archive")[0],
+            run("lake_reader", "status")[0],
+            run("lake_reader", "ingest", "--repo", "acme/widgets")[0],
+            run("lake_worker", "prune", "--older-than", "1")[0],
+        ]
+        done = admin.execute("SELECT count(*) FROM queue_items WHERE status = 'done'").fetchone()[0]
+        for role in roles:
+            admin.execute(f"DROP OWNED BY {role}")
+            admin.execute(f"DROP ROLE {role}")
+    assert (codes, done) == ([0, 0, 0, 2, 2], 5)
+
+
+def test_the_questions_of_the_documents_have_answers(conn):
+    db.upsert_issues(conn, [issues_row(), issues_row(id=2, labels='["bug"]', merged_at=NOW, item_type="pull_request")])
+    enqueue(conn, item())
+    statements = sql_of("REFERENCE.md", "In PostgreSQL the tables").split(";")[:-1]
+    assert len(statements) == 4
+    for statement in statements:
+        conn.execute(statement).fetchall()
 
 
 def test_a_schema_of_its_own_is_made_and_hides_nothing_of_others(new_db):
