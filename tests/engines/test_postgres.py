@@ -342,7 +342,7 @@ def test_a_connection_that_breaks_within_a_transaction_is_an_outage_and_nothing_
     result, outage = run_worker(conn, postgres_db, archive)
     assert isinstance(outage, Outage)
     assert (result.stopped_by, "processing" in statuses(conn)) == ("outage", False)
-    assert queue_manager.counts(conn).done == result.done < 30
+    assert queue_manager.counts(conn).done == result.done > 0
     result, outage = run_worker(conn, postgres_db, archive)
     assert (outage, statuses(conn), len(archive.objects)) == (None, ["done"] * 30, 30)
 
@@ -350,11 +350,13 @@ def test_a_connection_that_breaks_within_a_transaction_is_an_outage_and_nothing_
 def test_a_connection_that_breaks_while_nothing_is_under_way_is_made_anew_and_nobody_notices(
     postgres, conn, postgres_db
 ):
-    enqueue_payloads(conn, 30)
-    archive = Archive()
-    archive.fault = lambda key: end_other_sessions(postgres, postgres_db) if len(archive.puts) == 10 else None
-    assert run_worker(conn, postgres_db, archive)[0].done == 30
-    assert queue_manager.counts(conn).done == 30
+    enqueue(conn, item())
+    end_other_sessions(postgres, postgres_db)
+    assert queue_manager.counts(conn).pending == 1
+    end_other_sessions(postgres, postgres_db)
+    with db.transaction(conn):
+        enqueue(conn, item(2))
+    assert queue_manager.counts(conn).pending == 2
 
 
 def test_an_ingest_whose_connection_breaks_stops_with_3_and_the_next_brings_the_rest(
@@ -389,6 +391,31 @@ def test_a_server_that_is_killed_under_a_worker_that_follows_is_waited_for(tmp_p
             process.terminate()
             assert process.wait() == 143
     assert len(list((tmp_path / "archive").rglob("*.json"))) == 80
+
+
+def test_who_is_stopped_while_the_server_is_down_hands_its_rows_back_when_that_is_up_again():
+    with contextlib.closing(OwnServer()) as server:
+        address = server.url(server.migrated())
+
+        def idle(seconds):
+            server.start()
+            job.stop()
+
+        def stop_the_server(key):
+            if server.is_running:
+                server.stop()
+
+        with contextlib.closing(db.connect(address)) as conn:
+            enqueue_payloads(conn, 3)
+            with presence.fresh_token(conn, address, lease_seconds=60) as token:
+                job = worker.Worker(
+                    conn=conn, db_path=address, token=token, open_archive=lambda: Archive(stop_the_server), idle=idle,
+                    settings=worker.Settings("raw/github/", False, 1, 5, follow=True), clock=SYSTEM_CLOCK,
+                    rng=random.Random(1),
+                )  # fmt: skip
+                result = job.run()
+            assert (job.outage, job.in_hand, result.stopped_by) == (None, False, "signal")
+            assert queue_manager.counts(conn) == (3 - result.done, 0, result.done, 0)
 
 
 def test_a_transaction_that_was_cut_off_is_gone_whole_and_the_next_has_a_new_connection(postgres, conn, postgres_db):
