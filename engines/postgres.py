@@ -36,6 +36,7 @@ WORDS = Words(
     bytes_of_payload="convert_to(payload, 'UTF8')",
     lock_rows="FOR UPDATE",
     lock_free_rows="FOR UPDATE SKIP LOCKED",
+    ids_of="id = ANY (ARRAY({}))",
     join_in_order="JOIN",
 )
 

@@ -29,7 +29,7 @@ from tests.conftest import REAL_SLEEP, ROOT, started_main
 from tests.postgres_server import PASSWORD
 from tests.postgres_server import PostgresServer as OwnServer
 from tests.test_db import issues_row
-from tests.test_queue_manager import claim, enqueue, item, row, statuses
+from tests.test_queue_manager import claim, claim_batch, enqueue, item, prune, row, statuses
 from tests.test_worker import Archive
 from tests.test_worker import enqueue as enqueue_payloads
 
@@ -123,6 +123,34 @@ def test_rows_that_two_sessions_release_at_once_are_released_once(session):
     with db.transaction(one), db.transaction(two):
         later = "2026-11-23T11:00:00Z"
         assert (queue_manager.release_expired(one, now=later), queue_manager.release_expired(two, now=later)) == (4, 0)
+
+
+def test_no_step_reads_more_rows_than_it_changes_however_many_lie_there(conn):
+    """And whatever the statistics say: here they were made when nothing was pending."""
+    for page in range(30):
+        enqueue(conn, *map(item, range(100 * page, 100 * page + 100)))
+    conn.execute("UPDATE queue_items SET status = 'done', s3_key = 'k', finished_at = '2026-01-01T00:00:00Z'")
+    conn.execute("ANALYZE queue_items")
+    for page in range(30, 60):
+        enqueue(conn, *map(item, range(100 * page, 100 * page + 100)))
+    ids = [claimed.id for claimed in claim(conn, "mine", limit=10)]
+    claim(conn, "other", limit=10)
+    steps = {
+        "claim": lambda: claim(conn, limit=10),
+        "claim a batch": lambda: claim_batch(conn, limit=10),
+        "complete": lambda: queue_manager.complete_each(conn, keys=dict.fromkeys(ids, "k"), token="mine", now=NOW),
+        "extend": lambda: queue_manager.extend_leases(conn, Lease("other", NOW, 60)),
+        "release": lambda: queue_manager.release(conn, token="other"),
+        "prune": lambda: prune(conn, limit=10),
+        "enqueue again": lambda: enqueue(conn, *map(item, range(5000, 5010))),
+    }
+    for name, step in steps.items():
+        with db.transaction(conn):
+            step()
+            scans, rows = conn.execute(
+                "SELECT seq_scan, idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'queue_items'"
+            ).fetchone()
+        assert (scans, rows <= 50) == (0, True), (name, scans, rows)
 
 
 # Clocks
