@@ -6,35 +6,37 @@ Knows nothing of the queue's rules (queue_manager.py). A connection belongs to o
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sqlite3
 from pathlib import Path
-from typing import Any, Iterable, Iterator, Mapping
+from typing import Any, ContextManager, Iterable, Iterator, Mapping, NamedTuple
 
-from engines import sqlite
-from engines.sqlite import (
-    damage,
-    empty_wal,
-    explain,
-    give_space_back,
-    in_statements,
-    places,
-    reader,
-    size_bytes,
-    transaction,
-)
-from foundation.errors import ConfigurationError
+from engines import postgres, sqlite
+from engines.connection import Connection
+from engines.sqlite import damage, in_statements, places, reader
+from foundation import settings
+from foundation.clock import Clock
+from foundation.errors import ConfigurationError, Outage
 
-# What the engine gives to all who use the tables.
-__all__ = (
-    "damage", "empty_wal", "explain", "give_space_back", "in_statements", "places", "reader", "size_bytes",
-    "transaction",
-)  # fmt: skip
+# What the engines give to all who use the tables.
+__all__ = ("Connection", "damage", "in_statements", "places", "reader")
+# What a statement may raise; `explain` says what it means.
+Error = (sqlite3.Error, postgres.Error)
 
-# One entry a version: PRAGMA user_version says how many of them a database has had. Append, never edit.
+
+class Twin(NamedTuple):
+    """A step of a migration that the engines have no common words for."""
+
+    sqlite: tuple[str, ...]
+    postgres: tuple[str, ...]
+
+
+# One entry a version; a database knows how many of them it has had. Append, never edit. The types are SQLite's, which
+# `postgres.ddl` translates.
 # `payload` stands last so that reading or counting the small columns never walks its overflow pages.
 # Partial indexes, each in the order of one query: claims, dead owners, the dead letters, ages of done rows.
-MIGRATIONS: tuple[tuple[str, ...], ...] = (
+MIGRATIONS: tuple[tuple[str | Twin, ...], ...] = (
     (
         """
         CREATE TABLE queue_items (
@@ -185,7 +187,19 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         # of it: whoever empties `issues` wants them all again.
         "DROP TABLE rebuild_state",
         "CREATE TABLE rebuild_read (scope TEXT NOT NULL, key TEXT NOT NULL, PRIMARY KEY (scope, key)) WITHOUT ROWID",
-        "CREATE TRIGGER rebuild_anew AFTER DELETE ON issues BEGIN DELETE FROM rebuild_read; END",
+        Twin(
+            ("CREATE TRIGGER rebuild_anew AFTER DELETE ON issues BEGIN DELETE FROM rebuild_read; END",),
+            (
+                """
+                CREATE FUNCTION rebuild_anew() RETURNS trigger LANGUAGE plpgsql AS
+                $$ BEGIN DELETE FROM rebuild_read; RETURN NULL; END $$
+                """,
+                """
+                CREATE TRIGGER rebuild_anew AFTER DELETE OR TRUNCATE ON issues
+                FOR EACH STATEMENT EXECUTE FUNCTION rebuild_anew()
+                """,
+            ),
+        ),
         # Where a begun batch is to go (`batch_key` says as what).
         "ALTER TABLE queue_items ADD COLUMN batch_place TEXT",
         # Where items were archived or copied last, and how many.
@@ -199,7 +213,52 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         # What only one run may do at a time, and which run (owners.py) does it.
         "CREATE TABLE locks (name TEXT NOT NULL PRIMARY KEY, owner TEXT NOT NULL, since TEXT NOT NULL)",
     ),
+    (
+        # Where a run works: several hosts may share a PostgreSQL.
+        "ALTER TABLE runs ADD COLUMN host TEXT",
+        Twin(
+            (),
+            (
+                # Processes that work on the database, and until when they said last that they live (heartbeats.py).
+                """
+                CREATE TABLE owners (
+                    token TEXT NOT NULL PRIMARY KEY,
+                    host TEXT NOT NULL,
+                    pid INTEGER NOT NULL,
+                    birth TEXT NOT NULL,
+                    is_stopping boolean NOT NULL,
+                    alive_until TEXT NOT NULL
+                )
+                """,
+                # A row is written three times in its life, and its old versions are read over until they are vacuumed
+                # away: so soon, and with room on the page for the new ones.
+                """
+                ALTER TABLE queue_items SET (
+                    fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000,
+                    autovacuum_analyze_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0
+                )
+                """,
+                # The payload is never changed: outside of the row it is not written again, and to compress it takes
+                # longer than to store it (python -m benchmarks queues).
+                "ALTER TABLE queue_items ALTER COLUMN payload SET STORAGE EXTERNAL",
+                "ALTER TABLE owners SET (fillfactor = 50)",
+            ),
+        ),
+    ),
 )
+TABLES = (
+    "queue_items",
+    "issues",
+    "ingest_state",
+    "repo_aliases",
+    "runs",
+    "rebuild_read",
+    "archives",
+    "copies",
+    "locks",
+)
+# Locks of a transaction's that only PostgreSQL needs: SQLite has one writer at a time. The numbers are any.
+MIGRATING, LOCKING = 7_481_532_001, 7_481_532_002
 
 _ISSUES_COLUMNS = (
     "id", "item_type", "repo", "number", "title", "state", "state_reason", "draft", "author", "author_association",
@@ -211,7 +270,7 @@ _ISSUES_COLUMNS = (
 # GitHub's clock orders the versions of an item. Where it shows two contents with one `updated_at`, the one that was
 # fetched later is the newer; the hash decides what is left, so that the order of the work never matters.
 _UPSERT_ISSUES = """
-    INSERT INTO issues ({columns}) VALUES {{rows}}
+    INSERT INTO issues ({columns}) {{rows}}
     ON CONFLICT (item_type, id) DO UPDATE SET {updates}
     WHERE (excluded.updated_at, excluded.fetched_order, excluded.payload_sha256)
         >= (issues.updated_at, issues.fetched_order, issues.payload_sha256)
@@ -221,21 +280,23 @@ _UPSERT_ISSUES = """
 )
 
 
-def connect(path: str, *, synchronous: str = "FULL", must_exist: bool = False) -> sqlite3.Connection:
+def connect(path: str, *, synchronous: str = "FULL", must_exist: bool = False) -> Connection:
     """A connection to the database at `path`, created or migrated as needed; use it in one thread only.
 
     As engines.sqlite.connect; raises ConfigurationError also for a database that is not ours, or a newer version's.
     """
+    if settings.is_postgres(path):
+        return _connect_to_postgres(path, synchronous=synchronous, must_exist=must_exist)
     return sqlite.connect(
         path, synchronous=synchronous, must_exist=must_exist, prepare=lambda conn: _prepare(conn, path)
     )
 
 
 @contextlib.contextmanager
-def onlooker(path: str) -> Iterator[sqlite3.Connection]:
+def onlooker(path: str) -> Iterator[Connection]:
     """A connection for those who only look, and may not be allowed more. Raises ConfigurationError for no database."""
     may_write = os.access(path, os.W_OK) and os.access(Path(path).resolve().parent, os.W_OK)
-    if may_write or not os.path.exists(path):
+    if settings.is_postgres(path) or may_write or not os.path.exists(path):
         with contextlib.closing(connect(path, must_exist=True)) as conn:
             yield conn
         return
@@ -245,7 +306,63 @@ def onlooker(path: str) -> Iterator[sqlite3.Connection]:
         yield conn
 
 
-def check_version(conn: sqlite3.Connection, path: str) -> str:
+def exists(path: str) -> bool:
+    """Is there a database of ours, to be noted something in?"""
+    if not settings.is_postgres(path):
+        return Path(path).is_file()
+    try:
+        with contextlib.closing(postgres.connect(path)) as conn:
+            return _version_on_postgres(conn) > 0
+    except postgres.Error as error:
+        raise error.explained from error
+
+
+def transaction(conn: Connection) -> ContextManager[Connection]:
+    """One write transaction: committed when the block ends, rolled back when it raises."""
+    if isinstance(conn, postgres.Connection):
+        return postgres.transaction(conn)
+    return sqlite.transaction(conn)  # type: ignore[arg-type]
+
+
+def now(conn: Connection, clock: Clock) -> str:
+    """The time that all who work on the database have in common: hosts have clocks of their own."""
+    return postgres.now(conn) if isinstance(conn, postgres.Connection) else clock.utc()
+
+
+def alone(conn: Connection, what: int) -> None:
+    """Nobody else is here until the end of the transaction; in SQLite's nobody is in any case."""
+    if isinstance(conn, postgres.Connection):
+        postgres.alone(conn, what)
+
+
+def explain(error: Exception, path: str) -> ConfigurationError | Outage:
+    """What an Error, or a UnicodeDecodeError of a damaged SQLite file, means for the person who runs the command."""
+    if isinstance(error, postgres.Error):
+        return error.explained
+    return sqlite.explain(error, path)  # type: ignore[arg-type]
+
+
+def size_bytes(conn: Connection, path: str) -> int:
+    """What the tables take on disk."""
+    if isinstance(conn, postgres.Connection):
+        return postgres.size_bytes(conn, TABLES)
+    return sqlite.size_bytes(path)
+
+
+def give_space_back(conn: Connection, *, pages: int) -> bool:
+    """Give up to so many free pages back; False when there were none. PostgreSQL does not give pages one by one."""
+    return not isinstance(conn, postgres.Connection) and sqlite.give_space_back(conn, pages=pages)  # type: ignore[arg-type]
+
+
+def settle_space(conn: Connection) -> str | None:
+    """What is left to do once rows were deleted; in words, why that could not be done."""
+    if isinstance(conn, postgres.Connection):
+        return postgres.vacuum(conn, "queue_items")
+    emptied = sqlite.empty_wal(conn)  # type: ignore[arg-type]
+    return None if emptied else "another process reads the database: its file gets smaller once that has ended"
+
+
+def check_version(conn: Connection, path: str) -> str:
     """The schema's version in words. Raises ConfigurationError for one that is newer or not ours."""
     version = _version(conn, path)
     if version == len(MIGRATIONS):
@@ -253,17 +370,42 @@ def check_version(conn: sqlite3.Connection, path: str) -> str:
     return f"schema {version}, which the next run migrates to {len(MIGRATIONS)}"
 
 
-def upsert_issues(conn: sqlite3.Connection, rows: Iterable[Mapping[str, Any]]) -> None:
+def postgres_schema(conn: postgres.Connection) -> str | None:
+    """The schema's version in words; None where there are no tables yet."""
+    version = _version_on_postgres(conn)
+    migrated = "" if version == len(MIGRATIONS) else f", which the next run migrates to {len(MIGRATIONS)}"
+    return f"schema {version}{migrated}" if version else None
+
+
+def upsert_issues(conn: Connection, rows: Iterable[Mapping[str, Any]]) -> None:
     """Insert or update rows of `issues`; a version older than the one that is there changes nothing.
 
-    One item may stand there several times: SQLite takes the rows of a statement in turn.
+    One item may stand there several times.
     """
-    for some in in_statements(list(rows), parameters=len(_ISSUES_COLUMNS)):
+    if conn.words.is_postgres:
+        _upsert_into_postgres(conn, rows)
+        return
+    for some in in_statements(list(rows), parameters=len(_ISSUES_COLUMNS)):  # SQLite takes a statement's rows in turn
         values = [row[name] for row in some for name in _ISSUES_COLUMNS]
-        conn.execute(_UPSERT_ISSUES.format(rows=", ".join([places(len(_ISSUES_COLUMNS))] * len(some))), values)
+        places_of_all = ", ".join([places(len(_ISSUES_COLUMNS))] * len(some))
+        conn.execute(_UPSERT_ISSUES.format(rows=f"VALUES {places_of_all}"), values)
 
 
-def _prepare(conn: sqlite3.Connection, path: str) -> None:
+def _upsert_into_postgres(conn: Connection, rows: Iterable[Mapping[str, Any]]) -> None:
+    """The newest of each item, because a statement changes no row twice; in one order for all, or two workers could
+    wait for each other. As JSON, since thousands of parameters take longer than all the rest.
+    """
+    newest: dict[tuple[Any, Any], Mapping[str, Any]] = {}
+    for row in sorted(rows, key=lambda row: (row["updated_at"], row["fetched_order"], row["payload_sha256"])):
+        newest[row["item_type"], row["id"]] = row
+    if newest:
+        columns = ", ".join(_ISSUES_COLUMNS)
+        of_json = f"SELECT {columns} FROM json_populate_recordset(CAST(NULL AS issues), CAST(? AS json))"
+        ordered = [dict(newest[identity]) for identity in sorted(newest)]
+        conn.execute(_UPSERT_ISSUES.format(rows=of_json), (json.dumps(ordered, ensure_ascii=False),))
+
+
+def _prepare(conn: sqlite.Connection, path: str) -> None:
     version = _version(conn, path)
     if version == len(MIGRATIONS):
         return
@@ -274,11 +416,12 @@ def _prepare(conn: sqlite3.Connection, path: str) -> None:
         # Looked at again inside: another process may have migrated meanwhile.
         for migration in MIGRATIONS[_version(conn, path) :]:
             for statement in migration:
-                conn.execute(statement)
+                for step in statement.sqlite if isinstance(statement, Twin) else (statement,):
+                    conn.execute(step)
         conn.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
 
 
-def _version(conn: sqlite3.Connection, path: str) -> int:
+def _version(conn: Connection, path: str) -> int:
     """How many migrations the database has had. Raises ConfigurationError for one that is newer or not ours."""
     # One statement, or another process could make the database between the two looks at it.
     version, has_tables, has_ours = conn.execute(
@@ -288,11 +431,85 @@ def _version(conn: sqlite3.Connection, path: str) -> int:
         FROM pragma_user_version
         """
     ).fetchone()
-    if version > len(MIGRATIONS):
-        raise ConfigurationError(
-            f"database {path!r} has schema version {version}, this program knows {len(MIGRATIONS)}: "
-            "it was written by a newer version; upgrade this one"
-        )
+    _check_newer(version, path)
     if has_tables and (version == 0 or not has_ours):
         raise ConfigurationError(f"{path!r} is an SQLite database of another program; check --db and PIPELINE_DB")
     return int(version)
+
+
+def _check_newer(version: int, path: str) -> None:
+    if version > len(MIGRATIONS):
+        raise ConfigurationError(
+            f"database {settings.masked(path)!r} has schema version {version}, this program knows {len(MIGRATIONS)}: "
+            "it was written by a newer version; upgrade this one"
+        )
+
+
+def _connect_to_postgres(path: str, *, synchronous: str, must_exist: bool) -> postgres.Connection:
+    conn = postgres.connect(path, durable=synchronous == "FULL")
+    try:
+        version = _version_on_postgres(conn)
+        if version == 0 and must_exist:
+            raise ConfigurationError(
+                f"there is no queue in {conn.shown} yet; check --db and PIPELINE_DB, or run ingest first"
+            )
+        if version < len(MIGRATIONS):
+            _migrate_postgres(conn)
+    except BaseException as error:
+        conn.close()
+        if isinstance(error, postgres.Error):
+            raise error.explained from error
+        raise
+    return conn
+
+
+def _version_on_postgres(conn: postgres.Connection) -> int:
+    """As `_version`. A table says it: PostgreSQL has no number for that."""
+    try:
+        version = int(conn.execute("SELECT version FROM schema_version").fetchone()[0])
+    except postgres.Error as error:
+        if error.state != postgres.UNDEFINED_TABLE:
+            raise
+        # In this order: who makes them meanwhile makes both at once.
+        has_ours, is_unknown = conn.execute(
+            "SELECT to_regclass('queue_items') IS NOT NULL, to_regclass('schema_version') IS NULL"
+        ).fetchone()
+        if has_ours and is_unknown:
+            raise ConfigurationError(
+                f"{conn.shown} has a table queue_items of another program; give another database, or ?schema=NAME"
+            ) from error
+        return 0
+    _check_newer(version, conn.shown)
+    return version
+
+
+def _migrate_postgres(conn: postgres.Connection) -> None:
+    """Once, however many processes start at a time; all of it or nothing."""
+    with transaction(conn):
+        alone(conn, MIGRATING)
+        postgres.make_schema(conn)
+        made = conn.execute("SELECT to_regclass('schema_version')").fetchone()[0] is not None
+        for statement in postgres_statements(since=_version_on_postgres(conn) if made else 0):
+            conn.execute(statement)
+
+
+def missing_statements(path: str) -> list[str]:
+    """What the owner of a PostgreSQL has to run for it to have the tables of this version."""
+    conn = postgres.connect(path)
+    try:
+        with contextlib.closing(conn):
+            version = _version_on_postgres(conn)
+    except postgres.Error as error:
+        raise error.explained from error
+    return list(postgres_statements(since=version)) if version < len(MIGRATIONS) else []
+
+
+def postgres_statements(*, since: int = 0) -> Iterator[str]:
+    """What brings the tables of PostgreSQL from that version to this one."""
+    if since == 0:
+        yield "CREATE TABLE schema_version (version bigint NOT NULL)"
+        yield "INSERT INTO schema_version (version) VALUES (0)"
+    for migration in MIGRATIONS[since:]:
+        for statement in migration:
+            yield from map(postgres.ddl, statement.postgres if isinstance(statement, Twin) else (statement,))
+    yield f"UPDATE schema_version SET version = {len(MIGRATIONS)}"

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import sqlite3
 import threading
 from types import MappingProxyType
 from typing import Callable, Iterator, Mapping, NamedTuple, Sequence
@@ -61,7 +60,8 @@ class Ingest:
 
     `since` None: go on from each stream's cursor, and look back to `default_since` where there is none yet.
     `repo_ids`: GitHub's numeric ids by name (lower case), where they are known. `on_progress(result)` is told of each
-    stream's figures after each page.
+    stream's figures after each page. `in_commit(conn, repo)` is called within each page's transaction, with the name
+    that was asked for; what it raises ends the run.
     """
 
     def __init__(
@@ -74,6 +74,7 @@ class Ingest:
         default_since: str,
         repo_ids: Mapping[str, int] = MappingProxyType({}),
         on_progress: Callable[[StreamResult], None] = lambda result: None,
+        in_commit: Callable[[db.Connection, str], None] = lambda conn, repo: None,
     ) -> None:
         self._api = api
         self._db_path = db_path
@@ -82,6 +83,7 @@ class Ingest:
         self._default_since = default_since
         self._repo_ids = repo_ids
         self._on_progress = on_progress
+        self._in_commit = in_commit
         self._stop_reason: PipelineError | None = None
         self._known: dict[str, dict[int, StreamState]] = {}
         self._taken: dict[tuple[str, int], str] = {}
@@ -110,7 +112,7 @@ class Ingest:
                     self._on_progress(streams[index].result)
         return [stream.result for stream in streams]
 
-    def _start(self, conn: sqlite3.Connection, repo: str, stream: str) -> _Stream:
+    def _start(self, conn: db.Connection, repo: str, stream: str) -> _Stream:
         repo_id = self._repo_ids.get(repo.lower())
         known_as, state = queue_manager.load_stream(conn, repo=repo, stream=stream, repo_id=repo_id)
         started = _Stream(StreamResult(known_as, stream, cursor=state.cursor), asked_for=repo, gaps=state.gaps)
@@ -179,15 +181,16 @@ class Ingest:
             raise Outage(f"{taken_as} and {repo} are one repository: a name changed hands meanwhile; run again")
         return self._known[stream].get(repo_id)
 
-    def _commit(self, conn: sqlite3.Connection, stream: _Stream, page: Page) -> None:
+    def _commit(self, conn: db.Connection, stream: _Stream, page: Page) -> None:
         """Items and cursor in one transaction: what the cursor says was fetched is in the queue, and nothing less."""
         result, identity = stream.result, (page.repo, page.state.repo_id)
         with db.transaction(conn):
+            self._in_commit(conn, stream.asked_for)
             if identity != stream.identity:
                 queue_manager.settle_name(
                     conn, repo=page.repo, repo_id=page.state.repo_id, was=page.was, asked_for=stream.asked_for
                 )
-            enqueued = queue_manager.enqueue(conn, repo=page.repo, items=page.items, now=self._clock.utc())
+            enqueued = queue_manager.enqueue(conn, repo=page.repo, items=page.items, now=db.now(conn, self._clock))
             queue_manager.save_stream(conn, repo=page.repo, stream=result.stream, state=page.state)
         if page.repo.lower() != stream.asked_for.lower() and identity != stream.identity:
             log.warning("%s is now %s on GitHub; its cursor goes on under that name", stream.asked_for, page.repo)
@@ -201,7 +204,7 @@ class Ingest:
             cursor=page.state.cursor,
         )
 
-    def _conclude(self, conn: sqlite3.Connection, stream: _Stream, error: BaseException | None) -> None:
+    def _conclude(self, conn: db.Connection, stream: _Stream, error: BaseException | None) -> None:
         """Record how the stream ended; decide whether the whole run ends with it."""
         if error is not None and not isinstance(error, (PipelineError, _ReadAlready)):
             error = _surprise(error)
@@ -227,7 +230,7 @@ class Ingest:
             result = result._replace(error=str(error), exit_code=error.exit_code)
         with db.transaction(conn):
             queue_manager.record_stream_run(
-                conn, repo=result.repo, stream=result.stream, now=self._clock.utc(), error=result.error
+                conn, repo=result.repo, stream=result.stream, now=db.now(conn, self._clock), error=result.error
             )
         stream.result = result
 
@@ -250,7 +253,7 @@ class _Stream:
 
 def _surprise(error: BaseException) -> PipelineError:
     """A fault of the program, met by one scan: the others are read all the same. What ends all is raised again."""
-    if not isinstance(error, Exception) or isinstance(error, (sqlite3.Error, OSError, MemoryError)):
+    if not isinstance(error, Exception) or isinstance(error, (*db.Error, OSError, MemoryError)):
         raise error
     log.debug("where it happened", exc_info=error)
     return PipelineError(f"unexpected {type(error).__name__}: {error}; please report it")

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import sqlite3
 from typing import Any, Callable, Iterable, Iterator, Mapping, NamedTuple, Sequence
 
 import db
@@ -68,25 +67,24 @@ class Counts(NamedTuple):
     failed: int
 
 
-def enqueue(conn: sqlite3.Connection, *, repo: str, items: Iterable[Item], now: str) -> int:
+def enqueue(conn: db.Connection, *, repo: str, items: Iterable[Item], now: str) -> int:
     """Store the items that are not there yet; returns how many were new."""
-    items, before = list(items), conn.total_changes
+    items, added = list(items), 0
     for some in db.in_statements(items, parameters=len(Item._fields) + 2):
-        rows = ", ".join(["(?, ?, ?, ?, ?, CAST(? AS TEXT), ?, ?)"] * len(some))
-        conn.execute(
+        rows = ", ".join([f"(?, ?, ?, ?, ?, {conn.words.text_of_bytes}, ?, ?)"] * len(some))
+        added += conn.execute(
             f"""
             INSERT INTO queue_items (repo, item_type, item_id, number, updated_at, payload, payload_sha256, fetched_at)
             VALUES {rows} ON CONFLICT (item_type, item_id, payload_sha256) DO NOTHING
             """,
             [value for item in some for value in (repo, *item, now)],
-        )
-    added = conn.total_changes - before
+        ).rowcount
     if added < len(items):
         _take_up_again(conn, items, now=now)
     return added
 
 
-def _take_up_again(conn: sqlite3.Connection, items: Iterable[Item], *, now: str) -> None:
+def _take_up_again(conn: db.Connection, items: Iterable[Item], *, now: str) -> None:
     """Of two contents with one `updated_at` the one fetched last is the newer: also where it was fetched before.
 
     A label that goes and comes back within a second is such a case. The row of the bytes that are back gets a new id,
@@ -94,23 +92,23 @@ def _take_up_again(conn: sqlite3.Connection, items: Iterable[Item], *, now: str)
     Whoever has it in hand finds that it is no longer theirs.
     """
     shown = {(item.item_type, item.item_id): item.payload_sha256 for item in items}  # the last of each item
+    in_order = conn.words.join_in_order
     for some in db.in_statements([(*item, sha256) for item, sha256 in shown.items()], parameters=3):
         found = conn.execute(
             f"""
             WITH shown (item_type, item_id, payload_sha256) AS (VALUES {", ".join(["(?, ?, ?)"] * len(some))})
             SELECT DISTINCT known.id FROM shown
-            CROSS JOIN queue_items known USING (item_type, item_id, payload_sha256)
-            CROSS JOIN queue_items later
+            {in_order} queue_items known USING (item_type, item_id, payload_sha256)
+            {in_order} queue_items later
                 ON later.item_type = known.item_type AND later.item_id = known.item_id AND later.id > known.id
             WHERE later.updated_at = known.updated_at
             """,
             [value for identity in some for value in identity],
         )
         for (row_id,) in found.fetchall():
-            conn.execute("UPDATE sqlite_sequence SET seq = seq + 1 WHERE name = 'queue_items'")
             conn.execute(
-                """
-                UPDATE queue_items SET id = (SELECT seq FROM sqlite_sequence WHERE name = 'queue_items'),
+                f"""
+                UPDATE queue_items SET id = {_next_id(conn)},
                     status = CASE status WHEN 'failed' THEN status ELSE 'pending' END,
                     attempts = CASE status WHEN 'done' THEN 0 ELSE attempts END, fetched_at = ?, s3_key = NULL,
                     batch_key = NULL, claim_token = NULL, lease_until = NULL
@@ -120,12 +118,19 @@ def _take_up_again(conn: sqlite3.Connection, items: Iterable[Item], *, now: str)
             )
 
 
+def _next_id(conn: db.Connection) -> str:
+    """What is the next row's id in a statement; none is used twice."""
+    if conn.words.is_postgres:
+        return "DEFAULT"
+    # SQLite gives the next one by itself only to a row that is inserted.
+    conn.execute("UPDATE sqlite_sequence SET seq = seq + 1 WHERE name = 'queue_items'")
+    return "(SELECT seq FROM sqlite_sequence WHERE name = 'queue_items')"
+
+
 _STATE_COLUMNS = ", ".join(("repo", *StreamState._fields))
 
 
-def load_stream(
-    conn: sqlite3.Connection, *, repo: str, stream: str, repo_id: int | None = None
-) -> tuple[str, StreamState]:
+def load_stream(conn: db.Connection, *, repo: str, stream: str, repo_id: int | None = None) -> tuple[str, StreamState]:
     """The name under which the repository is kept, and its stream's state (an empty one for a new stream).
 
     By the id, where it is known. Names are compared without regard to case, as GitHub does; one that a repository had
@@ -145,14 +150,14 @@ def load_stream(
     return (row["repo"], _state(row)) if row else (repo, StreamState())
 
 
-def kept_as(conn: sqlite3.Connection, repo: str) -> str:
+def kept_as(conn: db.Connection, repo: str) -> str:
     """The name under which the repository's state is kept; the same where nothing is known of it."""
     known = conn.execute("SELECT repo FROM ingest_state WHERE lower(repo) = lower(?)", (repo,)).fetchone()
     known = known or conn.execute("SELECT repo FROM repo_aliases WHERE alias = lower(?)", (repo,)).fetchone()
     return known["repo"] if known else repo
 
 
-def load_known(conn: sqlite3.Connection, *, stream: str) -> dict[int, StreamState]:
+def load_known(conn: db.Connection, *, stream: str) -> dict[int, StreamState]:
     """The states of the stream of all repositories whose id is known, by that."""
     rows = conn.execute(
         f"SELECT {_STATE_COLUMNS} FROM ingest_state WHERE repo_id IS NOT NULL AND stream = ?", (stream,)
@@ -160,7 +165,7 @@ def load_known(conn: sqlite3.Connection, *, stream: str) -> dict[int, StreamStat
     return {row["repo_id"]: _state(row) for row in rows}
 
 
-def _state_row(conn: sqlite3.Connection, which: str, parameters: Sequence[Any]) -> Any:
+def _state_row(conn: db.Connection, which: str, parameters: Sequence[Any]) -> Any:
     statement = f"SELECT {_STATE_COLUMNS} FROM ingest_state WHERE {which} AND stream = ?"
     return conn.execute(statement, parameters).fetchone()
 
@@ -171,7 +176,7 @@ def _state(row: Any) -> StreamState:
     return StreamState(**{**fields, "scan": json.loads(row["scan"]) if row["scan"] else None, "gaps": gaps})
 
 
-def save_stream(conn: sqlite3.Connection, *, repo: str, stream: str, state: StreamState) -> None:
+def save_stream(conn: db.Connection, *, repo: str, stream: str, state: StreamState) -> None:
     names = StreamState._fields
     values = state._replace(
         scan=json.dumps(state.scan) if state.scan else None,  # type: ignore[arg-type]
@@ -186,34 +191,42 @@ def save_stream(conn: sqlite3.Connection, *, repo: str, stream: str, state: Stre
     )
 
 
-def settle_name(conn: sqlite3.Connection, *, repo: str, repo_id: int | None, was: str, asked_for: str) -> None:
+def settle_name(conn: db.Connection, *, repo: str, repo_id: int | None, was: str, asked_for: str) -> None:
     """A repository goes by the name `repo`, as GitHub spells it; its state was kept as `was`.
 
     What another one has under that name goes on under its id (as GitHub's own path `repositories/ID`), until it is met
     under a new name. Items that are in the queue or in `issues` keep the name that they were fetched under.
     """
     names = {"repo": repo, "id": repo_id, "was": was}
-    conn.execute(
-        """
-        UPDATE OR REPLACE ingest_state SET repo = 'repositories/' || repo_id
-        WHERE lower(repo) = lower(:repo) AND repo_id <> :id
-        """,
-        names,
-    )
-    conn.execute(
-        """
-        UPDATE OR REPLACE ingest_state SET repo = :repo
-        WHERE repo <> :repo AND (repo_id = :id OR (lower(repo) = lower(:was) AND repo_id IS NULL))
-        """,
-        names,
-    )
+    displaced = "lower(repo) = lower(:repo) AND repo_id <> :id"
+    _rename(conn, displaced, names, new=lambda its_id: f"repositories/{its_id}")
+    same = "repo <> :repo AND (repo_id = :id OR (lower(repo) = lower(:was) AND repo_id IS NULL))"
+    _rename(conn, same, names, new=lambda its_id: repo)
     conn.execute("DELETE FROM repo_aliases WHERE alias = lower(?)", (repo,))
     for old in {asked_for.lower(), was.lower()} - {repo.lower()}:
         conn.execute("UPDATE repo_aliases SET repo = ? WHERE lower(repo) = ?", (repo, old))
-        conn.execute("INSERT OR REPLACE INTO repo_aliases (alias, repo) VALUES (?, ?)", (old, repo))
+        conn.execute(
+            """
+            INSERT INTO repo_aliases (alias, repo) VALUES (?, ?)
+            ON CONFLICT (alias) DO UPDATE SET repo = excluded.repo
+            """,
+            (old, repo),
+        )
 
 
-def record_stream_run(conn: sqlite3.Connection, *, repo: str, stream: str, now: str, error: str | None) -> None:
+def _rename(conn: db.Connection, which: str, names: Mapping[str, Any], *, new: Callable[[int], str]) -> None:
+    """Give these states another name, in place of what has it; of two the one whose id is known comes last."""
+    found = conn.execute(
+        f"SELECT repo, stream, repo_id FROM ingest_state WHERE {which} ORDER BY repo_id IS NOT NULL, repo", names
+    )
+    for repo, stream, repo_id in found.fetchall():
+        name = new(repo_id)
+        if name != repo:
+            conn.execute("DELETE FROM ingest_state WHERE repo = ? AND stream = ?", (name, stream))
+            conn.execute("UPDATE ingest_state SET repo = ? WHERE repo = ? AND stream = ?", (name, repo, stream))
+
+
+def record_stream_run(conn: db.Connection, *, repo: str, stream: str, now: str, error: str | None) -> None:
     """Note when the stream was last run and how that ended; `error` None means that it reached its end."""
     conn.execute(
         """
@@ -230,15 +243,18 @@ def record_stream_run(conn: sqlite3.Connection, *, repo: str, stream: str, now: 
 # `batch_key` of a row that is to have an object of its own; NULL: not decided yet. It is decided once, at a claim:
 # an upload whose answer was lost may have got there, and the payload would be in the archive twice.
 OWN_OBJECT = ""
-_CLAIMED_COLUMNS = ", ".join(f"CAST({name} AS BLOB)" if name == "payload" else name for name in ClaimedItem._fields)
 # A clock that once stood far ahead must not put rows off for as long: no backoff lasts beyond `latest`.
 _AVAILABLE = """
     status = 'pending' AND (available_at <= :now OR available_at > :latest) AND (group_failures = 0 OR :suspects)
 """
 
 
+def _claimed_columns(conn: db.Connection) -> str:
+    return ", ".join(conn.words.bytes_of_payload if name == "payload" else name for name in ClaimedItem._fields)
+
+
 def claim_next(
-    conn: sqlite3.Connection, lease: Lease, *, place: str, prefix: str, limit: int, new_batch: NewBatch | None
+    conn: db.Connection, lease: Lease, *, place: str, prefix: str, limit: int, new_batch: NewBatch | None
 ) -> Claim:
     """What is to be worked on next; `new_batch` None: each new row is to have an object of its own.
 
@@ -254,7 +270,7 @@ def claim_next(
     return claim_batch(conn, lease, place=place, **new_batch._asdict())
 
 
-def claim_begun(conn: sqlite3.Connection, lease: Lease, *, place: str, prefix: str) -> Claim:
+def claim_begun(conn: db.Connection, lease: Lease, *, place: str, prefix: str) -> Claim:
     """The whole of a batch that an earlier run began and did not finish, if there is one.
 
     One that was to go to another place is begun anew: what became of it there is nothing to this one.
@@ -269,27 +285,31 @@ def claim_begun(conn: sqlite3.Connection, lease: Lease, *, place: str, prefix: s
         ).fetchone()
         if found is None:
             return Claim([])
+        key = found["batch_key"]
         # None: begun before places were noted.
-        if found["batch_place"] in (place, None) and found["batch_key"].startswith(prefix):
-            break
-        conn.execute(
-            "UPDATE queue_items SET batch_key = NULL WHERE status = 'pending' AND batch_key = ?", (found["batch_key"],)
+        if found["batch_place"] not in (place, None) or not key.startswith(prefix):
+            conn.execute("UPDATE queue_items SET batch_key = NULL WHERE status = 'pending' AND batch_key = ?", (key,))
+            continue
+        # All or none: what another one claims at this moment is waited for, and gone then.
+        rows = conn.execute(
+            f"""
+            SELECT {_claimed_columns(conn)} FROM queue_items
+            WHERE status = 'pending' AND batch_key = ? ORDER BY id {conn.words.lock_rows}
+            """,
+            (key,),
         )
-    rows = conn.execute(
-        f"SELECT {_CLAIMED_COLUMNS} FROM queue_items WHERE status = 'pending' AND batch_key = ? ORDER BY id",
-        (found["batch_key"],),
-    )
-    items = [ClaimedItem(*row) for row in rows]
-    _take(conn, items, lease, batch_key=found["batch_key"], place=place)
-    return Claim(items, found["batch_key"])
+        items = [ClaimedItem(*row) for row in rows]
+        if items:
+            _take(conn, items, lease, batch_key=key, place=place)
+            return Claim(items, key)
 
 
-def claim_archived(conn: sqlite3.Connection, lease: Lease, *, limit: int) -> Claim:
+def claim_archived(conn: db.Connection, lease: Lease, *, limit: int) -> Claim:
     """Rows whose object is there already, and which lack only their row in `issues`: `retry` made them pending."""
     return _claim_first(conn, lease, "s3_key > ''", "s3_key, id", limit, batch_key=None)
 
 
-def claim_single(conn: sqlite3.Connection, lease: Lease, *, limit: int, begun_only: bool = False) -> Claim:
+def claim_single(conn: db.Connection, lease: Lease, *, limit: int, begun_only: bool = False) -> Claim:
     """Up to `limit` available rows that are not archived yet, oldest first; each is to have an object of its own.
 
     `begun_only`: those that an earlier run wanted to upload so, and perhaps did; no batch may have them.
@@ -299,7 +319,7 @@ def claim_single(conn: sqlite3.Connection, lease: Lease, *, limit: int, begun_on
 
 
 def claim_batch(
-    conn: sqlite3.Connection,
+    conn: db.Connection,
     lease: Lease,
     *,
     limit: int,
@@ -317,7 +337,7 @@ def claim_batch(
     first = conn.execute(
         f"""
         SELECT item_type, substr(updated_at, 1, 10) AS day, fetched_at FROM queue_items
-        WHERE {_AVAILABLE} AND s3_key IS NULL AND batch_key IS NULL ORDER BY id LIMIT 1
+        WHERE {_AVAILABLE} AND s3_key IS NULL AND batch_key IS NULL ORDER BY id LIMIT 1 {conn.words.lock_free_rows}
         """,
         _present(lease),
     ).fetchone()
@@ -325,10 +345,10 @@ def claim_batch(
         return Claim([])
     rows = conn.execute(
         f"""
-        SELECT {_CLAIMED_COLUMNS} FROM queue_items
+        SELECT {_claimed_columns(conn)} FROM queue_items
         WHERE {_AVAILABLE} AND s3_key IS NULL AND batch_key IS NULL
             AND item_type = :item_type AND substr(updated_at, 1, 10) = :day
-        ORDER BY id LIMIT :limit
+        ORDER BY id LIMIT :limit {conn.words.lock_free_rows}
         """,
         {**_present(lease), "item_type": first["item_type"], "day": first["day"], "limit": limit},
     )
@@ -343,10 +363,13 @@ def claim_batch(
 
 
 def _claim_first(
-    conn: sqlite3.Connection, lease: Lease, which: str, order: str, limit: int, *, batch_key: str | None
+    conn: db.Connection, lease: Lease, which: str, order: str, limit: int, *, batch_key: str | None
 ) -> Claim:
     rows = conn.execute(
-        f"SELECT {_CLAIMED_COLUMNS} FROM queue_items WHERE {_AVAILABLE} AND {which} ORDER BY {order} LIMIT :limit",
+        f"""
+        SELECT {_claimed_columns(conn)} FROM queue_items WHERE {_AVAILABLE} AND {which}
+        ORDER BY {order} LIMIT :limit {conn.words.lock_free_rows}
+        """,
         {**_present(lease), "limit": limit},
     )
     items = _alike([ClaimedItem(*row) for row in rows])
@@ -384,36 +407,37 @@ def _alike(items: list[ClaimedItem]) -> list[ClaimedItem]:
 
 
 def _take(
-    conn: sqlite3.Connection,
+    conn: db.Connection,
     items: Sequence[ClaimedItem],
     lease: Lease,
     *,
     batch_key: str | None,
     place: str | None = None,
 ) -> None:
+    # Where rows are locked they are still pending; to say so could let the planner look through all that are.
+    still = "" if conn.words.is_postgres else "AND status = 'pending'"
     for some in db.in_statements([item.id for item in items], besides=4):
         conn.execute(
             f"""
             UPDATE queue_items SET status = 'processing', claim_token = ?, lease_until = ?, batch_key = ?,
                 batch_place = ?
-            WHERE id IN {db.places(len(some))} AND status = 'pending'
+            WHERE id IN {db.places(len(some))} {still}
             """,
             (lease.token, lease.until, batch_key, place, *some),
         )
 
 
-def release_expired(conn: sqlite3.Connection, *, now: str) -> int:
+def release_expired(conn: db.Connection, *, now: str) -> int:
     """Rows whose owner let the lease run out become `pending` again; returns how many."""
+    expired = "status = 'processing' AND lease_until < ?"
+    if conn.words.is_postgres:  # all who claim do this: none waits for another, and no two wait for each other
+        expired = conn.words.ids_of.format(f"SELECT id FROM queue_items WHERE {expired} FOR UPDATE SKIP LOCKED")
     return conn.execute(
-        """
-        UPDATE queue_items SET status = 'pending', claim_token = NULL, lease_until = NULL
-        WHERE status = 'processing' AND lease_until < ?
-        """,
-        (now,),
+        f"UPDATE queue_items SET status = 'pending', claim_token = NULL, lease_until = NULL WHERE {expired}", (now,)
     ).rowcount
 
 
-def bury(conn: sqlite3.Connection, *, token: str, now: str, max_attempts: int, jitter: float) -> int:
+def bury(conn: db.Connection, *, token: str, now: str, max_attempts: int, jitter: float) -> int:
     """Hand back the rows of a process that died; returns how many. They go on in smaller groups.
 
     Only a suspect that is archived already, and the only one, is what killed it: nothing else was done beside it. An
@@ -431,7 +455,7 @@ def bury(conn: sqlite3.Connection, *, token: str, now: str, max_attempts: int, j
     return blamed + release(conn, token=token)
 
 
-def _blame(conn: sqlite3.Connection, row: Any, *, token: str, now: str, max_attempts: int, jitter: float) -> bool:
+def _blame(conn: db.Connection, row: Any, *, token: str, now: str, max_attempts: int, jitter: float) -> bool:
     """Count an attempt for a row that its process died over."""
     row_id, attempts = row["id"], row["attempts"] + 1
     error = f"the worker died while it had only this item in hand ({attempts} times); see the system's log of that time"
@@ -441,21 +465,35 @@ def _blame(conn: sqlite3.Connection, row: Any, *, token: str, now: str, max_atte
     return put_off(conn, item_id=row_id, token=token, error=error, available_at=available_at)
 
 
-def claim_tokens(conn: sqlite3.Connection) -> list[str]:
+def claim_tokens(conn: db.Connection) -> list[str]:
     """The tokens that own a row at present."""
     rows = conn.execute("SELECT DISTINCT claim_token FROM queue_items WHERE status = 'processing'")
     return [row["claim_token"] for row in rows]
 
 
-def extend_leases(conn: sqlite3.Connection, lease: Lease) -> int:
+def extend_leases(conn: db.Connection, lease: Lease) -> int:
     return conn.execute(
         "UPDATE queue_items SET lease_until = ? WHERE status = 'processing' AND claim_token = ?",
         (lease.until, lease.token),
     ).rowcount
 
 
-def complete(conn: sqlite3.Connection, *, s3_keys: Mapping[int, str], token: str, now: str) -> set[int]:
+def complete(conn: db.Connection, *, s3_keys: Mapping[int, str], token: str, now: str) -> set[int]:
     """`processing` -> `done` for rows whose payloads are in these objects; returns which of them were still ours."""
+    if (
+        conn.words.is_postgres
+    ):  # one statement for all: each is a request to another host, who may take a row between two
+        found = conn.execute(
+            """
+            UPDATE queue_items SET status = 'done', s3_key = ended.s3_key, batch_key = NULL, last_error = NULL,
+                finished_at = ?, claim_token = NULL, lease_until = NULL
+            FROM unnest(CAST(? AS bigint[]), CAST(? AS text[])) AS ended (id, s3_key)
+            WHERE queue_items.id = ended.id AND claim_token = ? AND status = 'processing'
+            RETURNING queue_items.id
+            """,
+            (now, list(s3_keys), list(s3_keys.values()), token),
+        )
+        return {row_id for (row_id,) in found}
     ours: set[int] = set()
     for some in db.in_statements(list(s3_keys), besides=1):
         found = conn.execute(
@@ -466,6 +504,7 @@ def complete(conn: sqlite3.Connection, *, s3_keys: Mapping[int, str], token: str
             (*some, token),
         ).fetchone()[0]
         ours.update(map(int, found.split(",") if found else ()))
+    # Neither a list nor RETURNING: old SQLite knows no table of values to join, nor the latter.
     conn.executemany(
         """
         UPDATE queue_items SET status = 'done', s3_key = ?, batch_key = NULL, last_error = NULL, finished_at = ?,
@@ -477,7 +516,7 @@ def complete(conn: sqlite3.Connection, *, s3_keys: Mapping[int, str], token: str
     return ours
 
 
-def fail(conn: sqlite3.Connection, *, item_id: int, token: str, s3_key: str | None, error: str, now: str) -> bool:
+def fail(conn: db.Connection, *, item_id: int, token: str, s3_key: str | None, error: str, now: str) -> bool:
     """`processing` -> `failed`, the dead letter that only `retry` brings back; False when no longer ours.
 
     `s3_key` None: it is not known to be archived.
@@ -494,7 +533,7 @@ def fail(conn: sqlite3.Connection, *, item_id: int, token: str, s3_key: str | No
     return changed == 1
 
 
-def put_off(conn: sqlite3.Connection, *, item_id: int, token: str, error: str, available_at: str) -> bool:
+def put_off(conn: db.Connection, *, item_id: int, token: str, error: str, available_at: str) -> bool:
     """`processing` -> `pending` after an attempt that failed; not claimed before `available_at`."""
     changed = conn.execute(
         """
@@ -507,7 +546,7 @@ def put_off(conn: sqlite3.Connection, *, item_id: int, token: str, error: str, a
     return changed == 1
 
 
-def note_archived(conn: sqlite3.Connection, *, item_id: int, token: str, s3_key: str) -> bool:
+def note_archived(conn: db.Connection, *, item_id: int, token: str, s3_key: str) -> bool:
     """`processing` -> `pending`, its object being there: what is left is its row in `issues`."""
     changed = conn.execute(
         """
@@ -519,7 +558,7 @@ def note_archived(conn: sqlite3.Connection, *, item_id: int, token: str, s3_key:
     return changed == 1
 
 
-def part(conn: sqlite3.Connection, *, item_id: int, token: str) -> bool:
+def part(conn: db.Connection, *, item_id: int, token: str) -> bool:
     """`processing` -> `pending` for a row of a batch that was refused as a whole: it goes on in a smaller group."""
     changed = conn.execute(
         """
@@ -532,7 +571,7 @@ def part(conn: sqlite3.Connection, *, item_id: int, token: str) -> bool:
     return changed == 1
 
 
-def release(conn: sqlite3.Connection, *, token: str) -> int:
+def release(conn: db.Connection, *, token: str) -> int:
     """Hand back every row that `token` still owns, attempts untouched; returns how many."""
     return conn.execute(
         """
@@ -543,7 +582,7 @@ def release(conn: sqlite3.Connection, *, token: str) -> int:
     ).rowcount
 
 
-def retry(conn: sqlite3.Connection, *, item_ids: Sequence[int] | None) -> int:
+def retry(conn: db.Connection, *, item_ids: Sequence[int] | None) -> int:
     """`failed` -> `pending` with a fresh count of attempts: the rows named, or all (None). Returns how many."""
     statement = """
         UPDATE queue_items SET status = 'pending', attempts = 0, available_at = :epoch, finished_at = NULL
@@ -557,13 +596,13 @@ def retry(conn: sqlite3.Connection, *, item_ids: Sequence[int] | None) -> int:
     )
 
 
-def drop(conn: sqlite3.Connection, *, item_ids: Sequence[int]) -> int:
+def drop(conn: db.Connection, *, item_ids: Sequence[int]) -> int:
     """Delete those of the rows that are `failed`, for good; returns how many. What they had archived stays."""
     statement = "DELETE FROM queue_items WHERE status = 'failed' AND id = ?"
     return sum(conn.execute(statement, (item_id,)).rowcount for item_id in item_ids)
 
 
-def forget_repo(conn: sqlite3.Connection, *, repo: str) -> int:
+def forget_repo(conn: db.Connection, *, repo: str) -> int:
     """Delete the state of the repository that is kept under this name, or was before; returns how many streams."""
     name = kept_as(conn, repo)
     conn.execute("DELETE FROM repo_aliases WHERE lower(repo) = lower(?)", (name,))
@@ -576,14 +615,14 @@ def backoff_seconds(*, attempts: int, jitter: float) -> float:
     return min(doubled, LONGEST_BACKOFF_SECONDS) * (1 + jitter / 2)
 
 
-def counts(conn: sqlite3.Connection) -> Counts:
+def counts(conn: db.Connection) -> Counts:
     """Rows by status, each counted in its own partial index."""
     statement = "SELECT count(*) FROM queue_items WHERE status = '{}'"
     return Counts(*(conn.execute(statement.format(status)).fetchone()[0] for status in Counts._fields))
 
 
 def prune(
-    conn: sqlite3.Connection,
+    conn: db.Connection,
     *,
     finished_before: str,
     overlap_seconds: int,
@@ -599,25 +638,25 @@ def prune(
     GitHub's own clock says that the item changed since: `finished_at` comes from a worker's, which may have been wrong.
     """
     item_type = " ".join(f"WHEN '{stream}' THEN '{item_type}'" for stream, item_type in item_types.items())
-    return conn.execute(
-        f"""
-        DELETE FROM queue_items WHERE status = 'done' AND s3_key IS NOT NULL AND id IN (
-            WITH streams (name, item_type, since) AS (
-                SELECT lower(repo), CASE stream {item_type} END,
-                    coalesce(strftime('%Y-%m-%dT%H:%M:%SZ', cursor, :overlap), '')
-                FROM ingest_state
-            ), read_again (name, item_type, since) AS (
-                SELECT name, item_type, since FROM streams
-                UNION ALL SELECT alias, item_type, since FROM repo_aliases JOIN streams ON name = lower(repo)
-            )
-            SELECT id FROM queue_items WHERE status = 'done' AND finished_at < :before AND updated_at < :before
-            AND NOT EXISTS (
-                SELECT 1 FROM read_again
-                WHERE name = lower(queue_items.repo) AND item_type = queue_items.item_type
-                    AND since <= queue_items.updated_at
-            )
-            ORDER BY finished_at LIMIT :limit
+    since = "strftime('%Y-%m-%dT%H:%M:%SZ', cursor, :overlap)"
+    if conn.words.is_postgres:
+        since = """to_char(CAST(cursor AS timestamp) + CAST(:overlap AS interval), 'YYYY-MM-DD"T"HH24:MI:SS"Z"')"""
+    chosen = f"""
+        WITH streams (name, item_type, since) AS (
+            SELECT lower(repo), CASE stream {item_type} END, coalesce({since}, '') FROM ingest_state
+        ), read_again (name, item_type, since) AS (
+            SELECT name, item_type, since FROM streams
+            UNION ALL SELECT alias, item_type, since FROM repo_aliases JOIN streams ON name = lower(repo)
         )
-        """,
+        SELECT id FROM queue_items WHERE status = 'done' AND finished_at < :before AND updated_at < :before
+        AND NOT EXISTS (
+            SELECT 1 FROM read_again
+            WHERE name = lower(queue_items.repo) AND item_type = queue_items.item_type
+                AND since <= queue_items.updated_at
+        )
+        ORDER BY finished_at LIMIT :limit
+    """
+    return conn.execute(
+        f"DELETE FROM queue_items WHERE status = 'done' AND s3_key IS NOT NULL AND {conn.words.ids_of.format(chosen)}",
         {"before": finished_before, "overlap": f"-{overlap_seconds} seconds", "limit": limit},
     ).rowcount

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import logging
 import random
-import sqlite3
 import sys
 from typing import Callable, NamedTuple, Sequence
 
 import db
 import queue_manager
-from engines import owners
+from engines import presence
 from foundation import errors, timestamps
 from foundation.clock import Clock
 from foundation.errors import PipelineError
@@ -42,6 +41,8 @@ BATCH_BYTES = 8 * 1024 * 1024
 BYTES_IN_HAND = 2 * BATCH_BYTES
 # With --follow: how often to look for new rows, how long a batch that is not full waits for more.
 POLL_SECONDS = 2.0
+# ... where they come from other hosts. LISTEN would need a session of our own, which a pool does not give.
+POLL_OTHERS_SECONDS = 0.5
 BATCH_LINGER_SECONDS = 60
 FIRST_OUTAGE_SECONDS = 5.0
 LONGEST_OUTAGE_SECONDS = 300.0
@@ -95,7 +96,7 @@ class Worker:
     def __init__(
         self,
         *,
-        conn: sqlite3.Connection,
+        conn: db.Connection,
         db_path: str,
         token: str,
         open_archive: Callable[[], Archive],
@@ -106,6 +107,7 @@ class Worker:
         on_progress: Callable[[Result], None] = lambda result: None,
         on_wait: Callable[[str | None], None] = lambda reason: None,
     ) -> None:
+        self._conn = conn
         self._db_path = db_path
         self._token = token
         self._open_archive = open_archive
@@ -131,7 +133,7 @@ class Worker:
 
     def stop(self) -> None:
         self._out_of_time_at = self._clock.monotonic() + STOP_SECONDS
-        owners.told_to_stop(self._db_path, self._token)
+        presence.told_to_stop(self._conn, self._db_path, self._token)
 
     def run(self) -> Result:
         """Work until nothing is left, the limit is reached, `stop` is called or an outage ends it (see `outage`).
@@ -146,12 +148,14 @@ class Worker:
                 break
             outages = 0 if self.result.done > done_before else outages
             if self.outage is None:
-                self._idle(POLL_SECONDS)
+                self._idle(POLL_OTHERS_SECONDS if self._conn.words.is_postgres else POLL_SECONDS)
             else:
                 outages += 1
                 self._wait_out(self.outage, outages)
                 self.outage = None
             if self._stop_requested:
+                if self.in_hand:  # the database may be back
+                    self._session()
                 break
         self._rows.result = self.result._replace(stopped_by=self._stopped_by())
         return self.result
@@ -168,7 +172,7 @@ class Worker:
                 self.outage = error
             finally:  # whatever it was: rows that stay in hand would be taken for those of a worker that died
                 self._settle()
-        except sqlite3.Error as error:
+        except db.Error as error:
             self.outage = db.explain(error, self._db_path)
         except (OSError, RuntimeError, MemoryError) as error:
             self.outage = errors.of_machine(error, "worker")
@@ -290,7 +294,7 @@ class RowsInHand:
 
     def __init__(
         self,
-        conn: sqlite3.Connection,
+        conn: db.Connection,
         db_path: str,
         token: str,
         settings: Settings,
@@ -322,16 +326,16 @@ class RowsInHand:
         """Rows of processes that ended on this machine need not wait for their lease to end. Returns how many."""
         total = 0
         for token in queue_manager.claim_tokens(self._conn):
-            state = owners.state(self._db_path, token)
-            if state is owners.State.ALIVE:
+            state = presence.state(self._conn, self._db_path, token)
+            if state is presence.State.ALIVE:
                 continue
             with db.transaction(self._conn):
-                if state is owners.State.ENDED:
+                if state is presence.State.ENDED:
                     freed = queue_manager.release(self._conn, token=token)
                 else:
                     freed = queue_manager.bury(
-                        self._conn, token=token, now=self._clock.utc(), max_attempts=self._settings.max_attempts,
-                        jitter=self._rng.random(),
+                        self._conn, token=token, now=db.now(self._conn, self._clock), jitter=self._rng.random(),
+                        max_attempts=self._settings.max_attempts,
                     )  # fmt: skip
             log.info("%d rows of a worker that %s are free again", freed, state.name.lower())
             total += freed
@@ -341,8 +345,9 @@ class RowsInHand:
         """`alone`: nothing else is in hand, so that suspects may be."""
         if self.room == 0:
             return []
-        settings, lease = self._settings, Lease(self._token, self._clock.utc(), LEASE_SECONDS, suspects=alone)
+        settings = self._settings
         with db.transaction(self._conn):
+            lease = Lease(self._token, db.now(self._conn, self._clock), LEASE_SECONDS, suspects=alone)
             if queue_manager.release_expired(self._conn, now=lease.now):
                 log.warning("rows whose lease had ended are free again: their worker has been stopped, not killed")
             claim = queue_manager.claim_next(
@@ -370,7 +375,8 @@ class RowsInHand:
     def extend_if_due(self) -> None:
         if self._clock.monotonic() - self._extended_at >= LEASE_EXTENSION_SECONDS:
             with db.transaction(self._conn):
-                queue_manager.extend_leases(self._conn, Lease(self._token, self._clock.utc(), LEASE_SECONDS))
+                lease = Lease(self._token, db.now(self._conn, self._clock), LEASE_SECONDS)
+                queue_manager.extend_leases(self._conn, lease)
             self._extended_at = self._clock.monotonic()
 
     def note(self, outcomes: Sequence[Outcome], stored_bytes: int | None = None) -> None:
@@ -406,13 +412,16 @@ class RowsInHand:
 
     def _record_all(self) -> Result:
         """Write the outcomes down, inside the caller's transaction; a row that is no longer ours changes nothing."""
-        result, now = self.result, self._clock.utc()
         self._archived = 0
+        if not self._finished:
+            return self.result
+        result, now = self.result, db.now(self._conn, self._clock)
         for outcome in self._finished:
             if outcome.ending is not Ending.DONE:
                 result = self._record(outcome, result, now)
         done = [outcome for outcome in self._finished if outcome.ending is Ending.DONE]
-        result = result._replace(done=result.done + self._complete(done, now))
+        if done:
+            result = result._replace(done=result.done + self._complete(done, now))
         if self._archived:
             notes.count_archived(self._conn, place=self._settings.place, items=self._archived)
         return result
@@ -429,7 +438,7 @@ class RowsInHand:
             return result
         if outcome.ending is Ending.UNREADABLE or item.attempts + 1 >= self._settings.max_attempts:
             return result._replace(failed=result.failed + self._fail(outcome, now))
-        return result._replace(retrying=result.retrying + self._put_off(outcome))
+        return result._replace(retrying=result.retrying + self._put_off(outcome, now))
 
     def _complete(self, outcomes: Sequence[Outcome], now: str) -> int:
         """Returns how many of the rows were still ours."""
@@ -456,10 +465,10 @@ class RowsInHand:
             log.warning("%s #%d (row %d) failed: %s", item.repo, item.number, item.id, outcome.error)
         return ours
 
-    def _put_off(self, outcome: Outcome) -> bool:
+    def _put_off(self, outcome: Outcome, now: str) -> bool:
         item = outcome.item
         seconds = queue_manager.backoff_seconds(attempts=item.attempts + 1, jitter=self._rng.random())
-        available_at = timestamps.from_epoch(self._clock.now() + seconds)
+        available_at = timestamps.shift(now, seconds=seconds)
         return queue_manager.put_off(
             self._conn, item_id=item.id, token=self._token, error=outcome.error, available_at=available_at
         )

@@ -35,7 +35,7 @@ def run(
     found = [
         *_guarded("GitHub", lambda: findings.github(api_client(context), names, clock=context.clock)),
         *_guarded("archive", lambda: _archive(bucket, archive_dir, prefix, objects, context.environ, context.clock)),
-        *_guarded("database", lambda: findings.database(context.db_path)),
+        *_guarded("database", lambda: findings.database(context.db_path, clock=context.clock)),
     ]
     summary = {"command": "check", "checks": [finding._asdict() for finding in found]}
     lines = [settings.one_line(line, context.environ) for line in reports.check_lines(summary)]

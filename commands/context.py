@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import dataclass
 from typing import Any, ContextManager, Mapping, Sequence
 
+import db
 from commands import progress, reports, runs
 from foundation.clock import Clock
 
@@ -25,7 +25,7 @@ class Context:
             unit=unit, total=total, quiet=self.quiet, no_progress=self.no_progress, monotonic=self.clock.monotonic
         )
 
-    def recorded(self, conn: sqlite3.Connection, *, command: str, what: str) -> ContextManager[runs.Run]:
+    def recorded(self, conn: db.Connection, *, command: str, what: str) -> ContextManager[runs.Run]:
         """The block as a run that `status` shows."""
         return runs.recorded(
             conn, db_path=self.db_path, command=command, what=what, clock=self.clock, environ=self.environ

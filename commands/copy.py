@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 
 import db
 from commands import archive_choice, options, reports
@@ -57,7 +56,7 @@ def run(
 
 def _note(db_path: str, source: Place, target: Place) -> None:
     """Where there is a database, it need no longer say that something lies only in the source."""
-    if not Path(db_path).is_file():
+    if not db.exists(db_path):
         return
     conn = db.connect(db_path)
     try:

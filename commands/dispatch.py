@@ -9,7 +9,6 @@ import importlib
 import logging
 import os
 import signal
-import sqlite3
 import sys
 from typing import Mapping, NoReturn, Sequence
 
@@ -40,7 +39,7 @@ def main(
         return int(importlib.import_module(f"commands.{command}").run(context, **arguments))
     except (PipelineError, Interrupted) as error:
         return _report(str(error), error.exit_code, environ)
-    except (sqlite3.Error, UnicodeDecodeError) as error:
+    except (*db.Error, UnicodeDecodeError) as error:
         explained = db.explain(error, context.db_path)
         return _report(str(explained), explained.exit_code, environ)
     except KeyboardInterrupt:

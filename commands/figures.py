@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sqlite3
 from typing import Any, NamedTuple
 
+import db
 from foundation import timestamps
 
 
-def oldest_pending(conn: sqlite3.Connection) -> str | None:
+def oldest_pending(conn: db.Connection) -> str | None:
     """When the pending row that has waited longest was fetched; None when nothing is pending."""
     # Ids rise with time, so the lowest pending id is the oldest row.
     row = conn.execute("SELECT fetched_at FROM queue_items WHERE status = 'pending' ORDER BY id LIMIT 1").fetchone()
@@ -23,7 +23,7 @@ class Waiting(NamedTuple):
     last_at: str | None
 
 
-def waiting(conn: sqlite3.Connection, *, now: str) -> Waiting:
+def waiting(conn: db.Connection, *, now: str) -> Waiting:
     row = conn.execute(
         f"""
         SELECT count(*), min(available_at), max(available_at) FROM queue_items
@@ -34,7 +34,7 @@ def waiting(conn: sqlite3.Connection, *, now: str) -> Waiting:
     return Waiting(*row)
 
 
-def failed_reasons(conn: sqlite3.Connection, *, limit: int) -> list[dict[str, Any]]:
+def failed_reasons(conn: db.Connection, *, limit: int) -> list[dict[str, Any]]:
     """Why rows failed, each reason with the number of its rows, the most frequent first."""
     rows = conn.execute(
         """
@@ -46,11 +46,11 @@ def failed_reasons(conn: sqlite3.Connection, *, limit: int) -> list[dict[str, An
     return [dict(row) for row in rows]
 
 
-def issues_count(conn: sqlite3.Connection) -> int:
+def issues_count(conn: db.Connection) -> int:
     return int(conn.execute("SELECT count(*) FROM issues").fetchone()[0])
 
 
-def failed_items(conn: sqlite3.Connection, *, limit: int) -> list[dict[str, Any]]:
+def failed_items(conn: db.Connection, *, limit: int) -> list[dict[str, Any]]:
     rows = conn.execute(
         """
         SELECT id, repo, number, item_type, attempts, last_error FROM queue_items
@@ -61,7 +61,7 @@ def failed_items(conn: sqlite3.Connection, *, limit: int) -> list[dict[str, Any]
     return [dict(row) for row in rows]
 
 
-def streams(conn: sqlite3.Connection) -> list[dict[str, Any]]:
+def streams(conn: db.Connection) -> list[dict[str, Any]]:
     """What `status` shows of each (repository, stream)."""
     rows = conn.execute(
         """

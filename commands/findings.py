@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -11,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Iterator, NamedTuple, Sequence
 
 import db
-from foundation import timestamps
+from engines import postgres
+from foundation import settings, timestamps
 from foundation.clock import Clock
 from github.api import Answer, GitHub
 from github.refusals import NotReadable
@@ -149,7 +151,51 @@ def directory(path: str) -> Iterator[Finding]:
     yield _disk(f"disk of {path}", existing)
 
 
-def database(path: str) -> Iterator[Finding]:
+def database(path: str, *, clock: Clock) -> Iterator[Finding]:
+    yield from _postgres(path, clock) if settings.is_postgres(path) else _sqlite(path)
+
+
+def _postgres(path: str, clock: Clock) -> Iterator[Finding]:
+    """What a run needs of it: the version, tables, rights on them, a clock, connections, commits that last."""
+    name = f"database {settings.masked(path)}"
+    with contextlib.closing(postgres.connect(path)) as conn:
+        try:
+            facts = postgres.facts(conn)
+            yield Finding(OK, "PostgreSQL", facts.version)
+            yield from _clock("the database", timestamps.to_epoch(facts.now), clock)
+            yield _connections(facts)
+            if facts.synchronous_commit == "off":
+                said = (
+                    "synchronous_commit is off: a crash of the server can lose what ingest has committed; set it to on"
+                )
+                yield Finding(WARNING, "commits", said)
+            replicas = f"{facts.replicas} standbys follow" if facts.replicas else "none: a backup is all there is"
+            yield Finding(OK, "replication", "this is a standby, which only reads" if facts.is_standby else replicas)
+            schema = db.postgres_schema(conn)
+            if not schema:
+                said = "no tables yet; the first run makes them"
+                yield Finding(OK if facts.may_create else ERROR, name, said if facts.may_create else NO_RIGHTS)
+                return
+            missing = [f"{right} on {table}" for table, right in postgres.missing_rights(conn, db.TABLES)]
+            size = db.size_bytes(conn, path)
+            said = f"the role lacks {', '.join(missing)}" if missing else f"{schema}, {size} bytes"
+            yield Finding(WARNING if missing else OK, name, said)
+        except postgres.Error as error:
+            raise error.explained from error
+
+
+NO_RIGHTS = "the role may not create tables; its owner does: python main.py schema --sql prints the statements"
+# A process has one connection, and one for its heartbeat; ingest has one more.
+CONNECTIONS_A_PROCESS = 3
+
+
+def _connections(facts: postgres.Facts) -> Finding:
+    free = facts.max_connections - facts.connections
+    said = f"{facts.connections} of {facts.max_connections} in use; a process takes up to {CONNECTIONS_A_PROCESS}"
+    return Finding(OK if free >= 4 * CONNECTIONS_A_PROCESS else WARNING, "connections", said)
+
+
+def _sqlite(path: str) -> Iterator[Finding]:
     version = sqlite3.sqlite_version
     if _has_wal_reset_fault(sqlite3.sqlite_version_info):
         fault = "can damage a database in rare cases when several processes write (WAL reset); 3.51.3 or newer does not"
@@ -166,8 +212,8 @@ def database(path: str) -> Iterator[Finding]:
         said = "will be made by the first run" if writable else f"can't be made: {folder} can't be written to"
         yield Finding(OK if writable else ERROR, f"database {path}", said)
         return
-    size = db.size_bytes(path)
     with db.reader(path) as conn:
+        size = db.size_bytes(conn, path)
         schema = db.check_version(conn, path)
         if size > INTEGRITY_CHECK_BYTES:
             yield Finding(OK, f"database {path}", f"{schema}; too large to check each page ({size} bytes)")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from typing import Sequence
 
 import db
@@ -39,7 +38,7 @@ def run(
     return EXIT_OK
 
 
-def _forgotten(conn: sqlite3.Connection, repo: str) -> int:
+def _forgotten(conn: db.Connection, repo: str) -> int:
     streams = queue_manager.forget_repo(conn, repo=repo)
     if not streams:
         raise ConfigurationError(f"--repo {repo}: nothing is known of it; `status` shows what is")

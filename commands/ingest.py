@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-import sqlite3
-from typing import Callable, Iterable, Sequence
+from typing import Callable, Sequence
 
 import db
 import ingest
@@ -63,7 +62,8 @@ def run(
         )
         streams = [only] if only else list(STREAMS)
         targets = [(repo, stream) for repo in repositories.unique([*names, *listed]) for stream in streams]
-        record.hold(_locks(conn, targets))
+        locks = _locks(conn, targets)
+        record.hold(sorted(set(locks.values())))
         scans = ingest.Ingest(
             api=api,
             db_path=context.db_path,
@@ -72,6 +72,7 @@ def run(
             default_since=timestamps.from_epoch(context.clock.now() - options.DEFAULT_DAYS * settings.DAY_SECONDS),
             repo_ids={name.lower(): repo_id for name, repo_id in listed.items()},
             on_progress=_shown_on(bar, api),
+            in_commit=lambda conn, repo: record.check_held(conn, locks[repo]),
         )
         results = scans.run(targets, jobs=jobs)
         code = ingest.exit_code(results, failures)
@@ -99,10 +100,9 @@ def _error(
     return kind(said[0] + more)
 
 
-def _locks(conn: sqlite3.Connection, targets: Sequence[tuple[str, str]]) -> Iterable[str]:
+def _locks(conn: db.Connection, targets: Sequence[tuple[str, str]]) -> dict[str, str]:
     """What no other ingest may do meanwhile: a lock for each repository, by the name under which it is kept."""
-    names = {queue_manager.kept_as(conn, repo).lower() for repo, _ in targets}
-    return [f"ingest of {name}" for name in sorted(names)]
+    return {repo: f"ingest of {queue_manager.kept_as(conn, repo).lower()}" for repo, _ in targets}
 
 
 def _shown(since: str | None) -> str:

@@ -61,7 +61,7 @@ def _too_many(left: Sequence[str], environ: Mapping[str, str], *, takes_repos: b
 
 def build_parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="main.py", description="GitHub issues and pull requests -> queue in SQLite -> S3 + table `issues`."
+        prog="main.py", description="GitHub issues and pull requests -> queue in a database -> S3 + table `issues`."
     )
     parser.add_argument("--version", action="version", version=VERSION)
     commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
@@ -75,6 +75,7 @@ def build_parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     _add_prune(commands, common)
     _add_rebuild(commands, common, environ)
     _add_copy(commands, common)
+    _add_schema(commands, common)
     parser.add_argument(
         "--print-completion",
         action=_PrintCompletion,
@@ -94,7 +95,7 @@ def _common_options(environ: Mapping[str, str]) -> argparse.ArgumentParser:
         metavar="PATH",
         type=_checked(settings.database),
         default=environ.get("PIPELINE_DB") or settings.DEFAULT_DATABASE,
-        help="the database (default: $PIPELINE_DB, else pipeline.db)",
+        help="the database, a file or postgresql://... (default: $PIPELINE_DB, else pipeline.db)",
     )
     group.add_argument("-v", "--verbose", action="store_true", help="log more")
     group.add_argument("-q", "--quiet", action="store_true", help="log only what needs a person; print only --json")
@@ -327,6 +328,13 @@ def _add_copy(commands: Any, common: argparse.ArgumentParser) -> None:
     )
     target.add_argument("--to-archive-dir", metavar="DIR", help="copy to this local directory")
     _add_threads(parser, "copies", READ_THREADS)
+
+
+def _add_schema(commands: Any, common: argparse.ArgumentParser) -> None:
+    parser = commands.add_parser("schema", parents=[common], help="the tables, for a database's owner")
+    parser.add_argument(
+        "--sql", action="store_true", required=True, help="print the statements that make or bring forward the tables"
+    )
 
 
 def _add_retry(commands: Any, common: argparse.ArgumentParser) -> None:

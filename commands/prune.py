@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import sqlite3
 from typing import Iterator
 
 import db
@@ -33,22 +32,23 @@ def run(
     older_than_days: int,
 ) -> int:
     started = context.clock.monotonic()
-    before = timestamps.from_epoch(context.clock.now() - older_than_days * settings.DAY_SECONDS)
     conn = db.connect(
         context.db_path, synchronous="NORMAL", must_exist=True
     )  # a deletion that a power cut takes back is made again
-    bytes_before = db.size_bytes(context.db_path)
+    bytes_before = db.size_bytes(conn, context.db_path)
+    before = timestamps.shift(db.now(conn, context.clock), seconds=-older_than_days * settings.DAY_SECONDS)
     what = f"rows that were done before {before}"
     with SignalsRaise(), context.recorded(conn, command="prune", what=what) as record:
         record.hold(["prune"])
         deleted = _delete(conn, context.clock, before)
         _give_space_back(conn, context.clock)
+    bytes_after = db.size_bytes(conn, context.db_path)
     conn.close()
     summary = {
         "command": "prune",
         "deleted": deleted,
-        "freed_bytes": max(0, bytes_before - db.size_bytes(context.db_path)),
-        "db_bytes": db.size_bytes(context.db_path),
+        "freed_bytes": max(0, bytes_before - bytes_after),
+        "db_bytes": bytes_after,
         "seconds": round(context.clock.monotonic() - started, 3),
     }
     context.show(summary, reports.prune_lines(summary))
@@ -62,7 +62,7 @@ def _pause_after(clock: Clock) -> Iterator[None]:
     clock.sleep(max(PAUSE_SECONDS, clock.monotonic() - started))
 
 
-def _delete(conn: sqlite3.Connection, clock: Clock, before: str) -> int:
+def _delete(conn: db.Connection, clock: Clock, before: str) -> int:
     total = 0
     while True:
         with _pause_after(clock), db.transaction(conn):
@@ -78,10 +78,11 @@ def _delete(conn: sqlite3.Connection, clock: Clock, before: str) -> int:
             return total
 
 
-def _give_space_back(conn: sqlite3.Connection, clock: Clock) -> None:
+def _give_space_back(conn: db.Connection, clock: Clock) -> None:
     freed = True
     while freed:
         with _pause_after(clock):
             freed = db.give_space_back(conn, pages=CHUNK_PAGES)
-    if not db.empty_wal(conn):
-        log.info("another process reads the database: its file gets smaller once that has ended")
+    left = db.settle_space(conn)
+    if left:
+        log.info("%s", left)

@@ -98,8 +98,13 @@ def status_lines(summary: Mapping[str, Any]) -> list[str]:
         + (f"  {row['last_error']}" if row["last_error"] else "")
         for row in summary["repos"]
     ]
+    are_several = len({run["host"] for run in summary["runs"] if run["host"]}) > 1
+
+    def on_host(run: Mapping[str, Any]) -> str:
+        return f" on {run['host']}" if are_several and run["host"] else ""
+
     runs = [
-        f"{run['command']} {run['state']}, began {run['started_at']}"
+        f"{run['command']} {run['state']}{on_host(run)}, began {run['started_at']}"
         + (f", ended {run['ended_at']} with {run['exit_code']}" if run["ended_at"] else "")
         + (f": {run['note']}" if run["note"] else "")
         for run in summary["runs"]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import sqlite3
+import socket
 from typing import Any, Iterable, Iterator, Mapping
 
 import db
 import queue_manager
-from engines import owners
+from engines import presence
 from foundation import settings
 from foundation.clock import Clock
 from foundation.errors import EXIT_FAILED, EXIT_OK, AnotherRun, Interrupted, PipelineError
@@ -25,7 +25,7 @@ class Run:
 
     def __init__(
         self,
-        conn: sqlite3.Connection,
+        conn: db.Connection,
         run_id: int,
         token: str,
         *,
@@ -48,13 +48,23 @@ class Run:
         A lock is a row that names its owner. It counts for as long as that one lives (owners.py), so that nothing has
         to be cleaned up after a death, and a thousand locks need no more open files than one.
         """
+        database = settings.masked(self._db_path)
         with db.transaction(self._conn):
+            db.alone(self._conn, db.LOCKING)
             for name in names:
                 owner, since = lock_owner(self._conn, name) or (self.token, "")
-                if owner != self.token and owners.is_alive(self._db_path, owner):
-                    who = f"{owners.process(self._db_path, owner)} since {since}"
-                    raise AnotherRun(f"{name} runs already on {self._db_path!r}: {who}; let it end, or run this later")
-                take_lock(self._conn, name, owner=self.token, now=self._clock.utc())
+                if owner != self.token and presence.is_alive(self._conn, self._db_path, owner):
+                    who = f"{presence.process(self._conn, self._db_path, owner)} since {since}"
+                    raise AnotherRun(f"{name} runs already on {database!r}: {who}; let it end, or run this later")
+                take_lock(self._conn, name, owner=self.token, now=db.now(self._conn, self._clock))
+
+    def check_held(self, conn: db.Connection, name: str) -> None:
+        """AnotherRun where another has taken that over; else nobody does before the transaction of `conn` ends.
+
+        A process that lives keeps it in SQLite. In PostgreSQL it may be stopped, or cut off, for longer than its lease.
+        """
+        if conn.words.is_postgres and not is_held(conn, name, owner=self.token):
+            raise AnotherRun(f"{name} was taken over by another run: nothing was heard of this one for its whole lease")
 
     def ended(self, exit_code: int, note: str | None) -> None:
         """What the command is going to return and, where that is no success, why."""
@@ -63,37 +73,40 @@ class Run:
 
     def close(self) -> None:
         """Write the end down. Raises ConfigurationError where the database is gone: all that the run did is."""
-        with contextlib.suppress(sqlite3.Error), db.transaction(self._conn):  # the exit code tells it as well
+        with contextlib.suppress(*db.Error), db.transaction(self._conn):  # the exit code tells it as well
             drop_locks(self._conn, owner=self.token)
-            end_run(self._conn, run_id=self._id, now=self._clock.utc(), exit_code=self.exit_code, note=self.note)
+            now = db.now(self._conn, self._clock)
+            end_run(self._conn, run_id=self._id, now=now, exit_code=self.exit_code, note=self.note)
 
     def wait_for(self, reason: str | None) -> None:
         """Note what the run waits for; None when it goes on."""
         note = reason and settings.one_line(reason, self._environ)
-        with contextlib.suppress(sqlite3.Error), db.transaction(self._conn):  # what it waits for may be the database
+        with contextlib.suppress(*db.Error), db.transaction(self._conn):  # what it waits for may be the database
             note_run(self._conn, run_id=self._id, note=note)
 
 
 @contextlib.contextmanager
 def recorded(
-    conn: sqlite3.Connection, *, db_path: str, command: str, what: str, clock: Clock, environ: Mapping[str, str]
+    conn: db.Connection, *, db_path: str, command: str, what: str, clock: Clock, environ: Mapping[str, str]
 ) -> Iterator[Run]:
     """Record and log the block as a run of `command`, which does `what`.
 
     A run that is killed has no end; its token tells that it is dead.
     """
-    owners.tidy(db_path, in_use=lambda: queue_manager.claim_tokens(conn))
+    presence.tidy(conn, db_path, in_use=lambda: queue_manager.claim_tokens(conn))
     started = clock.monotonic()
     log.info("%s begins: %s", command, what)
-    with owners.fresh_token(db_path) as token:
+    lease_seconds = settings.lease_seconds(environ)
+    with presence.fresh_token(conn, db_path, lease_seconds=lease_seconds) as token:
         with db.transaction(conn):
-            run_id = start_run(conn, command=command, owner=token, now=clock.utc())
+            run_id = start_run(conn, command=command, owner=token, now=db.now(conn, clock))
         run = Run(conn, run_id, token, db_path=db_path, clock=clock, environ=environ)
         try:
             yield run
             run.close()
         except BaseException as error:
-            run.ended(error.exit_code if isinstance(error, (PipelineError, Interrupted)) else EXIT_FAILED, str(error))
+            said = db.explain(error, db_path) if isinstance(error, db.Error) else error
+            run.ended(said.exit_code if isinstance(said, (PipelineError, Interrupted)) else EXIT_FAILED, str(said))
             with contextlib.suppress(PipelineError):  # the error that ends it says more
                 run.close()
             raise
@@ -101,27 +114,31 @@ def recorded(
             log.info("%s ended with %d after %.1f s", command, run.exit_code, clock.monotonic() - started)
 
 
-def start_run(conn: sqlite3.Connection, *, command: str, owner: str, now: str) -> int:
+def start_run(conn: db.Connection, *, command: str, owner: str, now: str) -> int:
     """Note that a command runs; returns the id for `end_run`. `owner` (owners.py) tells later whether it still does."""
     conn.execute("DELETE FROM runs WHERE id <= (SELECT max(id) FROM runs) - ?", (RUNS_KEPT,))
-    cursor = conn.execute("INSERT INTO runs (command, owner, started_at) VALUES (?, ?, ?)", (command, owner, now))
-    return int(cursor.lastrowid or 0)
+    conn.execute(
+        "INSERT INTO runs (command, owner, started_at, host) VALUES (?, ?, ?, ?)",
+        (command, owner, now, socket.gethostname()),
+    )
+    # lastrowid is SQLite's, and RETURNING only newer ones'.
+    return int(conn.execute("SELECT max(id) FROM runs WHERE owner = ?", (owner,)).fetchone()[0])
 
 
-def note_run(conn: sqlite3.Connection, *, run_id: int, note: str | None) -> None:
+def note_run(conn: db.Connection, *, run_id: int, note: str | None) -> None:
     """What the run waits for; None: it works."""
     conn.execute("UPDATE runs SET note = ? WHERE id = ?", (note, run_id))
 
 
-def end_run(conn: sqlite3.Connection, *, run_id: int, now: str, exit_code: int, note: str | None) -> None:
+def end_run(conn: db.Connection, *, run_id: int, now: str, exit_code: int, note: str | None) -> None:
     conn.execute("UPDATE runs SET ended_at = ?, exit_code = ?, note = ? WHERE id = ?", (now, exit_code, note, run_id))
 
 
-def runs(conn: sqlite3.Connection) -> list[dict[str, Any]]:
+def runs(conn: db.Connection) -> list[dict[str, Any]]:
     """The last run of each command and, before it, those that have no end: they work still, or died."""
     rows = conn.execute(
         """
-        SELECT command, owner, started_at, ended_at, exit_code, note FROM runs
+        SELECT command, owner, started_at, ended_at, exit_code, note, host FROM runs
         WHERE id IN (SELECT max(id) FROM runs GROUP BY command) OR ended_at IS NULL
         ORDER BY command, id
         """
@@ -129,15 +146,27 @@ def runs(conn: sqlite3.Connection) -> list[dict[str, Any]]:
     return [dict(row) for row in rows]
 
 
-def lock_owner(conn: sqlite3.Connection, name: str) -> tuple[str, str] | None:
+def lock_owner(conn: db.Connection, name: str) -> tuple[str, str] | None:
     """The token of the run that does what is called `name`, dead or alive, and since when; None: nobody does."""
     row = conn.execute("SELECT owner, since FROM locks WHERE name = ?", (name,)).fetchone()
     return None if row is None else (row["owner"], row["since"])
 
 
-def take_lock(conn: sqlite3.Connection, name: str, *, owner: str, now: str) -> None:
-    conn.execute("INSERT OR REPLACE INTO locks (name, owner, since) VALUES (?, ?, ?)", (name, owner, now))
+def take_lock(conn: db.Connection, name: str, *, owner: str, now: str) -> None:
+    conn.execute(
+        """
+        INSERT INTO locks (name, owner, since) VALUES (?, ?, ?)
+        ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, since = excluded.since
+        """,
+        (name, owner, now),
+    )
 
 
-def drop_locks(conn: sqlite3.Connection, *, owner: str) -> None:
+def is_held(conn: db.Connection, name: str, *, owner: str) -> bool:
+    """Nobody else takes it from here on to the end of the transaction, where the answer is True."""
+    statement = f"SELECT 1 FROM locks WHERE name = ? AND owner = ? {conn.words.lock_rows}"
+    return conn.execute(statement, (name, owner)).fetchone() is not None
+
+
+def drop_locks(conn: db.Connection, *, owner: str) -> None:
     conn.execute("DELETE FROM locks WHERE owner = ?", (owner,))

@@ -8,7 +8,7 @@ import db
 import queue_manager
 from commands import figures, reports, runs
 from commands.context import Context
-from engines import owners
+from engines import presence
 from foundation import settings, timestamps
 from foundation.errors import EXIT_OK, PipelineError
 
@@ -22,20 +22,21 @@ def run(
     max_age_seconds: int | None,
     max_failed: int | None,
 ) -> int:
-    now = context.clock.now()
     with db.onlooker(context.db_path) as conn:
+        utc = db.now(conn, context.clock)
+        now = timestamps.to_epoch(utc)
         oldest = figures.oldest_pending(conn)
         summary: dict[str, Any] = {
             "command": "status",
             "queue": queue_manager.counts(conn)._asdict(),
             "oldest_pending_seconds": max(0, int(now - timestamps.to_epoch(oldest))) if oldest else None,
-            "waiting": figures.waiting(conn, now=context.clock.utc())._asdict(),
+            "waiting": figures.waiting(conn, now=utc)._asdict(),
             "issues": figures.issues_count(conn),
             "repos": figures.streams(conn),
-            "runs": [_shown(run, context.db_path) for run in runs.runs(conn)],
+            "runs": [_shown(run, conn, context.db_path) for run in runs.runs(conn)],
             "failed_reasons": figures.failed_reasons(conn, limit=REASONS_SHOWN),
             "failed_items": figures.failed_items(conn, limit=FAILED_ITEMS_SHOWN),
-            "db_bytes": db.size_bytes(context.db_path),
+            "db_bytes": db.size_bytes(conn, context.db_path),
         }
     alerts = [*_too_old(summary, max_age_seconds, now), *_too_many_failed(summary, max_failed)]
     if max_age_seconds is not None or max_failed is not None:
@@ -75,11 +76,11 @@ def _too_many_failed(summary: Mapping[str, Any], max_failed: int | None) -> Iter
         yield f"{failed} rows are failed, --max-failed allows {max_failed}; most often: {first}"
 
 
-def _shown(run: Mapping[str, Any], db_path: str) -> dict[str, Any]:
+def _shown(run: Mapping[str, Any], conn: db.Connection, db_path: str) -> dict[str, Any]:
     """A run without its token, which is of no use to anyone, but with what the token tells."""
     if run["ended_at"] is not None:
         state = "ended"
-    elif not owners.is_alive(db_path, run["owner"]):
+    elif not presence.is_alive(conn, db_path, run["owner"]):
         state = "died"
     else:
         state = "waiting" if run["note"] else "running"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import random
-import sqlite3
 from multiprocessing.connection import Connection
 from typing import Callable, Mapping, NamedTuple, Sequence
 
@@ -119,7 +118,7 @@ def _farewell(worked: Worked) -> str:
     return said if worked.outage is None else f"{said} (before that: {worked.outage})"
 
 
-def _say_what_lies_elsewhere(conn: sqlite3.Connection, here: archive_choice.Place) -> None:
+def _say_what_lies_elsewhere(conn: db.Connection, here: archive_choice.Place) -> None:
     """A warning at the first run with another archive; who goes on with it has read that."""
     level = logging.INFO if notes.is_known_archive(conn, here.text) else logging.WARNING
     for text, items in notes.archived_elsewhere(conn, here=here.text).items():
@@ -169,7 +168,7 @@ def _work(
     return worked
 
 
-def _what(conn: sqlite3.Connection, work: Work) -> str:
+def _what(conn: db.Connection, work: Work) -> str:
     layout = "batches" if work.settings.batches else "objects"
     return f"{queue_manager.counts(conn).pending} rows are pending, into {work.location} as {layout}"
 

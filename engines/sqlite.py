@@ -8,6 +8,7 @@ import sqlite3
 from pathlib import Path
 from typing import Callable, Iterator, Sequence, TypeVar
 
+from engines.connection import Words
 from foundation.errors import ConfigurationError, Outage
 
 # How long a statement waits for another process's write lock. Ours are held for milliseconds; a backup may take longer.
@@ -16,14 +17,24 @@ WAL_ATTEMPTS = 10  # to switch to it
 PAGE_BYTES = 16384
 PARAMETERS_A_STATEMENT = 999  # SQLite before 3.32 takes no more (https://www.sqlite.org/limits.html)
 T = TypeVar("T")
+WORDS = Words(
+    is_postgres=False,
+    text_of_bytes="CAST(? AS TEXT)",
+    bytes_of_payload="CAST(payload AS BLOB)",
+    lock_rows="",
+    lock_free_rows="",
+    ids_of="id IN ({})",
+    join_in_order="CROSS JOIN",
+)
 
 
-class _Connection(sqlite3.Connection):
+class Connection(sqlite3.Connection):
     """Knows which file it works on. SQLite goes on in one that was deleted or moved away, and reports success.
 
     https://www.sqlite.org/howtocorrupt.html, "Unlinking or renaming a database file while in use"
     """
 
+    words = WORDS
     path = ""
     file: tuple[int, int] | None = None
 
@@ -36,9 +47,7 @@ class _Connection(sqlite3.Connection):
             )
 
 
-def connect(
-    path: str, *, synchronous: str, must_exist: bool, prepare: Callable[[sqlite3.Connection], None]
-) -> sqlite3.Connection:
+def connect(path: str, *, synchronous: str, must_exist: bool, prepare: Callable[[Connection], None]) -> Connection:
     """A connection to the database at `path`, created where there is none; use it in one thread only.
 
     `must_exist`: none is created. `prepare(conn)` makes or brings forward its tables.
@@ -54,7 +63,7 @@ def connect(
         os.close(os.open(os.path.realpath(path), os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     file = _file_at(path)  # before it is opened: one that is replaced in between is found later, not taken for it
     try:
-        conn = sqlite3.connect(path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, factory=_Connection)
+        conn = sqlite3.connect(path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, factory=Connection)
         conn.path, conn.file = path, file
         try:
             conn.row_factory = sqlite3.Row
@@ -69,7 +78,7 @@ def connect(
 
 
 @contextlib.contextmanager
-def transaction(conn: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+def transaction(conn: Connection) -> Iterator[Connection]:
     """One write transaction: committed when the block ends, rolled back when it raises.
 
     Raises ConfigurationError where the file is no longer the one at its path: what is written there is lost.
@@ -79,8 +88,7 @@ def transaction(conn: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
     conn.execute("BEGIN IMMEDIATE")
     try:
         yield conn
-        if isinstance(conn, _Connection):
-            conn.check_file()
+        conn.check_file()
         conn.execute("COMMIT")
     except BaseException:
         # A full disk may have rolled the transaction back already.
@@ -90,14 +98,14 @@ def transaction(conn: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
 
 
 @contextlib.contextmanager
-def reader(path: str) -> Iterator[sqlite3.Connection]:
+def reader(path: str) -> Iterator[Connection]:
     """A connection that changes nothing, migrates nothing, and is closed at the end of the block."""
     real = Path(path).resolve()
     # Where nothing may be made beside the file, SQLite reads it only as one that nobody changes meanwhile, and without
     # what stands in its log (https://www.sqlite.org/wal.html#readonly).
     is_alone = not os.access(real.parent, os.W_OK) and not Path(f"{real}-wal").exists()
     uri = f"{real.as_uri()}?{'immutable=1' if is_alone else 'mode=ro'}"
-    conn = sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_SECONDS)
+    conn = sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_SECONDS, factory=Connection)
     try:
         conn.row_factory = sqlite3.Row
         yield conn
@@ -107,7 +115,7 @@ def reader(path: str) -> Iterator[sqlite3.Connection]:
         conn.close()
 
 
-def set_up_new(conn: sqlite3.Connection) -> None:
+def set_up_new(conn: Connection) -> None:
     """What a database can be told only before its first table is made."""
     # Each change of a row writes all of it again: payloads of some KB take half the time where they fit on a page
     # (python -m benchmarks queues).
@@ -115,7 +123,7 @@ def set_up_new(conn: sqlite3.Connection) -> None:
     conn.execute("PRAGMA auto_vacuum = INCREMENTAL")  # lets space be given back later
 
 
-def switch_to_wal(conn: sqlite3.Connection) -> None:
+def switch_to_wal(conn: Connection) -> None:
     """While another process does the same, SQLite may refuse this at once, without waiting: then wait for the other."""
     for _ in range(WAL_ATTEMPTS - 1):
         try:
@@ -127,7 +135,7 @@ def switch_to_wal(conn: sqlite3.Connection) -> None:
     conn.execute("PRAGMA journal_mode = WAL")
 
 
-def damage(conn: sqlite3.Connection) -> str | None:
+def damage(conn: Connection) -> str | None:
     """What is wrong with the file, reading every page of it (https://www.sqlite.org/pragma.html#pragma_quick_check)."""
     found = [row[0] for row in conn.execute("PRAGMA quick_check(1)")]
     return None if found == ["ok"] else f"damaged: {found[0]}; restore a backup, or start a new one and rebuild"
@@ -139,7 +147,7 @@ def size_bytes(path: str) -> int:
     return sum(Path(file).stat().st_size for file in (path, path + "-wal") if Path(file).exists())
 
 
-def give_space_back(conn: sqlite3.Connection, *, pages: int) -> bool:
+def give_space_back(conn: Connection, *, pages: int) -> bool:
     """Give up to `pages` free pages back to the file system; False when there were none."""
     if conn.execute("PRAGMA freelist_count").fetchone()[0] == 0:
         return False
@@ -148,7 +156,7 @@ def give_space_back(conn: sqlite3.Connection, *, pages: int) -> bool:
     return True
 
 
-def empty_wal(conn: sqlite3.Connection) -> bool:
+def empty_wal(conn: Connection) -> bool:
     """Move the write-ahead log into the database and cut it to nothing; False where a reader is in the way.
 
     https://www.sqlite.org/pragma.html#pragma_wal_checkpoint

@@ -19,7 +19,10 @@ DEFAULT_PREFIX = "raw/github/"
 DAY_SECONDS = 86400
 # A hundred years.
 MAX_DAYS = 36500
-SECRET_VARIABLES = ("GITHUB_TOKEN", "GH_TOKEN", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+SECRET_VARIABLES = ("GITHUB_TOKEN", "GH_TOKEN", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "PGPASSWORD")
+# Seconds of silence after which a process on another host counts as dead; it says that it lives six times in that time.
+DEFAULT_LEASE_SECONDS = 120
+MAX_LEASE_SECONDS = 3600
 
 # GitHub: letters, digits and hyphens for an owner (underscores for managed users), those and dots for a repository.
 _REPO_NAME = re.compile(r"[A-Za-z0-9-][A-Za-z0-9_-]{0,99}/(?!\.{1,2}\Z)[A-Za-z0-9_.-]{1,100}\Z", re.ASCII)
@@ -31,6 +34,9 @@ _PASTED_OWNER = re.compile(
     _SERVER + r"(?P<orgs>orgs/)?(?P<owner>[A-Za-z0-9_-]+)(?(orgs)(?:/.*)?|/?)(?:[?#].*)?\Z", re.ASCII
 )
 _BUCKET = re.compile(r"(?:s3://|arn:aws[a-z-]*:s3:::)?([^/]+)/?\Z")
+_POSTGRES = re.compile(r"postgres(?:ql)?://")
+# Up to the last @: where the password holds one that is not encoded, too much is masked, and never too little.
+_PASSWORD = re.compile(r"(postgres(?:ql)?://[^/?#@:\s]*:)\S*@|(password=)[^&\s]*")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d\Z", re.ASCII)
 
 
@@ -105,10 +111,37 @@ def date(text: str) -> str:
 
 
 def database(text: str) -> str:
-    """A path. SQLite takes other texts for a database that is gone at the end: https://sqlite.org/inmemorydb.html"""
+    """A path, or the address of a PostgreSQL.
+
+    SQLite takes other texts for a database that is gone at the end: https://sqlite.org/inmemorydb.html
+    """
+    if is_postgres(text):
+        return text
+    if re.match(r"[a-z][a-z0-9+]*://", text):
+        raise ValueError(
+            f"{_shown(text)} is no database; write a path, such as {DEFAULT_DATABASE}, or postgresql://..."
+        )
     if not text.strip() or text.startswith((":", "file:")):
         raise ValueError(f"{text!r} is no path of a database; write one such as {DEFAULT_DATABASE}")
     return text
+
+
+def is_postgres(database: str) -> bool:
+    return _POSTGRES.match(database) is not None
+
+
+def masked(text: str) -> str:
+    """The text without the passwords of PostgreSQL's addresses in it."""
+    return _PASSWORD.sub(lambda found: f"{found[1]}***@" if found[1] else f"{found[2]}***", text)
+
+
+def lease_seconds(environ: Mapping[str, str]) -> int:
+    """PIPELINE_LEASE_SECONDS. Raises ConfigurationError for what is no whole number from 1 to an hour."""
+    text = environ.get("PIPELINE_LEASE_SECONDS") or str(DEFAULT_LEASE_SECONDS)
+    seconds = int(text) if re.match(r"\d{1,4}\Z", text, re.ASCII) else 0
+    if not 1 <= seconds <= MAX_LEASE_SECONDS:
+        raise ConfigurationError(f"PIPELINE_LEASE_SECONDS is no whole number from 1 to {MAX_LEASE_SECONDS}: {text!r}")
+    return seconds
 
 
 _SWITCHED = {"": True, "1": True, "true": True, "yes": True, "on": True,
@@ -192,7 +225,7 @@ def one_line(text: str, environ: Mapping[str, str]) -> str:
         secret = environ.get(name, "").strip()
         if len(secret) >= 4:
             text = text.replace(secret, "***")
-    return "".join(c if c.isprintable() else " " for c in text).strip()
+    return "".join(c if c.isprintable() else " " for c in masked(text)).strip()
 
 
 def is_http_url(url: str) -> bool:

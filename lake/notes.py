@@ -5,20 +5,26 @@ Every function joins the caller's transaction and never commits.
 
 from __future__ import annotations
 
-import sqlite3
 from typing import Sequence
 
 import db
 
+# The engines have different names for the larger of two.
+_THE_LARGER = "CASE WHEN copies.items < excluded.items THEN excluded.items ELSE copies.items END"
 
-def count_archived(conn: sqlite3.Connection, *, place: str, items: int) -> None:
+
+def count_archived(conn: db.Connection, *, place: str, items: int) -> None:
     """So many items more lie in this archive."""
-    known = conn.execute("UPDATE archives SET items = items + ? WHERE place = ?", (items, place)).rowcount
-    if not known:
-        conn.execute("INSERT INTO archives (place, items) VALUES (?, ?)", (place, items))
+    conn.execute(
+        """
+        INSERT INTO archives (place, items) VALUES (?, ?)
+        ON CONFLICT (place) DO UPDATE SET items = archives.items + excluded.items
+        """,
+        (place, items),
+    )
 
 
-def archived_elsewhere(conn: sqlite3.Connection, *, here: str) -> dict[str, int]:
+def archived_elsewhere(conn: db.Connection, *, here: str) -> dict[str, int]:
     """About how many items lie in other archives than this one, and not in it."""
     rows = conn.execute(
         """
@@ -31,11 +37,11 @@ def archived_elsewhere(conn: sqlite3.Connection, *, here: str) -> dict[str, int]
     return {row["place"]: row["items"] for row in rows if row["items"] > 0}
 
 
-def is_known_archive(conn: sqlite3.Connection, place: str) -> bool:
+def is_known_archive(conn: db.Connection, place: str) -> bool:
     return conn.execute("SELECT 1 FROM archives WHERE place = ?", (place,)).fetchone() is not None
 
 
-def note_copied(conn: sqlite3.Connection, *, source: str, target: str) -> None:
+def note_copied(conn: db.Connection, *, source: str, target: str) -> None:
     """All that lies in the one archive lies in the other, too, and is counted there from now on."""
     row = conn.execute("SELECT items FROM archives WHERE place = ?", (source,)).fetchone()
     items = row["items"] if row else 0
@@ -43,20 +49,20 @@ def note_copied(conn: sqlite3.Connection, *, source: str, target: str) -> None:
     count_archived(conn, place=target, items=items)
     for holder, held in [(source, items), *_copies(conn, "source", of="target", place=source)]:
         if holder != target:
-            _note_held(conn, "items + excluded.items", holder=holder, place=target, items=held)
+            _note_held(conn, "copies.items + excluded.items", holder=holder, place=target, items=held)
     conn.execute("DELETE FROM copies WHERE target = ?", (source,))
     # What is counted in a third archive, and lies in the source as well, lies in the target now.
     for place, held in _copies(conn, "target", of="source", place=source):
         if place != target:
-            _note_held(conn, "max(items, excluded.items)", holder=target, place=place, items=held)
+            _note_held(conn, _THE_LARGER, holder=target, place=place, items=held)
 
 
-def _copies(conn: sqlite3.Connection, end: str, *, of: str, place: str) -> list[tuple[str, int]]:
+def _copies(conn: db.Connection, end: str, *, of: str, place: str) -> list[tuple[str, int]]:
     rows = conn.execute(f"SELECT {end} AS place, items FROM copies WHERE {of} = ?", (place,))
     return [(row["place"], row["items"]) for row in rows]
 
 
-def _note_held(conn: sqlite3.Connection, figure: str, *, holder: str, place: str, items: int) -> None:
+def _note_held(conn: db.Connection, figure: str, *, holder: str, place: str, items: int) -> None:
     """So many of the items that are counted in `place` lie in `holder` as well."""
     conn.execute(
         f"""
@@ -67,7 +73,7 @@ def _note_held(conn: sqlite3.Connection, figure: str, *, holder: str, place: str
     )
 
 
-def unread(conn: sqlite3.Connection, scope: str, keys: Sequence[str]) -> list[str]:
+def unread(conn: db.Connection, scope: str, keys: Sequence[str]) -> list[str]:
     """Those of the keys that an unfinished `rebuild` of this scope has not read yet."""
     read: set[str] = set()
     for some in db.in_statements(keys, besides=1):
@@ -78,13 +84,14 @@ def unread(conn: sqlite3.Connection, scope: str, keys: Sequence[str]) -> list[st
     return [key for key in keys if key not in read]
 
 
-def note_read(conn: sqlite3.Connection, scope: str, keys: Sequence[str]) -> None:
-    conn.executemany("INSERT OR IGNORE INTO rebuild_read (scope, key) VALUES (?, ?)", [(scope, key) for key in keys])
+def note_read(conn: db.Connection, scope: str, keys: Sequence[str]) -> None:
+    statement = "INSERT INTO rebuild_read (scope, key) VALUES (?, ?) ON CONFLICT DO NOTHING"
+    conn.executemany(statement, [(scope, key) for key in keys])
 
 
-def read_count(conn: sqlite3.Connection, scope: str) -> int:
+def read_count(conn: db.Connection, scope: str) -> int:
     return int(conn.execute("SELECT count(*) FROM rebuild_read WHERE scope = ?", (scope,)).fetchone()[0])
 
 
-def forget_read(conn: sqlite3.Connection, scope: str) -> None:
+def forget_read(conn: db.Connection, scope: str) -> None:
     conn.execute("DELETE FROM rebuild_read WHERE scope = ?", (scope,))

@@ -10,7 +10,6 @@ import hashlib
 import itertools
 import json
 import logging
-import sqlite3
 from typing import Any, Callable, Iterator, NamedTuple
 
 import db
@@ -64,7 +63,7 @@ class Rebuild:
     def __init__(
         self,
         *,
-        conn: sqlite3.Connection,
+        conn: db.Connection,
         store: Archive,
         where: str,
         prefix: str,

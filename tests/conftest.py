@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from tests import postgres_server
 from tests.github_server import GitHubServer
+from tests.postgres_server import PostgresServer
 from tests.s3_server import ADMIN_ACCESS_KEY, ADMIN_SECRET_KEY, SHARED, S3Server, SharedServer
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -72,6 +74,40 @@ def s3():
     server = SharedServer(os.environ[SHARED]) if SHARED in os.environ else S3Server()
     yield server
     server.close()
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    if postgres_server.programs() is None:
+        pytest.skip(NO_POSTGRES)
+    server = PostgresServer()
+    yield server
+    server.close()
+
+
+NO_POSTGRES = (
+    "there is no PostgreSQL: install Debian's postgresql, or name the folder of its programs in TEST_POSTGRES_BIN"
+)
+
+
+def pytest_terminal_summary(terminalreporter):
+    if any(NO_POSTGRES in str(report.longrepr) for report in terminalreporter.stats.get("skipped", ())):
+        terminalreporter.section("NOT TESTED: the queue on PostgreSQL", red=True)
+        terminalreporter.line(NO_POSTGRES)
+
+
+@pytest.fixture
+def postgres_db(postgres):
+    """The address of a database with tables, and nothing in them."""
+    name = postgres.migrated()
+    yield postgres.url(name)
+    postgres.drop_database(name)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def db_path(request, tmp_path):
+    """A database of either engine, as --db has it."""
+    return str(tmp_path / "p.db") if request.param == "sqlite" else request.getfixturevalue("postgres_db")
 
 
 class Bucket:

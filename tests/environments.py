@@ -13,7 +13,12 @@ def enter(name, requirements, module):
     venv = ROOT / ".venv-{}-{}.{}".format(name, *sys.version_info)
     if Path(sys.prefix) == venv:
         return
-    files = ("requirements.txt", "requirements-dev.txt", requirements)  # it may go on to the first two
+    files = (
+        "requirements.txt",
+        "requirements-postgres.txt",
+        "requirements-dev.txt",
+        requirements,
+    )  # it may go on to them
     wanted = "\n".join((ROOT / file).read_text(encoding="utf-8") for file in files)
     stamp, python = venv / "stamp", str(venv / "bin" / "python")
     if not stamp.exists() or stamp.read_text(encoding="utf-8") != wanted:

@@ -1,4 +1,5 @@
 import concurrent.futures
+import contextlib
 import os
 import sqlite3
 import threading
@@ -6,6 +7,7 @@ import threading
 import pytest
 
 import db
+from engines import postgres, sqlite
 from foundation.errors import ConfigurationError, Outage
 
 
@@ -20,40 +22,71 @@ def issues_row(**changes):
 
 
 @pytest.fixture
-def conn(tmp_path):
+def conn(db_path):
+    connection = db.connect(db_path)
+    yield connection
+    connection.close()
+
+
+@pytest.fixture
+def on_sqlite(tmp_path):
     connection = db.connect(str(tmp_path / "p.db"))
     yield connection
     connection.close()
 
 
-def test_a_new_database_is_durable_and_can_give_space_back(conn):
+@pytest.fixture(params=["sqlite", "postgresql"])
+def new_path(request, tmp_path):
+    """Of a database without tables."""
+    if request.param == "sqlite":
+        yield str(tmp_path / "new.db")
+        return
+    postgres = request.getfixturevalue("postgres")
+    name = postgres.make_database()
+    yield postgres.url(name)
+    postgres.drop_database(name)
+
+
+def count_of_tables(path):
+    with contextlib.closing(engine_connect(path)) as conn:
+        which = "pg_tables WHERE schemaname = 'public'" if conn.words.is_postgres else "sqlite_master"
+        return conn.execute(f"SELECT count(*) FROM {which}").fetchone()[0]
+
+
+def engine_connect(path):
+    """Without our tables."""
+    if path.startswith("postgresql:"):
+        return postgres.connect(path)
+    return sqlite.connect(path, synchronous="OFF", must_exist=False, prepare=lambda conn: None)
+
+
+def test_a_new_database_is_durable_and_can_give_space_back(on_sqlite):
     def pragma(name):
-        return conn.execute(f"PRAGMA {name}").fetchone()[0]
+        return on_sqlite.execute(f"PRAGMA {name}").fetchone()[0]
 
     assert (pragma("journal_mode"), pragma("synchronous"), pragma("auto_vacuum")) == ("wal", 2, 2)
     assert pragma("user_version") == len(db.MIGRATIONS)
 
 
-def test_a_second_connection_changes_nothing(conn, tmp_path):
+def test_a_second_connection_changes_nothing(conn, db_path):
     conn.execute("INSERT INTO repo_aliases VALUES ('a', 'b')")
-    again = db.connect(str(tmp_path / "p.db"))
+    again = db.connect(db_path)
     assert again.execute("SELECT count(*) FROM repo_aliases").fetchone()[0] == 1
     again.close()
 
 
-def test_a_failed_migration_leaves_no_half_schema(tmp_path, monkeypatch):
-    monkeypatch.setattr(db, "MIGRATIONS", (*db.MIGRATIONS, ("CREATE TABLE extra (x)", "NONSENSE")))
+def test_a_failed_migration_leaves_no_half_schema(new_path, monkeypatch):
+    monkeypatch.setattr(db, "MIGRATIONS", (*db.MIGRATIONS, ("CREATE TABLE extra (x INTEGER)", "NONSENSE")))
     with pytest.raises(ConfigurationError):
-        db.connect(str(tmp_path / "p.db"))
-    found = sqlite3.connect(tmp_path / "p.db")
-    assert found.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
-    found.close()
+        db.connect(new_path)
+    assert count_of_tables(new_path) == 0
 
 
-def test_an_older_database_is_migrated_and_keeps_its_rows(conn, tmp_path, monkeypatch):
+def test_an_older_database_is_migrated_and_keeps_its_rows(conn, db_path, monkeypatch):
     conn.execute("INSERT INTO repo_aliases VALUES ('a', 'b')")
-    monkeypatch.setattr(db, "MIGRATIONS", (*db.MIGRATIONS, ("ALTER TABLE repo_aliases ADD COLUMN x DEFAULT 5",)))
-    newer = db.connect(str(tmp_path / "p.db"))
+    step = "ALTER TABLE repo_aliases ADD COLUMN x INTEGER DEFAULT 5"
+    monkeypatch.setattr(db, "MIGRATIONS", (*db.MIGRATIONS, (step,)))
+    newer = db.connect(db_path)
     assert tuple(newer.execute("SELECT * FROM repo_aliases").fetchone()) == ("a", "b", 5)
     newer.close()
 
@@ -88,6 +121,13 @@ def test_a_database_that_another_process_makes_meanwhile_is_ours(tmp_path):
     conn.close()
 
 
+def test_a_database_of_a_newer_version_is_refused(conn, db_path):
+    table = "UPDATE schema_version SET version = 99" if conn.words.is_postgres else "PRAGMA user_version = 99"
+    conn.execute(table)
+    with pytest.raises(ConfigurationError, match="has schema version 99"):
+        db.connect(db_path)
+
+
 def test_where_several_make_a_new_database_at_once_each_can_use_it(tmp_path):
     def use(path):
         start.wait()
@@ -120,8 +160,9 @@ def test_a_transaction_is_whole_or_not_at_all(conn):
 
 
 @pytest.mark.parametrize("replaced", [False, True])
-def test_nothing_is_committed_into_a_file_that_was_deleted_or_replaced(conn, tmp_path, replaced):
+def test_nothing_is_committed_into_a_file_that_was_deleted_or_replaced(on_sqlite, tmp_path, replaced):
     """SQLite itself would: it works on in the file that it has open."""
+    conn = on_sqlite
     os.rename(tmp_path / "p.db", tmp_path / "moved.db")
     if replaced:
         (tmp_path / "p.db").touch()
@@ -166,7 +207,32 @@ def test_an_issue_and_a_pull_request_may_share_an_id(conn):
 
 
 def test_the_upsert_sets_every_column_of_the_table(conn):
-    assert {row["name"] for row in conn.execute("PRAGMA table_info(issues)")} == set(db._ISSUES_COLUMNS)
+    columns = "pragma_table_info('issues')"
+    if conn.words.is_postgres:
+        columns = "(SELECT column_name AS name FROM information_schema.columns WHERE table_name = 'issues') found"
+    assert {row["name"] for row in conn.execute(f"SELECT name FROM {columns}")} == set(db._ISSUES_COLUMNS)
+
+
+def test_one_statement_may_bring_several_versions_of_an_item(conn):
+    titles = {3: "newest", 1: "oldest", 2: "between"}
+    rows = [issues_row(title=title, updated_at=f"2026-01-02T00:00:0{at}Z") for at, title in titles.items()]
+    db.upsert_issues(conn, [*rows, issues_row(id=2)])
+    assert [row["title"] for row in conn.execute("SELECT title FROM issues ORDER BY id")] == ["newest", "t"]
+
+
+def test_a_time_with_a_fraction_is_later_whatever_the_databases_language(conn):
+    """Other collations pass over punctuation."""
+    for order in ("2026-01-03T00:00:00.5Z", "2026-01-03T00:00:00Z"):
+        db.upsert_issues(conn, [issues_row(title=order, fetched_order=order)])
+    assert conn.execute("SELECT title FROM issues").fetchone()[0] == "2026-01-03T00:00:00Z"
+    assert conn.execute("SELECT 1 FROM issues WHERE fetched_order > '2026-01-03T00:00:00.5Z'").fetchone()
+
+
+def test_who_empties_issues_wants_all_objects_read_again(conn):
+    conn.execute("INSERT INTO rebuild_read VALUES ('scope', 'key')")
+    db.upsert_issues(conn, [issues_row()])
+    conn.execute("DELETE FROM issues")
+    assert conn.execute("SELECT count(*) FROM rebuild_read").fetchone()[0] == 0
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,10 @@
-"""The queue on real SQLite against a plain dict, under every order of steps that Hypothesis thinks of."""
+"""The queue on real databases against a plain dict, under every order of steps that Hypothesis thinks of."""
 
 import hashlib
 import os
 import tempfile
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -38,10 +39,14 @@ class Row:
 class Queue(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
-        self.folder = tempfile.TemporaryDirectory()
-        self.conn = db.connect(os.path.join(self.folder.name, "p.db"), synchronous="OFF")
+        self.conn = self.connect()
         self.rows, self.seen, self.issues, self.pruned = {}, set(), {}, 0
         self.seconds = float(START)
+
+    def connect(self):
+        """To an empty database."""
+        self.folder = tempfile.TemporaryDirectory()
+        return db.connect(os.path.join(self.folder.name, "p.db"), synchronous="OFF")
 
     def teardown(self):
         self.conn.close()
@@ -165,7 +170,7 @@ class Queue(RuleBasedStateMachine):
         fields = dict.fromkeys(db._ISSUES_COLUMNS, "x")
         fields.update(
             id=item.item_id, item_type=item.item_type, updated_at=version[0], fetched_order=version[1],
-            payload_sha256=version[2],
+            payload_sha256=version[2], number=1, draft=None, comments=None, lead_time_hours=None,
         )  # fmt: skip
         db.upsert_issues(self.conn, [fields])
         identity = (item.item_type, item.item_id)
@@ -329,8 +334,26 @@ def _sha(text):
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+class QueueOnPostgres(Queue):
+    address = None
+
+    def connect(self):
+        conn = db.connect(self.address, synchronous="OFF")
+        conn.execute(f"TRUNCATE {', '.join(db.TABLES)} RESTART IDENTITY")
+        return conn
+
+    def teardown(self):
+        self.conn.close()
+
+
+@pytest.fixture(scope="module")
+def address_for_the_model(postgres):
+    QueueOnPostgres.address = postgres.url(postgres.migrated())
+
+
 TestQueue = Queue.TestCase
-TestQueue.settings = settings(
+TestQueueOnPostgres = pytest.mark.usefixtures("address_for_the_model")(QueueOnPostgres.TestCase)
+TestQueue.settings = TestQueueOnPostgres.settings = settings(
     max_examples=int(os.environ.get("QUEUE_MODEL_EXAMPLES", "100")),
     stateful_step_count=80,
     deadline=None,

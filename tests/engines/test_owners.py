@@ -136,7 +136,7 @@ def test_through_a_link_the_same_locks_are_seen(conn, path, tmp_path):
         run.hold(["prune"])
         with pytest.raises(AnotherRun):
             second.hold(["prune"])
-    assert db.size_bytes(link) == db.size_bytes(path) > 10**5
+    assert db.size_bytes(other, link) == db.size_bytes(conn, path) > 10**5
     other.close()
     assert os.listdir(tmp_path / "elsewhere") == ["link.db"]
 

@@ -1,0 +1,678 @@
+"""What is particular to PostgreSQL: sessions beside each other, its clock, what breaks on the way, roles, addresses.
+
+What both engines have in common is in the tests of db.py and queue_manager.py, which run on both.
+"""
+
+import concurrent.futures
+import contextlib
+import json
+import random
+import socket
+import subprocess
+import sys
+import threading
+
+import pytest
+
+import db
+import queue_manager
+import worker
+from commands import runs
+from engines import postgres as engine
+from engines import presence
+from foundation import timestamps
+from foundation.clock import SYSTEM_CLOCK
+from foundation.errors import AnotherRun, ConfigurationError, Outage
+from lake.objects import ItemRefused
+from queue_manager import Lease
+from tests.conftest import REAL_SLEEP, ROOT, started_main
+from tests.postgres_server import PASSWORD, Pool, pool_program
+from tests.postgres_server import PostgresServer as OwnServer
+from tests.test_db import issues_row
+from tests.test_queue_manager import claim, claim_batch, enqueue, item, prune, row, statuses
+from tests.test_worker import Archive
+from tests.test_worker import enqueue as enqueue_payloads
+
+NOW = "2026-11-23T10:00:00Z"
+DAY = 86400
+
+
+@pytest.fixture
+def session(postgres_db):
+    """Makes connections to one database, each with a session of its own."""
+    with contextlib.ExitStack() as stack:
+        yield lambda **options: stack.enter_context(contextlib.closing(db.connect(postgres_db, **options)))
+
+
+@pytest.fixture
+def conn(session):
+    return session()
+
+
+@pytest.fixture
+def new_db(postgres):
+    """The address of a database without tables."""
+    name = postgres.make_database()
+    yield postgres.url(name)
+    postgres.drop_database(name)
+
+
+def run_worker(conn, address, archive, *, clock=SYSTEM_CLOCK, lease_seconds=60):
+    """One worker in this process; returns what came of it, and the outage that ended it."""
+    settings = worker.Settings("raw/github/", False, 2, 5)
+    with presence.fresh_token(conn, address, lease_seconds=lease_seconds) as token:
+        job = worker.Worker(
+            conn=conn, db_path=address, token=token, open_archive=lambda: archive, settings=settings, clock=clock,
+            rng=random.Random(1), idle=lambda seconds: None,
+        )  # fmt: skip
+        return job.run(), job.outage
+
+
+def off_by(seconds):
+    """The clock of a host that is wrong."""
+    return SYSTEM_CLOCK._replace(now=lambda: SYSTEM_CLOCK.now() + seconds)
+
+
+def dead_elsewhere(conn, token, *, seconds_ago, is_stopping=False):
+    """A process of another host, of which nothing was heard since its lease ended so long ago."""
+    conn.execute(
+        f"""
+        INSERT INTO owners (token, host, pid, birth, is_stopping, alive_until)
+        VALUES (?, 'elsewhere', 1, '', ?, {engine.time_text("clock_timestamp() - make_interval(secs => ?)")})
+        """,
+        (token, is_stopping, float(seconds_ago)),
+    )
+
+
+# Claims
+
+
+def test_claims_of_two_sessions_take_different_rows_and_neither_waits(session):
+    one, two = session(), session()
+    enqueue(one, *map(item, range(1, 7)))
+    two.execute("SET statement_timeout = '5s'")  # one that waited would fail by it
+    with db.transaction(one), db.transaction(two):
+        first = [claimed.id for claimed in claim(one, "one", limit=2)]
+        second = [claimed.id for claimed in claim(two, "two", limit=3)]
+    assert (first, second) == ([1, 2], [3, 4, 5])
+    assert sorted(queue_manager.claim_tokens(one)) == ["one", "two"]
+
+
+def test_a_begun_batch_goes_whole_to_one_of_two_sessions(postgres_db, session):
+    conn = session()
+    enqueue(conn, *map(item, range(1, 41)))
+    queue_manager.claim_batch(
+        conn, Lease("me", NOW, 60), limit=40, max_bytes=10**6, fetched_before=None, place="here",
+        key_of=lambda items: "batch-1",
+    )  # fmt: skip
+    queue_manager.release(conn, token="me")
+
+    def claim_begun(token):
+        with contextlib.closing(db.connect(postgres_db)) as own, db.transaction(own):
+            return len(queue_manager.claim_begun(own, Lease(token, NOW, 60), place="here", prefix="batch-").items)
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        assert sorted(pool.map(claim_begun, "abcd")) == [0, 0, 0, 40]
+
+
+def test_rows_that_two_sessions_release_at_once_are_released_once(session):
+    one, two = session(), session()
+    enqueue(one, *map(item, range(1, 5)))
+    claim(one)
+    two.execute("SET statement_timeout = '5s'")
+    with db.transaction(one), db.transaction(two):
+        later = "2026-11-23T11:00:00Z"
+        assert (queue_manager.release_expired(one, now=later), queue_manager.release_expired(two, now=later)) == (4, 0)
+
+
+def test_no_step_reads_more_rows_than_it_changes_however_many_lie_there(conn):
+    """And whatever the statistics say: here they were made when nothing was pending."""
+    for page in range(30):
+        enqueue(conn, *map(item, range(100 * page, 100 * page + 100)))
+    conn.execute("UPDATE queue_items SET status = 'done', s3_key = 'k', finished_at = '2026-01-01T00:00:00Z'")
+    conn.execute("ANALYZE queue_items")
+    for page in range(30, 60):
+        enqueue(conn, *map(item, range(100 * page, 100 * page + 100)))
+    ids = [claimed.id for claimed in claim(conn, "mine", limit=10)]
+    claim(conn, "other", limit=10)
+    steps = {
+        "claim": lambda: claim(conn, limit=10),
+        "claim a batch": lambda: claim_batch(conn, limit=10),
+        "complete": lambda: queue_manager.complete(conn, s3_keys=dict.fromkeys(ids, "k"), token="mine", now=NOW),
+        "extend": lambda: queue_manager.extend_leases(conn, Lease("other", NOW, 60)),
+        "release": lambda: queue_manager.release(conn, token="other"),
+        "prune": lambda: prune(conn, limit=10),
+        "enqueue again": lambda: enqueue(conn, *map(item, range(5000, 5010))),
+    }
+    for name, step in steps.items():
+        with db.transaction(conn):
+            before = reads(conn)
+            step()
+            scans, rows = (now - then for now, then in zip(reads(conn), before))
+        assert (scans, rows <= 50) == (0, True), (name, scans, rows)
+
+
+def reads(conn):
+    """Of queue_items: how often it was read as a whole, and how many rows by an index."""
+    counts = "SELECT seq_scan, idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'queue_items'"
+    return conn.execute(counts).fetchone()
+
+
+# Clocks
+
+
+@pytest.mark.parametrize("seconds", [DAY, -DAY])
+def test_all_that_a_worker_writes_down_is_of_the_databases_time_whatever_its_own_clock_says(
+    conn, postgres_db, session, seconds
+):
+    enqueue_payloads(conn, 3)
+    other, leases = session(), []
+
+    def refuse_the_first(key):
+        if "/1-" in key:
+            leases.extend(found[0] for found in other.execute("SELECT lease_until FROM queue_items"))
+            raise ItemRefused("no")
+
+    run_worker(conn, postgres_db, Archive(refuse_the_first), clock=off_by(seconds))
+    assert statuses(conn) == ["pending", "done", "done"]
+    finished = [row(conn, row_id)["finished_at"] for row_id in (2, 3)]
+    now = timestamps.to_epoch(db.now(conn, SYSTEM_CLOCK))
+    for moment in [*leases, row(conn, 1)["available_at"], *finished]:
+        assert abs(timestamps.to_epoch(moment) - now) < 3600
+
+
+@pytest.mark.parametrize("seconds", [DAY, -DAY])
+def test_a_clock_that_is_a_day_off_takes_nothing_from_who_has_it_in_hand(conn, postgres_db, session, seconds):
+    enqueue_payloads(conn, 2)
+    other = session()
+    with presence.fresh_token(other, postgres_db, lease_seconds=60) as token:
+        with db.transaction(other):
+            lease = Lease(token, db.now(other, SYSTEM_CLOCK), 60)
+            queue_manager.claim_single(other, lease, limit=1)
+        result, _ = run_worker(conn, postgres_db, Archive(), clock=off_by(seconds))
+        assert (result.done, statuses(conn)) == (1, ["processing", "done"])
+
+
+# Who is alive
+
+
+def test_rows_of_a_worker_that_died_on_another_host_are_done_after_its_lease_and_nobody_is_blamed(conn, postgres_db):
+    enqueue_payloads(conn, 5)
+    dead_elsewhere(conn, "gone", seconds_ago=5)
+    claim(conn, "gone", limit=5, now=db.now(conn, SYSTEM_CLOCK))
+    result, _ = run_worker(conn, postgres_db, Archive())
+    assert (result.done, [row(conn, row_id)["attempts"] for row_id in range(1, 6)]) == (5, [0] * 5)
+
+
+def test_rows_of_a_worker_on_another_host_are_its_own_for_as_long_as_its_lease_runs(conn, postgres_db):
+    enqueue_payloads(conn, 2)
+    dead_elsewhere(conn, "quiet", seconds_ago=-60)
+    claim(conn, "quiet", limit=1, now=db.now(conn, SYSTEM_CLOCK))
+    run_worker(conn, postgres_db, Archive())
+    assert statuses(conn) == ["processing", "done"]
+
+
+@pytest.mark.parametrize("is_stopping, state", [(False, presence.State.DIED), (True, presence.State.ENDED)])
+def test_a_process_that_was_told_to_stop_did_not_die_of_what_it_had(conn, postgres_db, is_stopping, state):
+    dead_elsewhere(conn, "gone", seconds_ago=5, is_stopping=is_stopping)
+    assert presence.state(conn, postgres_db, "gone") is state
+
+
+def test_a_process_of_this_host_that_was_killed_is_seen_at_once(conn, postgres_db):
+    script = (
+        "import sys, db; from engines import presence; conn = db.connect(sys.argv[1])\n"
+        "with presence.fresh_token(conn, sys.argv[1], lease_seconds=3600) as token:\n"
+        "    print(token, flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script, postgres_db], cwd=str(ROOT), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        token = process.stdout.readline().decode().strip()
+        assert presence.state(conn, postgres_db, token) is presence.State.ALIVE
+        assert str(process.pid) in presence.process(conn, postgres_db, token)
+        process.kill()
+        process.wait()
+        assert presence.state(conn, postgres_db, token) is presence.State.DIED
+
+
+def test_who_lives_says_so_again_and_again_also_after_it_was_forgotten(conn, postgres_db):
+    with presence.fresh_token(conn, postgres_db, lease_seconds=1) as token:
+        conn.execute("DELETE FROM owners")
+        found = wait_until(lambda: conn.execute("SELECT 1 FROM owners WHERE token = ?", (token,)).fetchone())
+        assert found
+        presence.told_to_stop(conn, postgres_db, token)
+        assert wait_until(lambda: conn.execute("SELECT 1 FROM owners WHERE is_stopping").fetchone())
+    assert presence.state(conn, postgres_db, token) is presence.State.ENDED
+
+
+def wait_until(answer, tries=1200):
+    for _ in range(tries):
+        if answer():
+            return True
+        REAL_SLEEP(0.05)
+    return False
+
+
+def test_processes_that_died_are_forgotten_once_they_have_nothing_in_hand(conn, postgres_db):
+    enqueue(conn, item())
+    for token, seconds_ago in (("idle", 5), ("busy", 5), ("quiet", -60)):
+        dead_elsewhere(conn, token, seconds_ago=seconds_ago)
+    claim(conn, "busy")
+    presence.tidy(conn, postgres_db, in_use=lambda: queue_manager.claim_tokens(conn))
+    left = [found["token"] for found in conn.execute("SELECT token FROM owners ORDER BY token")]
+    assert left == ["busy", "quiet"]
+
+
+# Locks
+
+
+def recorded(conn, address, **environ):
+    return runs.recorded(
+        conn, db_path=address, command="ingest", what="x", clock=SYSTEM_CLOCK, environ=environ
+    )  # fmt: skip
+
+
+def test_of_two_ingests_of_a_repository_from_two_hosts_the_second_ends_with_4(conn, postgres_db, run_main, github):
+    github.add_repo("acme/widgets").make(3)
+    env = {"GITHUB_API_URL": github.url, "PIPELINE_DB": postgres_db}
+    dead_elsewhere(conn, "other", seconds_ago=-60)
+    runs.take_lock(conn, "ingest of acme/widgets", owner="other", now=NOW)
+    code, _, err = run_main("ingest", "--repo", "acme/widgets", "--all", env=env)
+    assert (code, "process 1 on elsewhere since" in err) == (4, True), err
+    assert PASSWORD not in err
+    conn.execute(f"UPDATE owners SET alive_until = {engine.time_text('clock_timestamp() - make_interval(secs => 5)')}")
+    assert run_main("ingest", "--repo", "acme/widgets", "--all", env=env)[0] == 0
+    assert queue_manager.counts(conn).pending == 3
+
+
+def test_a_worker_that_follows_looks_often_enough_to_begin_within_a_second_of_a_commit_elsewhere(
+    conn, postgres_db, session
+):
+    other, waits = session(), []
+
+    def idle(seconds):
+        waits.append(seconds)
+        if len(waits) == 1:
+            enqueue_payloads(other, 3)
+        else:
+            job.stop()
+
+    with presence.fresh_token(conn, postgres_db, lease_seconds=60) as token:
+        job = worker.Worker(
+            conn=conn, db_path=postgres_db, token=token, open_archive=Archive, rng=random.Random(1), idle=idle,
+            settings=worker.Settings("raw/github/", False, 2, 5, follow=True), clock=SYSTEM_CLOCK,
+        )  # fmt: skip
+        assert (job.run().done, max(waits) < 1) == (3, True)
+
+
+def test_of_eight_who_want_a_lock_at_once_one_gets_it(postgres_db):
+    everybody = threading.Barrier(8)
+
+    def hold(number):
+        with contextlib.closing(db.connect(postgres_db)) as own, recorded(own, postgres_db) as run:
+            everybody.wait()
+            try:
+                run.hold(["prune"])
+                return True
+            except AnotherRun:
+                return False
+            finally:
+                everybody.wait()
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        assert sorted(pool.map(hold, range(8))) == [False] * 7 + [True]
+
+
+def test_who_lost_its_lock_to_another_commits_nothing_any_more(conn, session, postgres_db):
+    with recorded(conn, postgres_db) as run:
+        run.hold(["ingest of a/b"])
+        with db.transaction(conn):
+            run.check_held(conn, "ingest of a/b")
+        runs.take_lock(session(), "ingest of a/b", owner="another", now=NOW)
+        with pytest.raises(AnotherRun, match="taken over"), db.transaction(conn):
+            run.check_held(conn, "ingest of a/b")
+
+
+def test_status_says_where_a_run_works_and_who_died_elsewhere(conn, postgres_db, run_main):
+    dead_elsewhere(conn, "gone", seconds_ago=5)
+    dead_elsewhere(conn, "quiet", seconds_ago=-60)
+    for token in ("gone", "quiet"):
+        runs.start_run(conn, command="worker", owner=token, now=NOW)
+    conn.execute("UPDATE runs SET host = 'elsewhere' WHERE owner = 'quiet'")
+    code, out, _ = run_main("status", env={"PIPELINE_DB": postgres_db})
+    assert code == 0
+    assert "worker running on elsewhere, began" in out
+    assert f"worker died on {socket.gethostname()}, began" in out
+
+
+# What breaks on the way
+
+
+def end_other_sessions(postgres, address):
+    with postgres.connect() as admin:
+        name = address.rpartition("/")[2]
+        admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
+
+
+def end_session_at(conn, event, turn):
+    """The server ends the session of whoever does this to queue_items for the `turn`-th time, in the middle of it."""
+    conn.execute("CREATE SEQUENCE turns")
+    conn.execute(
+        f"""
+        CREATE FUNCTION end_it() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF nextval('turns') = {turn} THEN PERFORM pg_terminate_backend(pg_backend_pid()); END IF;
+            RETURN NULL;
+        END $$
+        """
+    )
+    conn.execute(f"CREATE TRIGGER end_it AFTER {event} ON queue_items FOR EACH ROW EXECUTE FUNCTION end_it()")
+
+
+def test_a_connection_that_breaks_within_a_transaction_is_an_outage_and_nothing_is_lost(conn, postgres_db):
+    enqueue_payloads(conn, 30)
+    end_session_at(conn, "UPDATE", 40)  # 16 are claimed, then done, then 14 more
+    archive = Archive()
+    result, outage = run_worker(conn, postgres_db, archive)
+    assert isinstance(outage, Outage)
+    assert (result.stopped_by, "processing" in statuses(conn)) == ("outage", False)
+    assert queue_manager.counts(conn).done == result.done > 0
+    result, outage = run_worker(conn, postgres_db, archive)
+    assert (outage, statuses(conn), len(archive.objects)) == (None, ["done"] * 30, 30)
+
+
+def test_a_connection_that_breaks_while_nothing_is_under_way_is_made_anew_and_nobody_notices(
+    postgres, conn, postgres_db
+):
+    enqueue(conn, item())
+    end_other_sessions(postgres, postgres_db)
+    assert queue_manager.counts(conn).pending == 1
+    end_other_sessions(postgres, postgres_db)
+    with db.transaction(conn):
+        enqueue(conn, item(2))
+    assert queue_manager.counts(conn).pending == 2
+
+
+def test_an_ingest_whose_connection_breaks_stops_with_3_and_the_next_brings_the_rest(
+    conn, postgres_db, github, run_main
+):
+    github.add_repo("acme/widgets").make(600)
+    end_session_at(conn, "INSERT", 250)
+    env = {"GITHUB_API_URL": github.url, "GITHUB_TOKEN": "t", "PIPELINE_DB": postgres_db}
+    code, _, err = run_main("ingest", "--repo", "acme/widgets", "--all", "-q", env=env)
+    assert (code, err.count("\n"), "run again later" in err) == (3, 1, True), err
+    assert 0 < queue_manager.counts(conn).pending < 250
+    assert runs.runs(conn)[0]["exit_code"] == 3
+    assert run_main("ingest", "--repo", "acme/widgets", "--all", env=env)[0] == 0
+    assert queue_manager.counts(conn).pending == 600
+
+
+def test_a_server_that_is_killed_under_a_worker_that_follows_is_waited_for(tmp_path):
+    """As by a power cut of the server's; the worker has hours, and one connection after the other."""
+    with contextlib.closing(OwnServer()) as server:
+        address = server.url(server.migrated())
+        with contextlib.closing(db.connect(address)) as conn:
+            enqueue_payloads(conn, 40)
+        env = {"PIPELINE_DB": address, "PIPELINE_LEASE_SECONDS": "5"}
+        with started_main("worker", "--follow", "--archive-dir", "archive", env=env, cwd=tmp_path) as process:
+            assert wait_until(lambda: list((tmp_path / "archive").rglob("*.json")))
+            server.kill()
+            server.start()
+            with contextlib.closing(db.connect(address)) as conn:
+                enqueue_payloads(conn, 40, first=41)
+                assert wait_until(lambda: queue_manager.counts(conn) == (0, 0, 80, 0)), queue_manager.counts(conn)
+                assert conn.execute("SELECT count(*) FROM issues").fetchone()[0] == 80
+            process.terminate()
+            assert process.wait() == 143
+    assert len(list((tmp_path / "archive").rglob("*.json"))) == 80
+
+
+def test_who_is_stopped_while_the_server_is_down_hands_its_rows_back_when_that_is_up_again():
+    with contextlib.closing(OwnServer()) as server:
+        address = server.url(server.migrated())
+
+        def idle(seconds):
+            server.start()
+            job.stop()
+
+        def stop_the_server(key):
+            if server.is_running:
+                server.stop()
+
+        with contextlib.closing(db.connect(address)) as conn:
+            enqueue_payloads(conn, 3)
+            with presence.fresh_token(conn, address, lease_seconds=60) as token:
+                job = worker.Worker(
+                    conn=conn, db_path=address, token=token, open_archive=lambda: Archive(stop_the_server), idle=idle,
+                    settings=worker.Settings("raw/github/", False, 1, 5, follow=True), clock=SYSTEM_CLOCK,
+                    rng=random.Random(1),
+                )  # fmt: skip
+                result = job.run()
+            assert (job.outage, job.in_hand, result.stopped_by) == (None, False, "signal")
+            assert queue_manager.counts(conn) == (3 - result.done, 0, result.done, 0)
+
+
+def test_a_transaction_that_was_cut_off_is_gone_whole_and_the_next_has_a_new_connection(postgres, conn, postgres_db):
+    with pytest.raises(engine.Error) as error, db.transaction(conn):
+        enqueue(conn, item())
+        end_other_sessions(postgres, postgres_db)
+        enqueue(conn, item(2))
+    assert isinstance(error.value.explained, Outage)
+    with db.transaction(conn):
+        enqueue(conn, item(3))
+    assert [found["item_id"] for found in conn.execute("SELECT item_id FROM queue_items")] == [3]
+
+
+def test_after_an_error_within_a_transaction_nothing_of_it_stays(conn):
+    with pytest.raises(engine.Error), db.transaction(conn):
+        enqueue(conn, item())
+        conn.execute("SELECT nonsense")
+    with db.transaction(conn):
+        enqueue(conn, item(2))
+    assert queue_manager.counts(conn).pending == 1
+
+
+def test_a_server_that_is_gone_ends_a_run_with_3_and_a_line_without_the_password(run_main):
+    address = f"postgresql://me:{PASSWORD}secret@127.0.0.1:1/x?connect_timeout=2".replace("/p@", "%2Fp%40")
+    for command in ("status", "worker --archive-dir a", "ingest --repo a/b", "prune --older-than 1"):
+        code, out, err = run_main(*command.split(), env={"PIPELINE_DB": address})
+        assert (code, err.count("\n"), "can't be reached" in err) == (3, 1, True), err
+        assert "secret" not in out + err
+
+
+@pytest.mark.parametrize(
+    "wrong, said",
+    [
+        (lambda url: url.replace("s3cret", "wr0ng"), "authentication failed"),
+        (lambda url: url + "nowhere", "does not exist"),
+        (lambda url: url.replace("%2F", "/").replace("%40", "@"), "percent-encoded"),
+        (lambda url: url + "?sslmod=require", "sslmod"),
+        (lambda url: url + "?sslmode=require", "SSL"),
+        (lambda url: url + "?schema=a;b", "schema"),
+    ],
+)
+def test_what_is_wrong_with_an_address_is_said_in_a_line_without_the_password(postgres_db, run_main, wrong, said):
+    code, out, err = run_main("status", env={"PIPELINE_DB": wrong(postgres_db)})
+    assert (code, err.count("\n"), said in err) == (2, 1, True), err
+    for secret in ("s3cret", "wr0ng", "p@ss", "p%40ss"):
+        assert secret not in out + err
+
+
+def test_without_the_driver_a_line_says_what_to_install(tmp_path, run_main):
+    (tmp_path / "psycopg.py").write_text("raise ImportError('no libpq')")
+    code, _, err = run_main("status", "--db", "postgresql://h/d", env={"PYTHONPATH": str(tmp_path)})
+    assert (code, err.count("\n"), "requirements-postgres.txt" in err) == (2, 1, True), err
+
+
+def test_where_the_queue_lies_in_sqlite_no_driver_is_imported(tmp_path, run_main):
+    (tmp_path / "psycopg.py").write_text("raise SystemExit('imported')")
+    env = {"PYTHONPATH": str(tmp_path)}
+    assert run_main("--help", env=env)[0] == 0
+    db.connect(str(tmp_path / "pipeline.db")).close()
+    assert run_main("status", env=env)[0] == 0
+
+
+# Schema and roles
+
+
+def test_eight_processes_that_start_at_once_make_the_tables_once(new_db):
+    script = "import sys, db; print(db.connect(sys.argv[1]).execute('SELECT count(*) FROM issues').fetchone()[0])"
+    command = [sys.executable, "-c", script, new_db]
+    processes = [
+        subprocess.Popen(command, cwd=str(ROOT), stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(8)
+    ]
+    assert [process.communicate() for process in processes] == [(b"0\n", b"")] * 8
+    with contextlib.closing(db.connect(new_db)) as conn:
+        assert [tuple(found) for found in conn.execute("SELECT version FROM schema_version")] == [(len(db.MIGRATIONS),)]
+
+
+def test_the_tables_have_the_same_columns_in_both_engines(conn, tmp_path):
+    with contextlib.closing(db.connect(str(tmp_path / "p.db"))) as other:
+        for table in db.TABLES:
+            names = [found["name"] for found in other.execute(f"SELECT name FROM pragma_table_info('{table}')")]
+            found = conn.execute(
+                "SELECT column_name FROM information_schema.columns WHERE table_name = ? ORDER BY ordinal_position",
+                (table,),
+            )
+            assert [column for (column,) in found] == names
+
+
+def test_every_text_is_compared_byte_by_byte_and_no_time_has_a_type_of_its_own(conn):
+    found = conn.execute(
+        """
+        SELECT table_name, column_name, data_type, collation_name FROM information_schema.columns
+        WHERE table_schema = 'public'
+        """
+    ).fetchall()
+    assert {each["data_type"] for each in found} == {"bigint", "text", "double precision", "boolean"}
+    assert {each["collation_name"] for each in found if each["data_type"] == "text"} == {"C"}
+
+
+def test_a_role_that_may_not_make_tables_is_told_what_its_owner_has_to_run(postgres, new_db, run_main):
+    name = new_db.rpartition("/")[2]
+    role = "app_" + name
+    with postgres.connect(name) as admin:
+        admin.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{PASSWORD}'")
+        admin.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+        env = {"PIPELINE_DB": postgres.url(name, user=role), "GITHUB_API_URL": "http://127.0.0.1:9"}
+        code, _, err = run_main("ingest", "--repo", "a/b", env=env)
+        assert (code, err.count("\n"), "main.py schema --sql" in err) == (2, 1, True), err
+        code, sql, _ = run_main("schema", "--sql", env=env)
+        assert code == 0
+        admin.execute(sql)
+        admin.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}")
+        assert run_main("worker", "--archive-dir", "a", env=env)[0] == 0
+        assert run_main("prune", "--older-than", "1", env=env)[0] == 0
+        assert run_main("schema", "--sql", env=env)[:2] == (0, "-- nothing to do: the tables are of this version\n")
+        admin.execute(f"DROP OWNED BY {role}")
+        admin.execute(f"DROP ROLE {role}")
+
+
+def sql_of(document, behind):
+    """The first block of SQL behind some words of a document."""
+    text = (ROOT / "docs" / document).read_text(encoding="utf-8").partition(behind)[2]
+    return text.partition("```sql\n")[2].partition("```")[0]
+
+
+def test_each_role_of_the_documents_can_do_its_work_and_no_more(postgres, postgres_db, github, run_main):
+    github.add_repo("acme/widgets").make(5)
+    name = postgres_db.rpartition("/")[2]
+    roles = ("lake_ingest", "lake_worker", "lake_reader")
+    with postgres.connect(name) as admin:
+        for role in roles:
+            admin.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{PASSWORD}'")
+        admin.execute(sql_of("OPERATIONS.md", "Roles with as few rights"))
+
+        def run(role, *arguments):
+            env = {"PIPELINE_DB": postgres.url(name, user=role), "GITHUB_API_URL": github.url}
+            return run_main(*arguments, env=env)
+
+        codes = [
+            run("lake_ingest", "ingest", "--repo", "acme/widgets", "--all")[0],
+            run("lake_worker", "worker", "--archive-dir", "archive")[0],
+            run("lake_reader", "status")[0],
+            run("lake_reader", "ingest", "--repo", "acme/widgets")[0],
+            run("lake_worker", "prune", "--older-than", "1")[0],
+        ]
+        done = admin.execute("SELECT count(*) FROM queue_items WHERE status = 'done'").fetchone()[0]
+        for role in roles:
+            admin.execute(f"DROP OWNED BY {role}")
+            admin.execute(f"DROP ROLE {role}")
+    assert (codes, done) == ([0, 0, 0, 2, 2], 5)
+
+
+def test_the_questions_of_the_documents_have_answers(conn):
+    db.upsert_issues(conn, [issues_row(), issues_row(id=2, labels='["bug"]', merged_at=NOW, item_type="pull_request")])
+    enqueue(conn, item())
+    statements = sql_of("REFERENCE.md", "In PostgreSQL the tables").split(";")[:-1]
+    assert len(statements) == 4
+    for statement in statements:
+        conn.execute(statement).fetchall()
+
+
+def test_a_schema_of_its_own_is_made_and_hides_nothing_of_others(new_db):
+    with contextlib.closing(engine.connect(new_db)) as conn:
+        conn.execute("CREATE TABLE queue_items (x int)")
+    with pytest.raises(ConfigurationError, match="another program"):
+        db.connect(new_db)
+    with contextlib.closing(db.connect(new_db + "?schema=lake")) as conn:
+        enqueue(conn, item())
+        assert conn.execute("SELECT count(*) FROM lake.queue_items").fetchone()[0] == 1
+
+
+def test_a_payload_comes_back_byte_for_byte(conn):
+    payload = '{"a": "\\u0000 \\ud800 é 😀 %s :now ?"}'.encode()
+    enqueue(conn, item(payload=payload))
+    assert [claimed.payload for claimed in claim(conn)] == [payload]
+
+
+def test_a_payload_that_postgresql_can_t_hold_is_named_as_what_it_is(conn):
+    with pytest.raises(engine.Error, match="no text that PostgreSQL holds"):
+        enqueue(conn, item(payload=b'"\xff"'))
+
+
+# All of it
+
+
+def test_a_whole_pipeline_runs_on_postgresql(postgres_db, conn, github, run_main):
+    repo = github.add_repo("acme/widgets")
+    repo.make(40)
+    env = {"GITHUB_API_URL": github.url, "GITHUB_TOKEN": "t", "PIPELINE_DB": postgres_db}
+
+    def run(*arguments):
+        code, out, err = run_main(*arguments, "--json", env=env)
+        assert (code, PASSWORD in out + err) == (0, False), err
+        return json.loads(out)
+
+    assert run("ingest", "--repo", "acme/widgets", "--all")["enqueued"] == 40
+    assert run("ingest", "--repo", "acme/widgets", "--all")["enqueued"] == 0
+    for layout in ("object", "batch"):
+        repo.touch(*next(iter(repo._fields)))
+        run("ingest", "--repo", "acme/widgets")
+        worked = run("worker", "--archive-dir", "archive", "--layout", layout, "--processes", "2")
+        assert (worked["pending"], worked["failed"]) == (0, 0)
+    status = run("status")
+    assert (status["issues"], status["queue"]["pending"], status["db_bytes"] > 10**5) == (40, 0, True)
+    before = conn.execute("SELECT id, title, state, lead_time_hours FROM issues ORDER BY item_type, id").fetchall()
+    conn.execute("DELETE FROM issues")
+    assert run("rebuild", "--archive-dir", "archive")["issues"] == 40
+    after = conn.execute("SELECT id, title, state, lead_time_hours FROM issues ORDER BY item_type, id").fetchall()
+    assert after == before
+    conn.execute("UPDATE queue_items SET finished_at = '2020-01-01T00:00:00Z', updated_at = '2020-01-01T00:00:00Z'")
+    assert run("prune", "--older-than", "30")["deleted"] >= 40
+    checks = {check["name"]: check["state"] for check in run("check")["checks"]}
+    assert (checks["PostgreSQL"], checks["connections"], checks["clock against the database"]) == ("ok", "ok", "ok")
+
+
+@pytest.mark.skipif(pool_program() is None, reason="there is no pgbouncer; TEST_PGBOUNCER may name it")
+def test_behind_a_pool_of_fewer_connections_than_clients_all_goes_on_as_without(
+    postgres, postgres_db, github, run_main
+):
+    github.add_repo("acme/widgets").make(150)
+    with contextlib.closing(Pool(postgres)) as pool:
+        address = pool.url(postgres_db.rpartition("/")[2])
+        env = {"GITHUB_API_URL": github.url, "GITHUB_TOKEN": "t", "PIPELINE_DB": address, "PIPELINE_LEASE_SECONDS": "2"}
+        codes = [run_main("ingest", "--repo", "acme/widgets", "--all", env=env)[0]]
+        code, out, err = run_main("worker", "--archive-dir", "a", "--processes", "4", "--json", env=env)
+        codes += [code, run_main("status", env=env)[0], run_main("rebuild", "--archive-dir", "a", env=env)[0]]
+        codes += [run_main("prune", "--older-than", "1", env=env)[0]]
+    assert (codes, json.loads(out)["done"]) == ([0] * 5, 150), err
