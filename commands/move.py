@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sqlite3
 from typing import Iterator
 
 import db
@@ -26,7 +25,7 @@ def run(context: Context, *, to_db_path: str) -> int:
         conn, command="move", what=f"{shown} to {shown_target}"
     ) as record:
         record.hold([runs.MOVE])
-        with _target(to_db_path) as target:
+        with _explained(context.db_path, to_db_path), contextlib.closing(db.connect(to_db_path)) as target:
             is_unfinished = moving.begin(conn, target, shown=shown_target, clock=context.clock)
             with moving.held_still(context.db_path, own_token=record.token) as source:
                 copied, found = _move(context, source, target, is_unfinished=is_unfinished)
@@ -61,12 +60,9 @@ def _move(
 
 
 @contextlib.contextmanager
-def _target(path: str) -> Iterator[db.Connection]:
-    """What goes wrong there is said of it: `main` takes an error of SQLite's for one of the source."""
-    with contextlib.closing(db.connect(path)) as conn:
-        try:
-            yield conn
-        except sqlite3.Error as error:
-            if settings.is_postgres(path):
-                raise
-            raise db.explain(error, path) from error
+def _explained(*paths: str) -> Iterator[None]:
+    """An error of SQLite's is one of that file, which may be the target; `main` takes it for one of the source."""
+    try:
+        yield
+    except db.Error as error:
+        raise db.explain(error, next(path for path in paths if not settings.is_postgres(path))) from error
