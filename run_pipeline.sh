@@ -131,7 +131,8 @@ take_lock() {
     rm -rf "$lock/takeover"
 }
 
-# Each interpreter, and each requirements.txt, has an environment of its own: what another run works in stays as it is.
+# Each interpreter, and each requirements.txt (with PostgreSQL's, where PIPELINE_DB is such an address), has an environment
+# of its own: what another run works in stays as it is.
 # The stamp is written last: a half-made one has none and is made again.
 is_set_up() { [ -x "$venv/bin/python" ] && [ -f "$venv/stamp" ]; }
 
@@ -168,7 +169,11 @@ set_up() {
     command -v "$python" >/dev/null 2>&1 || die "no $python found; install Python 3.8 or newer, or set PYTHON"
     "$python" -c 'import sys; sys.exit(sys.version_info < (3, 8))' 2>/dev/null ||
         die "$python does not run or is older than 3.8; set PYTHON"
-    packages=$(cksum <"$here/requirements.txt" | tr ' ' -)
+    case ${PIPELINE_DB:-} in
+        postgresql://* | postgres://*) driver=$here/requirements-postgres.txt ;;
+        *) driver="" ;;
+    esac
+    packages=$(cat "$here/requirements.txt" ${driver:+"$driver"} | cksum | tr ' ' -)
     venv=$here/.venv-run-$("$python" -c 'import sys; print(sys.version, sys.base_prefix)' | cksum | tr ' ' -)-$packages
     if is_set_up; then
         rm -f "$venv/replaced" 2>/dev/null # nobody else's to remove
@@ -182,7 +187,8 @@ set_up() {
         say "setting up $here/.venv (once)"
         rm -rf "$venv"
         run_child "$python" -m venv "$venv" >&2 || die "$python can't make the virtual environment $venv; see above"
-        run_child "$venv/bin/python" -m pip install -q --disable-pip-version-check -r "$here/requirements.txt" >&2 ||
+        run_child "$venv/bin/python" -m pip install -q --disable-pip-version-check \
+            -r "$here/requirements.txt" ${driver:+-r "$driver"} >&2 ||
             { say "the packages of requirements.txt could not be installed; see above, and run again later"; exit 3; }
         printf '%s\n' "$packages" >"$venv/stamp"
     fi

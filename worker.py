@@ -154,6 +154,8 @@ class Worker:
                 self._wait_out(self.outage, outages)
                 self.outage = None
             if self._stop_requested:
+                if self.in_hand:  # the database may be back
+                    self._session()
                 break
         self._rows.result = self.result._replace(stopped_by=self._stopped_by())
         return self.result

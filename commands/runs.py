@@ -109,7 +109,8 @@ def recorded(
             yield run
             run.close()
         except BaseException as error:
-            run.ended(error.exit_code if isinstance(error, (PipelineError, Interrupted)) else EXIT_FAILED, str(error))
+            said = db.explain(error, db_path) if isinstance(error, db.Error) else error
+            run.ended(said.exit_code if isinstance(said, (PipelineError, Interrupted)) else EXIT_FAILED, str(said))
             with contextlib.suppress(PipelineError):  # the error that ends it says more
                 run.close()
             raise

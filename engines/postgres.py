@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import re
-from typing import TYPE_CHECKING, Any, Iterator, NamedTuple, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Iterator, NamedTuple, Sequence, TypeVar
 from urllib.parse import parse_qsl, unquote
 
 from engines.connection import Cursor, Words
@@ -18,6 +18,7 @@ from foundation.errors import ConfigurationError, Outage
 if TYPE_CHECKING:
     import psycopg
 
+T = TypeVar("T")
 OLDEST_VERSION = 12
 # `jit` goes with the others: a plan that can't do without what is off counts as dear, and would be compiled.
 NOT_IN_TRANSACTIONS = ("enable_seqscan", "enable_bitmapscan", "enable_sort", "jit")
@@ -125,17 +126,18 @@ class Connection:
         self.in_transaction = False
 
     def execute(self, sql: str, parameters: Any = (), /) -> Cursor:
-        with self._explained():
+        def send() -> Cursor:
             cursor = self._open().cursor(binary=True, row_factory=_row_factory)
             return cursor.execute(_translated(sql), parameters) if parameters else cursor.execute(sql.encode("utf-8"))
+
+        return self._sent(send, may_repeat=sql.lstrip().startswith("SELECT"))
 
     def executemany(self, sql: str, parameters: Sequence[Any], /) -> None:
         with self._explained():
             self._open().cursor().executemany(_translated(sql), parameters)
 
     def begin(self) -> None:
-        with self._explained():
-            self._open().execute(self._begin)
+        self._sent(lambda: self._open().execute(self._begin), may_repeat=True)
         self.in_transaction = True
 
     def commit(self) -> None:
@@ -157,6 +159,17 @@ class Connection:
         raw, self._raw = self._raw, None
         if raw is not None:
             raw.close()
+
+    def _sent(self, send: Callable[[], T], *, may_repeat: bool) -> T:
+        """What `send` returns. Where the connection broke while nothing was under way, a new one is no risk."""
+        with self._explained():
+            is_kept = self._raw is not None and not self.in_transaction
+            try:
+                return send()
+            except Exception:
+                if not (may_repeat and is_kept and self._raw is not None and self._raw.closed):
+                    raise
+            return send()
 
     def _open(self) -> psycopg.Connection[Any]:
         if self._raw is not None and not self._raw.closed:

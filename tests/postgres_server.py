@@ -142,6 +142,10 @@ class PostgresServer:
             self._template = template
         return self.make_database(self._template)
 
+    @property
+    def is_running(self):
+        return self._process.poll() is None
+
     def kill(self):
         """As by a power cut: all its processes, at once."""
         pids = [self._process.pid, *_children(self._process.pid)]
@@ -152,7 +156,7 @@ class PostgresServer:
 
     def stop(self):
         """`immediate`: no connection is waited for."""
-        if self._process.poll() is None:
+        if self.is_running:
             self._process.send_signal(signal.SIGQUIT)
         self._end()
 

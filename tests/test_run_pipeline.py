@@ -242,6 +242,13 @@ def test_what_is_no_repository_is_refused_before_anything_is_set_up(copy, tmp_pa
     assert argument != "demo" or "--demo" in said
 
 
+def test_the_driver_of_postgresql_is_installed_only_where_the_queue_lies_there(copy, tmp_path):
+    (copy.parent / "requirements-postgres.txt").write_text("./not-there")
+    code, calls, said = run(copy, "a/b", cwd=tmp_path, PIPELINE_DB="postgresql://host/lake")
+    assert (code, calls, "not-there" in said) == (3, [], True), said
+    assert run(copy, "a/b", cwd=tmp_path)[0] == 0
+
+
 @pytest.mark.parametrize("options", [["--db", "mine.db"], ["--all", "--db=mine.db"]])
 def test_a_database_for_ingest_alone_is_refused(copy, tmp_path, options):
     code, calls, said = run(copy, "a/b", "--", *options, cwd=tmp_path)

@@ -25,8 +25,9 @@ from foundation.clock import SYSTEM_CLOCK
 from foundation.errors import AnotherRun, ConfigurationError, Outage
 from lake.objects import ItemRefused
 from queue_manager import Lease
-from tests.conftest import REAL_SLEEP, ROOT
+from tests.conftest import REAL_SLEEP, ROOT, started_main
 from tests.postgres_server import PASSWORD
+from tests.postgres_server import PostgresServer as OwnServer
 from tests.test_db import issues_row
 from tests.test_queue_manager import claim, enqueue, item, row, statuses
 from tests.test_worker import Archive
@@ -211,7 +212,7 @@ def test_who_lives_says_so_again_and_again_also_after_it_was_forgotten(conn, pos
     assert presence.state(conn, postgres_db, token) is presence.State.ENDED
 
 
-def wait_until(answer, tries=600):
+def wait_until(answer, tries=1200):
     for _ in range(tries):
         if answer():
             return True
@@ -320,22 +321,101 @@ def end_other_sessions(postgres, address):
         admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
 
 
-def test_a_connection_that_the_server_ends_in_mid_run_is_an_outage_and_nothing_is_lost(postgres, conn, postgres_db):
+def end_session_at(conn, event, turn):
+    """The server ends the session of whoever does this to queue_items for the `turn`-th time, in the middle of it."""
+    conn.execute("CREATE SEQUENCE turns")
+    conn.execute(
+        f"""
+        CREATE FUNCTION end_it() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF nextval('turns') = {turn} THEN PERFORM pg_terminate_backend(pg_backend_pid()); END IF;
+            RETURN NULL;
+        END $$
+        """
+    )
+    conn.execute(f"CREATE TRIGGER end_it AFTER {event} ON queue_items FOR EACH ROW EXECUTE FUNCTION end_it()")
+
+
+def test_a_connection_that_breaks_within_a_transaction_is_an_outage_and_nothing_is_lost(conn, postgres_db):
     enqueue_payloads(conn, 30)
-
-    class Ending(Archive):
-        def put(self, made):
-            super().put(made)
-            if len(self.puts) == 10:
-                end_other_sessions(postgres, postgres_db)
-
-    archive = Ending()
+    end_session_at(conn, "UPDATE", 40)  # 16 are claimed, then done, then 14 more
+    archive = Archive()
     result, outage = run_worker(conn, postgres_db, archive)
     assert isinstance(outage, Outage)
     assert (result.stopped_by, "processing" in statuses(conn)) == ("outage", False)
     assert queue_manager.counts(conn).done == result.done > 0
-    again, outage = run_worker(conn, postgres_db, archive)
+    result, outage = run_worker(conn, postgres_db, archive)
     assert (outage, statuses(conn), len(archive.objects)) == (None, ["done"] * 30, 30)
+
+
+def test_a_connection_that_breaks_while_nothing_is_under_way_is_made_anew_and_nobody_notices(
+    postgres, conn, postgres_db
+):
+    enqueue(conn, item())
+    end_other_sessions(postgres, postgres_db)
+    assert queue_manager.counts(conn).pending == 1
+    end_other_sessions(postgres, postgres_db)
+    with db.transaction(conn):
+        enqueue(conn, item(2))
+    assert queue_manager.counts(conn).pending == 2
+
+
+def test_an_ingest_whose_connection_breaks_stops_with_3_and_the_next_brings_the_rest(
+    conn, postgres_db, github, run_main
+):
+    github.add_repo("acme/widgets").make(600)
+    end_session_at(conn, "INSERT", 250)
+    env = {"GITHUB_API_URL": github.url, "GITHUB_TOKEN": "t", "PIPELINE_DB": postgres_db}
+    code, _, err = run_main("ingest", "--repo", "acme/widgets", "--all", "-q", env=env)
+    assert (code, err.count("\n"), "run again later" in err) == (3, 1, True), err
+    assert 0 < queue_manager.counts(conn).pending < 250
+    assert runs.runs(conn)[0]["exit_code"] == 3
+    assert run_main("ingest", "--repo", "acme/widgets", "--all", env=env)[0] == 0
+    assert queue_manager.counts(conn).pending == 600
+
+
+def test_a_server_that_is_killed_under_a_worker_that_follows_is_waited_for(tmp_path):
+    """As by a power cut of the server's; the worker has hours, and one connection after the other."""
+    with contextlib.closing(OwnServer()) as server:
+        address = server.url(server.migrated())
+        with contextlib.closing(db.connect(address)) as conn:
+            enqueue_payloads(conn, 40)
+        env = {"PIPELINE_DB": address, "PIPELINE_LEASE_SECONDS": "5"}
+        with started_main("worker", "--follow", "--archive-dir", "archive", env=env, cwd=tmp_path) as process:
+            assert wait_until(lambda: list((tmp_path / "archive").rglob("*.json")))
+            server.kill()
+            server.start()
+            with contextlib.closing(db.connect(address)) as conn:
+                enqueue_payloads(conn, 40, first=41)
+                assert wait_until(lambda: queue_manager.counts(conn) == (0, 0, 80, 0)), queue_manager.counts(conn)
+                assert conn.execute("SELECT count(*) FROM issues").fetchone()[0] == 80
+            process.terminate()
+            assert process.wait() == 143
+    assert len(list((tmp_path / "archive").rglob("*.json"))) == 80
+
+
+def test_who_is_stopped_while_the_server_is_down_hands_its_rows_back_when_that_is_up_again():
+    with contextlib.closing(OwnServer()) as server:
+        address = server.url(server.migrated())
+
+        def idle(seconds):
+            server.start()
+            job.stop()
+
+        def stop_the_server(key):
+            if server.is_running:
+                server.stop()
+
+        with contextlib.closing(db.connect(address)) as conn:
+            enqueue_payloads(conn, 3)
+            with presence.fresh_token(conn, address, lease_seconds=60) as token:
+                job = worker.Worker(
+                    conn=conn, db_path=address, token=token, open_archive=lambda: Archive(stop_the_server), idle=idle,
+                    settings=worker.Settings("raw/github/", False, 1, 5, follow=True), clock=SYSTEM_CLOCK,
+                    rng=random.Random(1),
+                )  # fmt: skip
+                result = job.run()
+            assert (job.outage, job.in_hand, result.stopped_by) == (None, False, "signal")
+            assert queue_manager.counts(conn) == (3 - result.done, 0, result.done, 0)
 
 
 def test_a_transaction_that_was_cut_off_is_gone_whole_and_the_next_has_a_new_connection(postgres, conn, postgres_db):
