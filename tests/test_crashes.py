@@ -151,9 +151,9 @@ def test_a_worker_stopped_past_its_lease_changes_nothing_that_another_has_claime
             assert zygote.is_running(stalled)
         held = stop_with_its_lease_run_out(zygote, conn, stalled)
         finish(zygote, *arguments)
-        if queue_manager.counts(conn).processing == 0:
+        if queue_manager.counts(conn)[:2] == (0, 0):
             break
-        # A statement was on its way to PostgreSQL, and what that has locked is its own until its transaction ends.
+        # It was stopped amid a transaction of PostgreSQL's: the rows that it has locked are passed over by others.
         zygote.kill(stalled, signal.SIGCONT)
         zygote.wait(stalled)
     before = everything(conn)
