@@ -431,7 +431,7 @@ def release_expired(conn: db.Connection, *, now: str) -> int:
     """Rows whose owner let the lease run out become `pending` again; returns how many."""
     expired = "status = 'processing' AND lease_until < ?"
     if conn.words.is_postgres:  # all who claim do this: none waits for another, and no two wait for each other
-        expired = f"id IN (SELECT id FROM queue_items WHERE {expired} FOR UPDATE SKIP LOCKED)"
+        expired = conn.words.ids_of.format(f"SELECT id FROM queue_items WHERE {expired} FOR UPDATE SKIP LOCKED")
     return conn.execute(
         f"UPDATE queue_items SET status = 'pending', claim_token = NULL, lease_until = NULL WHERE {expired}", (now,)
     ).rowcount
@@ -647,25 +647,22 @@ def prune(
     since = "strftime('%Y-%m-%dT%H:%M:%SZ', cursor, :overlap)"
     if conn.words.is_postgres:
         since = """to_char(CAST(cursor AS timestamp) + CAST(:overlap AS interval), 'YYYY-MM-DD"T"HH24:MI:SS"Z"')"""
-    return conn.execute(
-        f"""
-        DELETE FROM queue_items WHERE status = 'done' AND s3_key IS NOT NULL AND id IN (
-            WITH streams (name, item_type, since) AS (
-                SELECT lower(repo), CASE stream {item_type} END,
-                    coalesce({since}, '')
-                FROM ingest_state
-            ), read_again (name, item_type, since) AS (
-                SELECT name, item_type, since FROM streams
-                UNION ALL SELECT alias, item_type, since FROM repo_aliases JOIN streams ON name = lower(repo)
-            )
-            SELECT id FROM queue_items WHERE status = 'done' AND finished_at < :before AND updated_at < :before
-            AND NOT EXISTS (
-                SELECT 1 FROM read_again
-                WHERE name = lower(queue_items.repo) AND item_type = queue_items.item_type
-                    AND since <= queue_items.updated_at
-            )
-            ORDER BY finished_at LIMIT :limit
+    chosen = f"""
+        WITH streams (name, item_type, since) AS (
+            SELECT lower(repo), CASE stream {item_type} END, coalesce({since}, '') FROM ingest_state
+        ), read_again (name, item_type, since) AS (
+            SELECT name, item_type, since FROM streams
+            UNION ALL SELECT alias, item_type, since FROM repo_aliases JOIN streams ON name = lower(repo)
         )
-        """,
+        SELECT id FROM queue_items WHERE status = 'done' AND finished_at < :before AND updated_at < :before
+        AND NOT EXISTS (
+            SELECT 1 FROM read_again
+            WHERE name = lower(queue_items.repo) AND item_type = queue_items.item_type
+                AND since <= queue_items.updated_at
+        )
+        ORDER BY finished_at LIMIT :limit
+    """
+    return conn.execute(
+        f"DELETE FROM queue_items WHERE status = 'done' AND s3_key IS NOT NULL AND {conn.words.ids_of.format(chosen)}",
         {"before": finished_before, "overlap": f"-{overlap_seconds} seconds", "limit": limit},
     ).rowcount

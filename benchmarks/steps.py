@@ -125,7 +125,7 @@ def _queue(items):
         conn = db.connect(str(Path(folder) / "pipeline.db"))
         with db.transaction(conn):
             queue_manager.enqueue(conn, repo="acme/widgets", items=items, now=LONG_AGO)
-        db.empty_wal(conn)
+        db.settle_space(conn)
         yield conn
         conn.close()
 

@@ -15,6 +15,7 @@ from benchmarks.data import fill_queue, fill_with_years, payloads
 from benchmarks.measure import at_most, main_py, run, summed_up
 from benchmarks.servers import GitHub
 from benchmarks.worker import with_s3
+from engines import sqlite
 from foundation.clock import SYSTEM_CLOCK
 from queue_manager import Lease
 
@@ -76,7 +77,7 @@ def _prune_beside_a_worker():
                 "UPDATE queue_items SET status = 'done', s3_key = 'k', finished_at = fetched_at WHERE id <= ?",
                 (PRUNED,),
             )
-        before = db.size_bytes(str(path))
+        before = sqlite.size_bytes(str(path))
         alone_until = time.monotonic() + 3
         waits = {"alone": _work(conn, lambda: time.monotonic() < alone_until)}
         command = main_py("prune", "--older-than", "30", "--json", "-q")
@@ -87,7 +88,7 @@ def _prune_beside_a_worker():
         for when, found in waits.items():
             figures = f"median {statistics.median(found) * 1000:.1f} ms, longest {max(found) * 1000:.0f} ms"
             print(f"| a worker's transactions | {when} | | | | | | {figures} |", flush=True)
-        megabytes = [f"{size / 1e6:.0f}" for size in (before, db.size_bytes(str(path)))]
+        megabytes = [f"{size / 1e6:.0f}" for size in (before, sqlite.size_bytes(str(path)))]
         figures = f"{result['deleted']:,} rows in {result['seconds']:.0f} s, file {megabytes[0]} -> {megabytes[1]} MB"
         print(f"| prune | beside a worker | | | | | | {figures} |", flush=True)
 

@@ -16,6 +16,8 @@ class Words(NamedTuple):
     # nobody else has locked.
     lock_rows: str
     lock_free_rows: str
+    # Rows that a query names by id. PostgreSQL is told to run it first: it could go through all rows beside it.
+    ids_of: str
     # SQLite takes the tables of a CROSS JOIN in this order, whatever it guesses of their sizes.
     join_in_order: str
 

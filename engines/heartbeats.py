@@ -156,9 +156,9 @@ def _birth(pid: int) -> str:
 
 @functools.lru_cache(maxsize=1)
 def _boot() -> str:
-    """Of the system, and of the container: processes of others are not seen."""
+    """Of the system, the container and the user: processes of others may not be seen."""
     try:
         with open("/proc/sys/kernel/random/boot_id") as file:
-            return f"{file.read().strip()} {os.stat('/proc/self/ns/pid').st_ino}"
+            return f"{file.read().strip()} {os.stat('/proc/self/ns/pid').st_ino} {os.geteuid()}"
     except OSError:
         return ""

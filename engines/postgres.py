@@ -38,6 +38,7 @@ WORDS = Words(
     bytes_of_payload="convert_to(payload, 'UTF8')",
     lock_rows="FOR UPDATE",
     lock_free_rows="FOR UPDATE SKIP LOCKED",
+    ids_of="id = ANY (ARRAY({}))",
     join_in_order="JOIN",
 )
 
@@ -113,12 +114,12 @@ class Connection:
     def __init__(self, address: str, *, durable: bool = True) -> None:
         self.shown = settings.masked(address)
         self._parameters, self.schema = _parameters(address)
-        # In one request with BEGIN, and for this transaction only: behind a pool of connections
-        # (pgbouncer, pool_mode = transaction) nothing else would be ours. READ COMMITTED: what was waited for is read
-        # again, which the locks of rows rely on.
-        # A process that is stopped in the middle must not keep its locks for ever. And a queue changes faster than the
-        # statistics that plans are made by: what is asked for in the order of an index is read in that order.
-        self._begin: Any = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+        # In one request with BEGIN, and for this transaction only: behind a pool of connections (pgbouncer,
+        # pool_mode = transaction) nothing else would be ours. READ COMMITTED: what was waited for is read again, which
+        # the locks of rows rely on. A process that is stopped in the middle must not keep its locks for ever. And a
+        # queue changes faster than the statistics that plans are made by: what is asked for in the order of an index
+        # is read in that order.
+        self._begin: Any = "BEGIN ISOLATION LEVEL READ COMMITTED"
         self._begin += f"; SET LOCAL idle_in_transaction_session_timeout = {IDLE_SECONDS * 1000}"
         self._begin += "".join(f"; SET LOCAL {name} = off" for name in NOT_IN_TRANSACTIONS)
         self._begin += "" if durable else "; SET LOCAL synchronous_commit = off"
@@ -137,7 +138,11 @@ class Connection:
             self._open().cursor().executemany(_translated(sql), parameters)
 
     def begin(self) -> None:
-        self._sent(lambda: self._open().execute(self._begin), may_repeat=True)
+        try:
+            self._sent(lambda: self._open().execute(self._begin), may_repeat=True)
+        except BaseException:  # a signal that came meanwhile may leave a transaction behind
+            self.roll_back()
+            raise
         self.in_transaction = True
 
     def commit(self) -> None:

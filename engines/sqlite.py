@@ -23,6 +23,7 @@ WORDS = Words(
     bytes_of_payload="CAST(payload AS BLOB)",
     lock_rows="",
     lock_free_rows="",
+    ids_of="id IN ({})",
     join_in_order="CROSS JOIN",
 )
 

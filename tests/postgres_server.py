@@ -178,6 +178,58 @@ class PostgresServer:
         ).stdout  # fmt: skip
 
 
+def pool_program():
+    """pgbouncer, or None."""
+    return os.environ.get("TEST_PGBOUNCER") or shutil.which("pgbouncer", path=os.environ.get("PATH", "") + ":/usr/sbin")
+
+
+class Pool:
+    """pgbouncer before a server, in transaction mode, with so few connections that clients have to take turns."""
+
+    CONFIG = """
+[databases]
+* = host=127.0.0.1 port={server} user={user} password='{password}'
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {port}
+unix_socket_dir =
+auth_type = trust
+auth_file = {folder}/users
+logfile = {folder}/log
+pool_mode = transaction
+default_pool_size = 2
+"""
+
+    def __init__(self, server):
+        self._folder = Path(tempfile.mkdtemp(prefix="pool-"))
+        self.port = _free_port()
+        config = self.CONFIG.format(
+            server=server.port, user=SUPERUSER, password=PASSWORD, port=self.port, folder=self._folder
+        )
+        (self._folder / "config").write_text(config)
+        (self._folder / "users").write_text(f'"{SUPERUSER}" ""\n')
+        if os.geteuid() == 0:
+            os.chown(self._folder, NOBODY, NOBODY)
+        self._process = subprocess.Popen(
+            [pool_program(), "-q", str(self._folder / "config")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            cwd=str(self._folder), preexec_fn=_become_nobody,
+        )  # fmt: skip
+        for _ in range(START_TRIES):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port)):
+                return
+            time.sleep(0.05)
+        self.close()
+        raise RuntimeError("pgbouncer did not start")
+
+    def url(self, database):
+        return f"postgresql://{SUPERUSER}@127.0.0.1:{self.port}/{database}"
+
+    def close(self):
+        self._process.kill()
+        self._process.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
 def _become_nobody():
     if os.geteuid() == 0:
         os.setgroups([])

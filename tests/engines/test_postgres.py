@@ -26,10 +26,10 @@ from foundation.errors import AnotherRun, ConfigurationError, Outage
 from lake.objects import ItemRefused
 from queue_manager import Lease
 from tests.conftest import REAL_SLEEP, ROOT, started_main
-from tests.postgres_server import PASSWORD
+from tests.postgres_server import PASSWORD, Pool, pool_program
 from tests.postgres_server import PostgresServer as OwnServer
 from tests.test_db import issues_row
-from tests.test_queue_manager import claim, enqueue, item, row, statuses
+from tests.test_queue_manager import claim, claim_batch, enqueue, item, prune, row, statuses
 from tests.test_worker import Archive
 from tests.test_worker import enqueue as enqueue_payloads
 
@@ -123,6 +123,39 @@ def test_rows_that_two_sessions_release_at_once_are_released_once(session):
     with db.transaction(one), db.transaction(two):
         later = "2026-11-23T11:00:00Z"
         assert (queue_manager.release_expired(one, now=later), queue_manager.release_expired(two, now=later)) == (4, 0)
+
+
+def test_no_step_reads_more_rows_than_it_changes_however_many_lie_there(conn):
+    """And whatever the statistics say: here they were made when nothing was pending."""
+    for page in range(30):
+        enqueue(conn, *map(item, range(100 * page, 100 * page + 100)))
+    conn.execute("UPDATE queue_items SET status = 'done', s3_key = 'k', finished_at = '2026-01-01T00:00:00Z'")
+    conn.execute("ANALYZE queue_items")
+    for page in range(30, 60):
+        enqueue(conn, *map(item, range(100 * page, 100 * page + 100)))
+    ids = [claimed.id for claimed in claim(conn, "mine", limit=10)]
+    claim(conn, "other", limit=10)
+    steps = {
+        "claim": lambda: claim(conn, limit=10),
+        "claim a batch": lambda: claim_batch(conn, limit=10),
+        "complete": lambda: queue_manager.complete_each(conn, keys=dict.fromkeys(ids, "k"), token="mine", now=NOW),
+        "extend": lambda: queue_manager.extend_leases(conn, Lease("other", NOW, 60)),
+        "release": lambda: queue_manager.release(conn, token="other"),
+        "prune": lambda: prune(conn, limit=10),
+        "enqueue again": lambda: enqueue(conn, *map(item, range(5000, 5010))),
+    }
+    for name, step in steps.items():
+        with db.transaction(conn):
+            before = reads(conn)
+            step()
+            scans, rows = (now - then for now, then in zip(reads(conn), before))
+        assert (scans, rows <= 50) == (0, True), (name, scans, rows)
+
+
+def reads(conn):
+    """Of queue_items: how often it was read as a whole, and how many rows by an index."""
+    counts = "SELECT seq_scan, idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'queue_items'"
+    return conn.execute(counts).fetchone()
 
 
 # Clocks
@@ -628,3 +661,18 @@ def test_a_whole_pipeline_runs_on_postgresql(postgres_db, conn, github, run_main
     assert run("prune", "--older-than", "30")["deleted"] >= 40
     checks = {check["name"]: check["state"] for check in run("check")["checks"]}
     assert (checks["PostgreSQL"], checks["connections"], checks["clock against the database"]) == ("ok", "ok", "ok")
+
+
+@pytest.mark.skipif(pool_program() is None, reason="there is no pgbouncer; TEST_PGBOUNCER may name it")
+def test_behind_a_pool_of_fewer_connections_than_clients_all_goes_on_as_without(
+    postgres, postgres_db, github, run_main
+):
+    github.add_repo("acme/widgets").make(150)
+    with contextlib.closing(Pool(postgres)) as pool:
+        address = pool.url(postgres_db.rpartition("/")[2])
+        env = {"GITHUB_API_URL": github.url, "GITHUB_TOKEN": "t", "PIPELINE_DB": address, "PIPELINE_LEASE_SECONDS": "2"}
+        codes = [run_main("ingest", "--repo", "acme/widgets", "--all", env=env)[0]]
+        code, out, err = run_main("worker", "--archive-dir", "a", "--processes", "4", "--json", env=env)
+        codes += [code, run_main("status", env=env)[0], run_main("rebuild", "--archive-dir", "a", env=env)[0]]
+        codes += [run_main("prune", "--older-than", "1", env=env)[0]]
+    assert (codes, json.loads(out)["done"]) == ([0] * 5, 150), err
