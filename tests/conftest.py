@@ -90,7 +90,7 @@ NO_POSTGRES = (
 )
 
 
-NO_PGBOUNCER = "there is no pgbouncer: install Debian's pgbouncer"
+NO_PGBOUNCER = "there is no pgbouncer: install Debian's pgbouncer, or name it in TEST_PGBOUNCER"
 
 
 def pytest_terminal_summary(terminalreporter):

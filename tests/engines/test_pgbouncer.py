@@ -9,22 +9,20 @@ import db
 import queue_manager
 from commands import runs
 from foundation.errors import AnotherRun
-from tests import pgbouncer_server
 from tests.commands.test_move import contents, fill
 from tests.conftest import NO_PGBOUNCER
 from tests.engines.test_postgres import recorded
-from tests.pgbouncer_server import POOL, Pgbouncer
+from tests.postgres_server import Pool, pool_program
 from tests.reconcile import read_directory
 
 
 @pytest.fixture
 def pooled(postgres, postgres_db):
     """The address of a database with tables, by way of the pool."""
-    if pgbouncer_server.program() is None:
+    if pool_program() is None:
         pytest.skip(NO_PGBOUNCER)
-    pool = Pgbouncer(postgres)
-    yield pool.url(postgres_db.rpartition("/")[2])
-    pool.close()
+    with contextlib.closing(Pool(postgres)) as pool:
+        yield pool.url(postgres_db.rpartition("/")[2])
 
 
 @pytest.fixture
@@ -44,7 +42,7 @@ def test_ingest_workers_prune_and_rebuild_run_through_a_pool_that_is_smaller_tha
 ):
     repo = github.add_repo("acme/widgets")
     repo.make(60)
-    env = {"GITHUB_API_URL": github.url, "GITHUB_TOKEN": "t", "PIPELINE_DB": pooled}
+    env = {"GITHUB_API_URL": github.url, "GITHUB_TOKEN": "t", "PIPELINE_DB": pooled, "PIPELINE_LEASE_SECONDS": "2"}
 
     def run(*arguments):
         code, out, err = run_main(*arguments, "--json", env=env)
@@ -57,7 +55,7 @@ def test_ingest_workers_prune_and_rebuild_run_through_a_pool_that_is_smaller_tha
         run("ingest", "--repo", "acme/widgets")
         worked = run("worker", "--archive-dir", "archive", "--processes", "4", "--layout", layout)
         assert (worked["pending"], worked["failed"]) == (0, 0)
-        assert 0 < backends() <= POOL
+        assert 0 < backends() <= Pool.CONNECTIONS
     assert run("rebuild", "--archive-dir", "archive")["issues"] == 60
     assert len(read_directory(tmp_path / "archive")) >= 60
     with contextlib.closing(db.connect(pooled)) as conn:
