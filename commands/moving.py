@@ -175,12 +175,9 @@ def _insert(conn: db.Connection, table: Table, columns: Sequence[str], rows: Seq
 
 
 def _add(sha256: hashlib._Hash, rows: Sequence[tuple[Any, ...]]) -> bytes:
-    """The hash of all rows up to these. The length of each value keeps two from being read as two others."""
+    """The hash of all rows up to these, and of the types of their values."""
     for row in rows:
-        for value in row:
-            text = value if isinstance(value, bytes) else repr(value).encode("utf-8", "surrogatepass")
-            sha256.update(b"%d:" % len(text))
-            sha256.update(text)
+        sha256.update(repr(row).encode("utf-8"))
     return sha256.digest()
 
 
