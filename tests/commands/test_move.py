@@ -277,6 +277,20 @@ def test_a_server_that_ends_its_connections_in_mid_move_costs_nothing_and_no_sou
     assert contents(target) == contents(source)
 
 
+def test_a_signal_ends_it_with_its_own_code_and_the_next_goes_on(way, move, tmp_path):
+    source, target = way
+    fill(source, rows=3000)
+    with started_main("move", "--from", source, "--to", target, cwd=tmp_path) as process:
+        with opened(target) as conn:
+            while conn.execute("SELECT count(*) FROM queue_items").fetchone()[0] == 0:
+                assert process.poll() is None, process.stderr.read()
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=60)
+    assert (process.returncode, "Traceback" in err, "goes on from here" in err) == (143, False, True), err
+    assert move(source, target)[0] == 0
+    assert contents(target) == contents(source)
+
+
 def test_a_payload_that_postgresql_can_t_hold_ends_the_move_with_2_and_a_line(sqlite_db, postgres_db, move):
     with opened(sqlite_db) as conn:
         enqueue(conn, item(1), item(2, payload=b'"\xff"'))
