@@ -10,7 +10,7 @@ import json
 import os
 import sqlite3
 from pathlib import Path
-from typing import Any, ContextManager, Iterable, Iterator, Mapping, NamedTuple
+from typing import Any, ContextManager, Iterable, Iterator, Mapping, NamedTuple, Sequence
 
 from engines import postgres, sqlite
 from engines.connection import Connection
@@ -333,6 +333,27 @@ def alone(conn: Connection, what: int) -> None:
     """Nobody else is here until the end of the transaction; in SQLite's nobody is in any case."""
     if isinstance(conn, postgres.Connection):
         postgres.alone(conn, what)
+
+
+def hold_still(conn: Connection, tables: Sequence[str]) -> None:
+    """Nobody else writes into the tables until the end of the transaction; in SQLite's nobody does in any case."""
+    if isinstance(conn, postgres.Connection):
+        postgres.hold_still(conn, tables)
+
+
+def last_id(conn: Connection, table: str) -> int:
+    """The last that a row of the table was given, whether it is still there or not."""
+    if isinstance(conn, postgres.Connection):
+        return postgres.last_id(conn, table)
+    return sqlite.last_id(conn, table)  # type: ignore[arg-type]
+
+
+def give_ids_after(conn: Connection, table: str, last: int) -> None:
+    """New rows of the table have ids behind this one, and behind those that were given before."""
+    if isinstance(conn, postgres.Connection):
+        postgres.give_ids_after(conn, table, last)
+    else:
+        sqlite.give_ids_after(conn, table, last)  # type: ignore[arg-type]
 
 
 def explain(error: Exception, path: str) -> ConfigurationError | Outage:

@@ -9,14 +9,20 @@ import platform
 from tests.environments import enter
 
 GROUPS = ("ingest", "worker", "queues", "startup", "year", "steps", "scale")
+ON_REQUEST = ("million",)
 
 
 def main():
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("groups", nargs="*", metavar="NAME", help=f"some of: {', '.join(GROUPS)} (default: all)")
+    parser.add_argument(
+        "groups",
+        nargs="*",
+        metavar="NAME",
+        help=f"some of: {', '.join(GROUPS)} (default: all), {', '.join(ON_REQUEST)}",
+    )
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="runs of each contestant (default 3)")
     options = parser.parse_args()
-    unknown = sorted(set(options.groups) - set(GROUPS))
+    unknown = sorted(set(options.groups) - {*GROUPS, *ON_REQUEST})
     if unknown:
         parser.error(f"no such group: {', '.join(unknown)}")
     enter("bench", "benchmarks/requirements.txt", "benchmarks")

@@ -1,8 +1,9 @@
-"""The queue alone against litequeue and persist-queue, in a short queue and in a long one."""
+"""The queue alone: against litequeue and persist-queue, in a short queue and in a long one; in both engines."""
 
 import tempfile
 from pathlib import Path
 
+from benchmarks import engines
 from benchmarks.measure import Contestant, at_most, compare, run, script
 
 SHORT, LONG = 10_000, 1_000_000
@@ -12,6 +13,10 @@ STEPS = {"enqueue": "enqueue", "work": "claim and complete"}
 
 
 def cases(rounds):
+    return [*_files(rounds), *engines.cases(rounds)]
+
+
+def _files(rounds):
     seconds = {}
     for length in (SHORT, LONG):
         with tempfile.TemporaryDirectory(prefix="bench-") as folder:

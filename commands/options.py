@@ -75,6 +75,7 @@ def build_parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     _add_prune(commands, common)
     _add_rebuild(commands, common, environ)
     _add_copy(commands, common)
+    _add_move(commands, common)
     _add_schema(commands, common)
     parser.add_argument(
         "--print-completion",
@@ -328,6 +329,26 @@ def _add_copy(commands: Any, common: argparse.ArgumentParser) -> None:
     )
     target.add_argument("--to-archive-dir", metavar="DIR", help="copy to this local directory")
     _add_threads(parser, "copies", READ_THREADS)
+
+
+def _add_move(commands: Any, common: argparse.ArgumentParser) -> None:
+    parser = commands.add_parser("move", parents=[common], help="the database to another engine: a file to PostgreSQL")
+    parser.add_argument(
+        "--from",
+        dest="db_path",
+        metavar="PATH",
+        type=_checked(settings.database),
+        default=argparse.SUPPRESS,  # that of --db, which says the same
+        help="the database to move, a file or postgresql://... (default: that of --db)",
+    )
+    parser.add_argument(
+        "--to",
+        dest="to_db_path",
+        metavar="PATH",
+        type=_checked(settings.database),
+        required=True,
+        help="where to: an empty database, postgresql://... or a file",
+    )
 
 
 def _add_schema(commands: Any, common: argparse.ArgumentParser) -> None:

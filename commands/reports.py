@@ -79,6 +79,18 @@ def copy_lines(summary: Mapping[str, Any]) -> list[str]:
     return [*aligned(figures), f"in {summary['seconds']:.1f} s"]
 
 
+def move_lines(summary: Mapping[str, Any]) -> list[str]:
+    tables = {
+        name: f"{table['rows']:>9} rows  sha256 {table['sha256'][:16]}" for name, table in summary["tables"].items()
+    }
+    return [
+        *aligned(tables),
+        f"{summary['rows']} rows are there as they are here, {summary['copied']} of them copied now,"
+        f" in {summary['seconds']:.1f} s",
+        f"Set PIPELINE_DB='{summary['to']}' from now on, and put {summary['from']} aside: it stays as it is.",
+    ]
+
+
 def check_lines(summary: Mapping[str, Any]) -> list[str]:
     return [f"{check['state']:<7}  {check['name']}: {check['detail']}" for check in summary["checks"]]
 

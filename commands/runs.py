@@ -12,10 +12,12 @@ import queue_manager
 from engines import presence
 from foundation import settings
 from foundation.clock import Clock
-from foundation.errors import EXIT_FAILED, EXIT_OK, AnotherRun, Interrupted, PipelineError
+from foundation.errors import EXIT_FAILED, EXIT_OK, AnotherRun, ConfigurationError, Interrupted, PipelineError
 
 log = logging.getLogger("pipeline")
 
+# In `locks`: who moves the database elsewhere, and that a move into it has not ended, whether anybody is at it or not.
+MOVE, UNFINISHED_MOVE = "move", "move into this database"
 # Runs that are remembered, for `status`.
 RUNS_KEPT = 1000
 
@@ -93,12 +95,14 @@ def recorded(
 
     A run that is killed has no end; its token tells that it is dead.
     """
+    refuse_while_moved(conn, db_path)  # first: who moves keeps everybody waiting who writes
     presence.tidy(conn, db_path, in_use=lambda: queue_manager.claim_tokens(conn))
     started = clock.monotonic()
     log.info("%s begins: %s", command, what)
     lease_seconds = settings.lease_seconds(environ)
     with presence.fresh_token(conn, db_path, lease_seconds=lease_seconds) as token:
         with db.transaction(conn):
+            refuse_while_moved(conn, db_path)
             run_id = start_run(conn, command=command, owner=token, now=db.now(conn, clock))
         run = Run(conn, run_id, token, db_path=db_path, clock=clock, environ=environ)
         try:
@@ -112,6 +116,29 @@ def recorded(
             raise
         finally:
             log.info("%s ended with %d after %.1f s", command, run.exit_code, clock.monotonic() - started)
+
+
+def refuse_while_moved(conn: db.Connection, db_path: str) -> None:
+    """Raises AnotherRun while the database is moved elsewhere, ConfigurationError where it is not whole yet."""
+    shown = settings.masked(db_path)
+    owner, since = lock_owner(conn, MOVE) or ("", "")
+    if owner and presence.is_alive(conn, db_path, owner):
+        who = f"{presence.process(conn, db_path, owner)} since {since}"
+        raise AnotherRun(f"database {shown!r} is being moved by {who}; let it end, then go on in the new one")
+    if lock_owner(conn, UNFINISHED_MOVE):
+        raise ConfigurationError(f"a move into database {shown!r} has not ended; run main.py move once more")
+
+
+def refuse_live_runs(conn: db.Connection, db_path: str, *, but: str) -> None:
+    """Raises AnotherRun where a process works on the database, other than the one of this token."""
+    for token in presence.known(conn, db_path):
+        if token != but and presence.is_alive(conn, db_path, token):
+            row = conn.execute("SELECT command FROM runs WHERE owner = ? ORDER BY id DESC", (token,)).fetchone()
+            what = row["command"] if row else "a run"
+            raise AnotherRun(
+                f"{what} works on database {settings.masked(db_path)!r}: {presence.process(conn, db_path, token)}; "
+                "stop all workers and ingests first"
+            )
 
 
 def start_run(conn: db.Connection, *, command: str, owner: str, now: str) -> int:

@@ -63,6 +63,10 @@ def state(conn: Connection, token: str) -> State:
     return State.ENDED if found["is_stopping"] else State.DIED
 
 
+def known(conn: Connection) -> list[str]:
+    return [row["token"] for row in conn.execute("SELECT token FROM owners ORDER BY token")]
+
+
 def process(conn: Connection, token: str) -> str:
     found = conn.execute("SELECT host, pid FROM owners WHERE token = ?", (token,)).fetchone()
     return "another process" if found is None else f"process {found['pid']} on {found['host']}"

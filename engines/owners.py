@@ -69,6 +69,12 @@ def is_alive(db_path: str, token: str) -> bool:
     return state(db_path, token) is State.ALIVE
 
 
+def known(db_path: str) -> list[str]:
+    with contextlib.suppress(FileNotFoundError), _folder(db_path) as folder:
+        return sorted(name for name in os.listdir(folder) if name.isalnum())
+    return []
+
+
 def process(db_path: str, token: str) -> str:
     """The process that has the token, in words."""
     with contextlib.suppress(OSError, ValueError), _folder(db_path) as folder, _opened(folder, token) as descriptor:

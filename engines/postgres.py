@@ -24,6 +24,8 @@ OLDEST_VERSION = 12
 NOT_IN_TRANSACTIONS = ("enable_seqscan", "enable_bitmapscan", "enable_sort", "jit")
 IDLE_SECONDS = 60  # between two statements of a transaction lie milliseconds
 UNDEFINED_TABLE = "42P01"
+LOCK_SECONDS = 30  # as SQLite waits for another's write lock
+_SEQUENCE = "CAST(pg_get_serial_sequence(?, 'id') AS regclass)"
 # What libpq is told where the address does not say otherwise. Without these a host that vanishes (no power, a pulled
 # cable) is waited for until the kernel gives up, a quarter of an hour later.
 DEFAULTS = {
@@ -231,6 +233,23 @@ def now(conn: Connection) -> str:
 def alone(conn: Connection, what: int) -> None:
     """Until the end of the transaction nobody else is here: a lock of the transaction's, which any pool leaves ours."""
     conn.execute("SELECT pg_advisory_xact_lock(?)", (what,))
+
+
+def hold_still(conn: Connection, tables: Sequence[str]) -> None:
+    """Until the end of the transaction nobody else writes into the tables; everybody may read them."""
+    conn.execute(f"SET LOCAL lock_timeout = {LOCK_SECONDS * 1000}")
+    conn.execute(f"LOCK TABLE {', '.join(tables)} IN SHARE MODE")
+
+
+def last_id(conn: Connection, table: str) -> int:
+    """The last that was given to a row; those behind it are free."""
+    found = conn.execute(f"SELECT coalesce(pg_sequence_last_value({_SEQUENCE}), 0)", (table,)).fetchone()
+    return int(found[0])
+
+
+def give_ids_after(conn: Connection, table: str, last: int) -> None:
+    if last > last_id(conn, table):
+        conn.execute(f"SELECT setval({_SEQUENCE}, ?)", (table, last))
 
 
 def ddl(statement: str) -> str:

@@ -35,6 +35,11 @@ def is_alive(conn: Connection, db_path: str, token: str) -> bool:
     return state(conn, db_path, token) is State.ALIVE
 
 
+def known(conn: Connection, db_path: str) -> list[str]:
+    """The tokens of all processes that work on the database, and of some that did."""
+    return heartbeats.known(conn) if isinstance(conn, Postgres) else owners.known(db_path)
+
+
 def process(conn: Connection, db_path: str, token: str) -> str:
     """The process that has the token, in words."""
     return heartbeats.process(conn, token) if isinstance(conn, Postgres) else owners.process(db_path, token)

@@ -156,6 +156,18 @@ def give_space_back(conn: Connection, *, pages: int) -> bool:
     return True
 
 
+def last_id(conn: Connection, table: str) -> int:
+    """The last that was given to a row; those behind it are free."""
+    found = conn.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)).fetchone()
+    return int(found[0]) if found else 0
+
+
+def give_ids_after(conn: Connection, table: str, last: int) -> None:
+    # The table has no key (https://www.sqlite.org/autoinc.html), and no row for what nothing was put into.
+    if not conn.execute("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = ?", (last, table)).rowcount:
+        conn.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (table, last))
+
+
 def empty_wal(conn: Connection) -> bool:
     """Move the write-ahead log into the database and cut it to nothing; False where a reader is in the way.
 

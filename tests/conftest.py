@@ -90,10 +90,14 @@ NO_POSTGRES = (
 )
 
 
+NO_PGBOUNCER = "there is no pgbouncer: install Debian's pgbouncer, or name it in TEST_PGBOUNCER"
+
+
 def pytest_terminal_summary(terminalreporter):
-    if any(NO_POSTGRES in str(report.longrepr) for report in terminalreporter.stats.get("skipped", ())):
-        terminalreporter.section("NOT TESTED: the queue on PostgreSQL", red=True)
-        terminalreporter.line(NO_POSTGRES)
+    for what, why in (("PostgreSQL", NO_POSTGRES), ("PostgreSQL behind a pool", NO_PGBOUNCER)):
+        if any(why in str(report.longrepr) for report in terminalreporter.stats.get("skipped", ())):
+            terminalreporter.section(f"NOT TESTED: the queue on {what}", red=True)
+            terminalreporter.line(why)
 
 
 @pytest.fixture

@@ -186,6 +186,7 @@ def pool_program():
 class Pool:
     """pgbouncer before a server, in transaction mode, with so few connections that clients have to take turns."""
 
+    CONNECTIONS = 2
     CONFIG = """
 [databases]
 * = host=127.0.0.1 port={server} user={user} password='{password}'
@@ -197,14 +198,19 @@ auth_type = trust
 auth_file = {folder}/users
 logfile = {folder}/log
 pool_mode = transaction
-default_pool_size = 2
+default_pool_size = {connections}
 """
 
     def __init__(self, server):
         self._folder = Path(tempfile.mkdtemp(prefix="pool-"))
         self.port = _free_port()
         config = self.CONFIG.format(
-            server=server.port, user=SUPERUSER, password=PASSWORD, port=self.port, folder=self._folder
+            server=server.port,
+            user=SUPERUSER,
+            password=PASSWORD,
+            port=self.port,
+            folder=self._folder,
+            connections=self.CONNECTIONS,
         )
         (self._folder / "config").write_text(config)
         (self._folder / "users").write_text(f'"{SUPERUSER}" ""\n')

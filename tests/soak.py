@@ -2,6 +2,7 @@
 
 `python -m tests.soak --minutes 20` in the environment of tests/run.sh: repositories that keep changing, an ingest every
 few seconds, four workers of both layouts, kills, stops, faults on both servers, clocks that jump, prune now and then.
+With `--db postgresql` the queue lies in a PostgreSQL, whose sessions are ended and which itself is killed, too.
 At the end the record of the GitHub server, the bucket and the database are compared. Ends with 1 when anything is
 missing, doubled or stale, or when too little went through to say so.
 """
@@ -25,6 +26,7 @@ from tests.conftest import REAL_SLEEP, Bucket
 from tests.crashes import Zygote
 from tests.fault_proxy import FaultProxy, some_of
 from tests.github_server import GitHubServer
+from tests.postgres_server import PostgresServer
 from tests.reconcile import contents
 from tests.s3_server import S3Server
 
@@ -50,18 +52,117 @@ CREATE TRIGGER soak_update AFTER UPDATE OF status ON queue_items WHEN new.status
 """
 
 
+WITNESS_ON_POSTGRES = """
+CREATE TABLE soak_queued (item_type TEXT, item_id BIGINT, payload_sha256 TEXT);
+CREATE TABLE soak_done (id BIGINT);
+CREATE FUNCTION soak_insert() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN INSERT INTO soak_queued VALUES (new.item_type, new.item_id, new.payload_sha256); RETURN NULL; END $$;
+CREATE FUNCTION soak_update() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN INSERT INTO soak_done VALUES (new.id); RETURN NULL; END $$;
+CREATE TRIGGER soak_insert AFTER INSERT ON queue_items FOR EACH ROW EXECUTE FUNCTION soak_insert();
+CREATE TRIGGER soak_update AFTER UPDATE OF status ON queue_items FOR EACH ROW
+    WHEN (new.status = 'done') EXECUTE FUNCTION soak_update();
+"""
+# The time of a prune is the server's: what was done long enough ago for it counts as done two days ago.
+AGE = f"""
+UPDATE queue_items SET finished_at = '2020-01-01T00:00:00Z' WHERE status = 'done'
+    AND CAST(finished_at AS timestamptz) < now() - interval '{PRUNE_AFTER_SECONDS} seconds'
+"""
+END_SESSIONS = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND random() < 0.3
+"""
+
+
 EXPIRE = "UPDATE queue_items SET lease_until = '2020-01-01T00:00:00Z' WHERE status = 'processing'"
 
 
+class File:
+    """The database of a soak as SQLite."""
+
+    kills_server = False
+
+    def __init__(self, folder):
+        self.path = str(Path(folder) / "pipeline.db")
+        db.connect(self.path).close()
+        self._conn = sqlite3.connect(self.path, timeout=60, isolation_level=None)
+        self._conn.executescript(WITNESS)
+
+    def ask(self, query):
+        return self._conn.execute(query).fetchall()
+
+    def change(self, statement):
+        self._conn.execute(statement)
+
+    def expire(self):
+        """As if the leases had run out while their process stood still; where it stands amid a commit, not yet."""
+        self._conn.execute("PRAGMA busy_timeout = 20")
+        with contextlib.suppress(sqlite3.OperationalError):
+            self._conn.execute(EXPIRE)
+        self._conn.execute("PRAGMA busy_timeout = 60000")
+
+    def wal_bytes(self):
+        wal = Path(self.path + "-wal")
+        return wal.stat().st_size if wal.exists() else 0
+
+    def integrity(self):
+        return self.ask("PRAGMA integrity_check")[0][0]
+
+    def close(self):
+        self._conn.close()
+
+
+class Server:
+    """The database of a soak in a PostgreSQL of its own, each question with a connection of its own."""
+
+    kills_server = True
+
+    def __init__(self, folder):
+        self._server = PostgresServer()
+        self._name = self._server.migrated()
+        self.path = self._server.url(self._name)
+        self.change(WITNESS_ON_POSTGRES)
+
+    def ask(self, query):
+        with self._server.connect(self._name) as conn:
+            return conn.execute(query).fetchall()
+
+    def change(self, statement):
+        with self._server.connect(self._name) as conn:
+            conn.execute(statement)
+
+    def expire(self):
+        import psycopg
+
+        with contextlib.suppress(psycopg.errors.LockNotAvailable), self._server.connect(self._name) as conn:
+            conn.execute("SET lock_timeout = '20ms'")
+            conn.execute(EXPIRE)
+
+    def end_sessions(self):
+        return len(self.ask(END_SESSIONS))
+
+    def die(self, rng):
+        """As by a power cut or an immediate stop, for up to two seconds."""
+        rng.choice([self._server.kill, self._server.stop])()
+        REAL_SLEEP(rng.uniform(0, 2))
+        self._server.start()
+
+    def wal_bytes(self):
+        return 0
+
+    def integrity(self):
+        return "ok"  # its pages have no check that every build brings along; what they hold is looked at below
+
+    def close(self):
+        self._server.close()
+
+
 class Soak:
-    def __init__(self, folder, *, seed, github, proxy, bucket):
+    def __init__(self, folder, *, seed, github, proxy, bucket, database):
         self.folder, self.rng = Path(folder), random.Random(seed)
         self.github, self.proxy, self.bucket = github, proxy, bucket
-        self.path = str(self.folder / "pipeline.db")
+        self.database, self.path = database, database.path
         self.repos = [github.add_repo(name).make(200, step_seconds=600) for name in REPOSITORIES]
-        db.connect(self.path).close()
-        self.conn = sqlite3.connect(self.path, timeout=60, isolation_level=None)
-        self.conn.executescript(WITNESS)
         env = {**bucket.env, "AWS_ENDPOINT_URL_S3": proxy.url, "GITHUB_API_URL": github.url, "GITHUB_TOKEN": "t"}
         self.zygote = Zygote(env, self.folder / "log")
         self.workers, self.stopped, self.others = [], {}, []
@@ -74,13 +175,14 @@ class Soak:
         for pid in [*self.workers, *self.stopped, *self.others]:
             self.zygote.kill(pid)
         self.zygote.close()
-        self.conn.close()
 
     def run(self, seconds):
         started = time.monotonic()
         self._every = {
             self.change: 0.05, self.watch: 0.5, self.ingest: 2.0, self.harm: 0.7, self.prune: 20.0, self.outage: 45.0,
         }  # fmt: skip
+        if self.database.kills_server:
+            self._every.update({self.cut: 3.0, self.kill_server: 15.0})
         due = {action: started + every for action, every in self._every.items()}
         self.github.fail_randomly(0.03, GITHUB_FAULTS, self.rng)
         self.proxy.fault = some_of(0.01, S3_FAULTS, self.rng)
@@ -141,16 +243,18 @@ class Soak:
             self.workers.remove(pid)
             self.stopped[pid] = time.monotonic() + self.rng.uniform(0.5, 4)
             self.figures["stops"] += self.zygote.kill(pid, signal.SIGSTOP)
-            self._expire()
+            self.database.expire()
 
-    def _expire(self):
-        """As if the leases had run out while their process stood still; where it stands amid a commit, not yet."""
-        self.conn.execute("PRAGMA busy_timeout = 20")
-        with contextlib.suppress(sqlite3.OperationalError):
-            self.conn.execute(EXPIRE)
-        self.conn.execute("PRAGMA busy_timeout = 60000")
+    def cut(self):
+        self.figures["sessions ended"] += self.database.end_sessions()
+
+    def kill_server(self):
+        self.database.die(self.rng)
+        self.figures["server deaths"] += 1
 
     def prune(self):
+        if self.database.kills_server:
+            self.database.change(AGE)
         ahead = DAY - PRUNE_AFTER_SECONDS
         self.others.append(self.zygote.start(f"clock:{ahead}", "prune", "--older-than", "1", "--db", self.path))
         self.figures["prunes"] += 1
@@ -165,8 +269,7 @@ class Soak:
     # What is measured on the way.
 
     def watch(self):
-        wal = Path(self.path + "-wal")
-        self.largest_wal = max(self.largest_wal, wal.stat().st_size if wal.exists() else 0)
+        self.largest_wal = max(self.largest_wal, self.database.wal_bytes())
         for pid in self.workers:
             with contextlib.suppress(OSError):
                 pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
@@ -177,7 +280,7 @@ class Soak:
         self.longest_stall = max(self.longest_stall, last - self.progress[1])
 
     def _one(self, query):
-        return self.conn.execute(query).fetchone()[0]
+        return self.database.ask(query)[0][0]
 
     # The end: no more faults, everything is brought home.
 
@@ -193,7 +296,9 @@ class Soak:
         arguments = [part for name in REPOSITORIES for part in ("--repo", name)]
         ends = [self.zygote.wait(self.zygote.start("ingest", *arguments, "--db", self.path))]
         while self._one("SELECT count(*) FROM queue_items WHERE status IN ('pending', 'processing')"):
-            self.conn.execute("UPDATE queue_items SET available_at = '1970-01-01T00:00:00Z' WHERE status = 'pending'")
+            self.database.change(
+                "UPDATE queue_items SET available_at = '1970-01-01T00:00:00Z' WHERE status = 'pending'"
+            )
             ends.append(self.zygote.wait(self.zygote.start("worker", "--db", self.path)))
             if any(ends):
                 raise SystemExit(f"without faults the commands ended with {ends}; see {self.folder}/log")
@@ -205,10 +310,10 @@ class Soak:
         for payloads in contents(self.bucket.objects()).values():
             for payload in payloads:
                 found[hashlib.sha256(payload.encode("utf-8")).hexdigest()] += 1
-        queued = {row[0] for row in self.conn.execute("SELECT payload_sha256 FROM soak_queued")}
+        queued = {row[0] for row in self.database.ask("SELECT payload_sha256 FROM soak_queued")}
         newest = self._newest()
         stored = {
-            (row[0], row[1]): row[2] for row in self.conn.execute("SELECT item_type, id, payload_sha256 FROM issues")
+            (row[0], row[1]): row[2] for row in self.database.ask("SELECT item_type, id, payload_sha256 FROM issues")
         }
         served = {version.sha256 for version in self.github.served}
         half = self.memory[len(self.memory) // 2][0] if self.memory else 0
@@ -225,7 +330,7 @@ class Soak:
             "stale": sum(stored.get(item) != newest.get(item) for item in {*stored, *newest} - of_one_second),
             "other version of the same second": len(of_one_second),
             "failed rows": self._one("SELECT count(*) FROM queue_items WHERE status = 'failed'"),
-            "integrity": self._one("PRAGMA integrity_check"),
+            "integrity": self.database.integrity(),
             **self.figures,
             "largest WAL, MB": round(self.largest_wal / 1e6, 1),
             "worker memory, first half, MB": round(max((mb for at, mb in self.memory if at < half), default=0)),
@@ -257,13 +362,15 @@ class Soak:
         return newest
 
 
-def soak(*, minutes, seed, folder, log=print):
+def soak(*, minutes, seed, folder, make_database=File):
     """The report, and what is wrong with it."""
     server = S3Server()
     try:
         bucket = Bucket(server)
-        with GitHubServer(rate_limit=None) as github, FaultProxy(server.endpoint) as proxy:
-            run = Soak(folder, seed=seed, github=github, proxy=proxy, bucket=bucket)
+        with contextlib.closing(make_database(folder)) as database, GitHubServer(rate_limit=None) as github, FaultProxy(
+            server.endpoint
+        ) as proxy:
+            run = Soak(folder, seed=seed, github=github, proxy=proxy, bucket=bucket, database=database)
             try:
                 started = time.monotonic()
                 run.run(minutes * 60)
@@ -277,6 +384,8 @@ def soak(*, minutes, seed, folder, log=print):
     wrong += [] if report["integrity"] == "ok" else ["integrity"]
     wrong += [] if report["versions archived"] >= minutes * ITEMS_A_MINUTE else ["too few items went through"]
     wrong += [] if report["kills"] and report["prunes"] >= minutes // 1 else ["too little harm was done"]
+    if make_database is Server and not (report["server deaths"] and report["sessions ended"]):
+        wrong.append("the server was left in peace")
     return report, wrong
 
 
@@ -284,10 +393,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=20)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--db", choices=("sqlite", "postgresql"), default="sqlite")
     options = parser.parse_args()
     os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
     folder = tempfile.mkdtemp(prefix="soak-")
-    report, wrong = soak(minutes=options.minutes, seed=options.seed, folder=folder)
+    make_database = Server if options.db == "postgresql" else File
+    report, wrong = soak(minutes=options.minutes, seed=options.seed, folder=folder, make_database=make_database)
     width = max(map(len, report))
     for name, value in report.items():
         print(f"{name:<{width}}  {value}")

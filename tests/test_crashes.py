@@ -1,10 +1,11 @@
 """Workers killed at named points and at random moments; one more run brings everything home."""
 
+import contextlib
 import hashlib
+import itertools
 import json
 import random
 import signal
-import sqlite3
 import time
 
 import pytest
@@ -12,11 +13,12 @@ import pytest
 import db
 import queue_manager
 from commands import figures
-from engines import owners
+from engines import presence
 from foundation.records import Item
-from tests import payloads
-from tests.conftest import REAL_SLEEP, started_main
+from tests import payloads, postgres_server
+from tests.conftest import NO_POSTGRES, REAL_SLEEP, ROOT, started_main
 from tests.crashes import POINTS, Zygote
+from tests.postgres_server import PostgresServer
 from tests.reconcile import problems, read_directory
 
 KILLS = 200
@@ -40,8 +42,8 @@ def enqueue(conn, count, *, first=1):
 
 
 @pytest.fixture
-def path(tmp_path):
-    return str(tmp_path / "p.db")
+def path(db_path):
+    return db_path
 
 
 @pytest.fixture
@@ -140,14 +142,20 @@ def test_after_200_kills_at_random_moments_everything_is_there_once(zygote, buck
 
 @pytest.mark.parametrize("layout", ["object", "batch"])
 def test_a_worker_stopped_past_its_lease_changes_nothing_that_another_has_claimed(zygote, conn, path, tmp_path, layout):
-    enqueue(conn, 3000)
     archive = tmp_path / "archive"
     arguments = ["worker", "--db", path, "--archive-dir", archive, "--layout", layout]
-    stalled = zygote.start(*arguments)
-    while queue_manager.counts(conn).processing == 0 or not list(archive.rglob("dt=*")):
-        assert zygote.is_running(stalled)
-    held = stop_with_its_lease_run_out(zygote, conn, stalled)
-    finish(zygote, *arguments)
+    for first in itertools.count(1, 3000):
+        enqueue(conn, 3000, first=first)
+        stalled = zygote.start(*arguments)
+        while queue_manager.counts(conn).processing == 0 or not list(archive.rglob("dt=*")):
+            assert zygote.is_running(stalled)
+        held = stop_with_its_lease_run_out(zygote, conn, stalled)
+        finish(zygote, *arguments)
+        if queue_manager.counts(conn)[:2] == (0, 0):
+            break
+        # It was stopped amid a transaction of PostgreSQL's: the rows that it has locked are passed over by others.
+        zygote.kill(stalled, signal.SIGCONT)
+        zygote.wait(stalled)
     before = everything(conn)
     zygote.kill(stalled, signal.SIGCONT)
     assert zygote.wait(stalled) == 0
@@ -158,7 +166,7 @@ def test_a_worker_stopped_past_its_lease_changes_nothing_that_another_has_claime
 
 def stop_with_its_lease_run_out(zygote, conn, pid):
     """Returns how many rows it holds. Not in the middle of a commit: nobody could write then until it goes on."""
-    conn.execute("PRAGMA busy_timeout = 10")
+    conn.execute("SET lock_timeout = '10ms'" if conn.words.is_postgres else "PRAGMA busy_timeout = 10")
     while True:
         zygote.kill(pid, signal.SIGSTOP)
         try:
@@ -166,12 +174,14 @@ def stop_with_its_lease_run_out(zygote, conn, pid):
                 return conn.execute(
                     "UPDATE queue_items SET lease_until = '2020-01-01T00:00:00Z' WHERE status = 'processing'"
                 ).rowcount
-        except sqlite3.OperationalError:
+        except db.Error:
             zygote.kill(pid, signal.SIGCONT)
 
 
 def everything(conn):
-    return [tuple(row) for table in ("queue_items", "issues") for row in conn.execute(f"SELECT * FROM {table}")]
+    return [
+        tuple(row) for table in ("queue_items", "issues") for row in conn.execute(f"SELECT * FROM {table} ORDER BY id")
+    ]
 
 
 @pytest.mark.slow
@@ -220,4 +230,68 @@ def test_a_killed_parent_takes_its_worker_processes_with_it(conn, path, tmp_path
 
 
 def alive(conn, path):
-    return [owner for (owner,) in conn.execute("SELECT owner FROM runs") if owners.is_alive(path, owner)]
+    return [
+        owner for (owner,) in conn.execute("SELECT owner FROM runs").fetchall() if presence.is_alive(conn, path, owner)
+    ]
+
+
+# The server of PostgreSQL itself
+
+
+@pytest.fixture
+def own_server():
+    """A PostgreSQL that may be killed: no other test's."""
+    if postgres_server.programs() is None:
+        pytest.skip(NO_POSTGRES)
+    server = PostgresServer()
+    yield server
+    server.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("end", ["kill", "stop"])  # as by a power cut; an immediate stop
+@pytest.mark.parametrize("layout", ["object", "batch"])
+def test_a_server_that_dies_and_comes_back_in_mid_run_costs_nothing(own_server, bucket, tmp_path, end, layout):
+    rng = random.Random(layout)
+    path = own_server.url(own_server.migrated())
+    arguments = ["worker", "--db", path, "--layout", layout, "--threads", "2", "--max-attempts", "50"]
+    deaths = []
+    with contextlib.closing(Zygote(bucket.env, tmp_path / "log")) as zygote:
+        workers = [zygote.start(*arguments, "--follow") for _ in range(3)]
+        while len(deaths) < 5:
+            with contextlib.closing(db.connect(path)) as conn:
+                enqueue(conn, 200, first=1 + 200 * len(deaths))
+                before = queue_manager.counts(conn).done
+                while queue_manager.counts(conn).done == before:
+                    assert all(map(zygote.is_running, workers))
+            REAL_SLEEP(rng.random() * 0.2)
+            getattr(own_server, end)()
+            deaths.append(end)
+            own_server.start()
+        for pid in workers:
+            zygote.kill(pid, signal.SIGTERM)
+        assert [zygote.wait(pid) for pid in workers] == [143] * 3
+        with contextlib.closing(db.connect(path)) as conn:
+            bring_home(zygote, conn, *arguments)
+    found = problems(path, bucket.objects(), bucket.get)
+    assert (found, "Traceback" in (tmp_path / "log").read_text()) == ([], False)
+
+
+def test_what_an_ingest_has_committed_outlives_the_server_and_the_next_goes_on(own_server, github, run_main):
+    github.add_repo("acme/widgets").make(500)
+    path = own_server.url(own_server.migrated())
+    env = {"GITHUB_API_URL": github.url, "GITHUB_TOKEN": "t", "PIPELINE_DB": path}
+    ingest = ["ingest", "--repo", "acme/widgets", "--all"]
+    with started_main(*ingest, env=env, cwd=ROOT) as process:
+        with contextlib.closing(db.connect(path)) as conn:
+            while queue_manager.counts(conn).pending < 100:
+                assert process.poll() is None, process.stderr.read()
+        own_server.kill()
+        _, err = process.communicate(timeout=60)
+    own_server.start()
+    assert "Traceback" not in err
+    assert process.returncode in (0, 3), err  # all of it may have been in
+    code, _, err = run_main(*ingest, env=env)
+    assert code == 0, err
+    with contextlib.closing(db.connect(path)) as conn:
+        assert queue_manager.counts(conn).pending == 500

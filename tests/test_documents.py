@@ -34,7 +34,7 @@ def test_every_command_line_in_the_documents_is_one_that_is_understood(name):
 def test_there_are_command_lines_in_the_documents():
     assert {arguments[0] for arguments in commands("README.md")} >= {"ingest", "worker", "status"}
     assert {arguments[0] for arguments in commands("docs/REFERENCE.md")} == {
-        "ingest", "worker", "check", "status", "retry", "forget", "prune", "rebuild", "copy", "schema",
+        "ingest", "worker", "check", "status", "retry", "forget", "prune", "rebuild", "copy", "move", "schema",
     }  # fmt: skip
     assert len(list(commands("docs/OPERATIONS.md"))) >= 10
 

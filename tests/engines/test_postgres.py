@@ -26,7 +26,7 @@ from foundation.errors import AnotherRun, ConfigurationError, Outage
 from lake.objects import ItemRefused
 from queue_manager import Lease
 from tests.conftest import REAL_SLEEP, ROOT, started_main
-from tests.postgres_server import PASSWORD, Pool, pool_program
+from tests.postgres_server import PASSWORD
 from tests.postgres_server import PostgresServer as OwnServer
 from tests.test_db import issues_row
 from tests.test_queue_manager import claim, claim_batch, enqueue, item, prune, row, statuses
@@ -661,18 +661,3 @@ def test_a_whole_pipeline_runs_on_postgresql(postgres_db, conn, github, run_main
     assert run("prune", "--older-than", "30")["deleted"] >= 40
     checks = {check["name"]: check["state"] for check in run("check")["checks"]}
     assert (checks["PostgreSQL"], checks["connections"], checks["clock against the database"]) == ("ok", "ok", "ok")
-
-
-@pytest.mark.skipif(pool_program() is None, reason="there is no pgbouncer; TEST_PGBOUNCER may name it")
-def test_behind_a_pool_of_fewer_connections_than_clients_all_goes_on_as_without(
-    postgres, postgres_db, github, run_main
-):
-    github.add_repo("acme/widgets").make(150)
-    with contextlib.closing(Pool(postgres)) as pool:
-        address = pool.url(postgres_db.rpartition("/")[2])
-        env = {"GITHUB_API_URL": github.url, "GITHUB_TOKEN": "t", "PIPELINE_DB": address, "PIPELINE_LEASE_SECONDS": "2"}
-        codes = [run_main("ingest", "--repo", "acme/widgets", "--all", env=env)[0]]
-        code, out, err = run_main("worker", "--archive-dir", "a", "--processes", "4", "--json", env=env)
-        codes += [code, run_main("status", env=env)[0], run_main("rebuild", "--archive-dir", "a", env=env)[0]]
-        codes += [run_main("prune", "--older-than", "1", env=env)[0]]
-    assert (codes, json.loads(out)["done"]) == ([0] * 5, 150), err
