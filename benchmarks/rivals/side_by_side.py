@@ -46,7 +46,7 @@ class Ours(Pipeline):
             took.append(time.perf_counter() - started)
             keys = {item.id: f"k{item.id}" for item in claim.items}
             with self.db.transaction(self.conn):
-                done = self.queue.complete_each(self.conn, keys=keys, token=token, now=NOW)
+                done = self.queue.complete(self.conn, s3_keys=keys, token=token, now=NOW)
             if len(done) != len(keys) or not keys:
                 raise SystemExit(f"{len(keys)} rows were claimed, {len(done)} completed")
             rows -= len(keys)

@@ -62,7 +62,7 @@ def fill(path, *, rows=20):
         enqueue(conn, *(item(number, payload=PAYLOAD + b" " * number) for number in range(1, rows + 2)))
         claim(conn, "me", limit=6)
         with db.transaction(conn):
-            queue_manager.complete_each(conn, keys={1: "k1", 2: "k2"}, token="me", now=NOW)
+            queue_manager.complete(conn, s3_keys={1: "k1", 2: "k2"}, token="me", now=NOW)
             queue_manager.fail(conn, item_id=3, token="me", s3_key=None, error="no", now=NOW)
             queue_manager.put_off(conn, item_id=4, token="me", error="later", available_at=NOW)
             conn.execute("DELETE FROM queue_items WHERE id = ?", (rows + 1,))

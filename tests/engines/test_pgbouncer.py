@@ -42,7 +42,7 @@ def test_ingest_workers_prune_and_rebuild_run_through_a_pool_that_is_smaller_tha
 ):
     repo = github.add_repo("acme/widgets")
     repo.make(60)
-    env = {"GITHUB_API_URL": github.url, "GITHUB_TOKEN": "t", "PIPELINE_DB": pooled, "PIPELINE_LEASE_SECONDS": "2"}
+    env = {"GITHUB_API_URL": github.url, "GITHUB_TOKEN": "t", "PIPELINE_DB": pooled}
 
     def run(*arguments):
         code, out, err = run_main(*arguments, "--json", env=env)
