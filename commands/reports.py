@@ -92,6 +92,9 @@ def status_lines(summary: Mapping[str, Any]) -> list[str]:
         "issues rows": summary["issues"],
         "database bytes": summary["db_bytes"],
     }
+    if summary["vacuum"] is not None:
+        figures["dead rows"] = summary["vacuum"]["dead_rows"]
+        figures["last vacuum"] = summary["vacuum"]["last_at"] or "-"
     streams = [
         f"{row['repo']} {row['stream']:<6}  up to {row['cursor'] or '-'}  last success {row['last_success_at'] or '-'}"
         + ("  unfinished" if row["unfinished"] else "")

@@ -267,6 +267,24 @@ def size_bytes(conn: Connection, tables: Sequence[str]) -> int:
     return sum(size or 0 for size in sizes)
 
 
+class Vacuuming(NamedTuple):
+    """How far the server keeps up with what changes of a table: rows that are to be vacuumed away, and when it did."""
+
+    dead_rows: int
+    last_at: str | None
+
+
+def vacuuming(conn: Connection, table: str) -> Vacuuming:
+    found = conn.execute(
+        f"""
+        SELECT n_dead_tup, {time_text("greatest(last_vacuum, last_autovacuum)")}
+        FROM pg_stat_user_tables WHERE relid = to_regclass(?)
+        """,
+        (table,),
+    ).fetchone()
+    return Vacuuming(*found)
+
+
 class Facts(NamedTuple):
     """What `check` asks of a server. `connections`: of all its users, as far as the role may see them."""
 

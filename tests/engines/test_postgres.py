@@ -345,6 +345,27 @@ def test_status_says_where_a_run_works_and_who_died_elsewhere(conn, postgres_db,
     assert f"worker died on {socket.gethostname()}, began" in out
 
 
+def test_status_counts_the_dead_rows_of_the_queue_and_says_when_they_were_vacuumed_last(conn, postgres_db, run_main):
+    def vacuum():
+        code, out, err = run_main("status", "--json", env={"PIPELINE_DB": postgres_db})
+        assert code == 0, err
+        return json.loads(out)["vacuum"]
+
+    conn.execute("ALTER TABLE queue_items SET (autovacuum_enabled = off)")
+    enqueue(conn, *map(item, range(1, 51)))
+    conn.execute("UPDATE queue_items SET status = 'done', finished_at = '2020-01-01T00:00:00Z'")
+    # A session tells the others once a second at most, so it is closed.
+    conn.close()
+    assert wait_until(lambda: vacuum() == {"dead_rows": 50, "last_at": None}), vacuum()
+    began = db.now(conn, SYSTEM_CLOCK)
+    assert run_main("prune", "--older-than", "30", env={"PIPELINE_DB": postgres_db})[0] == 0
+    assert wait_until(lambda: vacuum()["last_at"] is not None)
+    assert (vacuum()["dead_rows"], vacuum()["last_at"] >= began) == (0, True)
+    lines = [line.split() for line in run_main("status", env={"PIPELINE_DB": postgres_db})[1].splitlines()]
+    assert ["dead", "rows", "0"] in lines
+    assert ["last", "vacuum", vacuum()["last_at"]] in lines
+
+
 # What breaks on the way
 
 
