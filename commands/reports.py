@@ -61,7 +61,8 @@ def worker_lines(summary: Mapping[str, Any]) -> list[str]:
     if not any(summary[name] for name in names):
         return ["no row is pending: nothing to do"]
     rate = summary["done"] / summary["seconds"] if summary["seconds"] else 0.0
-    return [*aligned({name: summary[name] for name in names}), f"in {summary['seconds']:.1f} s, {rate:.0f} items/s"]
+    figures = {name: "-" if summary[name] is None else summary[name] for name in names}
+    return [*aligned(figures), f"in {summary['seconds']:.1f} s, {rate:.0f} items/s"]
 
 
 def prune_lines(summary: Mapping[str, Any]) -> list[str]:

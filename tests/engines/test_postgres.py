@@ -447,6 +447,34 @@ def test_a_server_that_is_killed_under_a_worker_that_follows_is_waited_for(tmp_p
     assert len(list((tmp_path / "archive").rglob("*.json"))) == 80
 
 
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_a_worker_that_follows_waits_for_a_server_that_is_not_there_when_it_starts(tmp_path, run_main, processes):
+    with contextlib.closing(OwnServer()) as server:
+        address = server.url(server.migrated())
+        with contextlib.closing(db.connect(address)) as conn:
+            enqueue_payloads(conn, 5)
+        server.stop()
+        env, options = {"PIPELINE_DB": address}, ["--archive-dir", "archive", "--processes", processes]
+        assert run_main("worker", *options, env=env)[0] == 3
+        with started_main("worker", "--follow", *options, env=env, cwd=tmp_path) as process:
+            assert "can't be reached" in process.stderr.readline()
+            server.start()
+            with contextlib.closing(db.connect(address)) as conn:
+                assert wait_until(lambda: queue_manager.counts(conn).done == 5), process.poll()
+            server.stop()
+            process.terminate()
+            assert (process.wait(), "Traceback" in process.stderr.read()) == (143, False)
+
+
+def test_a_worker_that_waits_for_a_server_at_its_start_can_be_stopped(tmp_path):
+    env = {"PIPELINE_DB": "postgresql://me@127.0.0.1:1/x"}
+    options = ["--archive-dir", "archive", "--processes", "2"]
+    with started_main("worker", "--follow", *options, env=env, cwd=tmp_path) as process:
+        assert "outage" in process.stderr.readline()
+        process.terminate()
+        assert (process.wait(), "interrupted" in process.stderr.read()) == (143, True)
+
+
 def test_who_is_stopped_while_the_server_is_down_hands_its_rows_back_when_that_is_up_again():
     with contextlib.closing(OwnServer()) as server:
         address = server.url(server.migrated())
