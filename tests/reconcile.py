@@ -3,6 +3,7 @@
 Shares no code with the pipeline: an error in it must not hide itself here.
 """
 
+import contextlib
 import gzip
 import json
 import sqlite3
@@ -24,28 +25,41 @@ def read_directory(root):
     }
 
 
+@contextlib.contextmanager
+def questions(db_path):
+    """A function that answers a query with a list of dictionaries, in whichever engine the database lies."""
+    if db_path.startswith("postgresql:"):
+        import psycopg
+        from psycopg.rows import dict_row
+
+        with psycopg.connect(db_path, row_factory=dict_row) as conn:
+            yield lambda query: conn.execute(query).fetchall()
+        return
+    with contextlib.closing(sqlite3.connect(db_path)) as conn:
+        conn.row_factory = sqlite3.Row
+        yield lambda query: [dict(row) for row in conn.execute(query)]
+
+
 def problems(db_path, objects, get=None):
     """What is wrong, in words; an empty list after everything has been brought home.
 
     `get(key)`, where given, asks the store for an object that its listing left out; None: it is not there.
     """
     found = []
-    conn = sqlite3.connect(db_path)
-    conn.row_factory = sqlite3.Row
-    try:
-        for status, count in conn.execute("SELECT status, count(*) FROM queue_items WHERE status <> 'done' GROUP BY 1"):
-            found.append(f"{count} rows are {status}")
+    with questions(db_path) as ask:
+        for row in ask("SELECT status, count(*) AS rows FROM queue_items WHERE status <> 'done' GROUP BY status"):
+            found.append(f"{row['rows']} rows are {row['status']}")
         archived = sorted((key, payload) for key, payloads in contents(objects).items() for payload in payloads)
-        queued = sorted((row["s3_key"] or "", row["payload"]) for row in conn.execute("SELECT * FROM queue_items"))
+        queued = sorted((row["s3_key"] or "", row["payload"]) for row in ask("SELECT * FROM queue_items"))
         if archived != queued:
             found.append(f"archive: {len(archived)} payloads for {len(queued)} rows")
             found += _differences({key for key, _ in queued}, objects, set(queued), set(archived), get)
         if len({payload for _, payload in archived}) != len(archived):
             found.append("a payload is in the archive twice")
-        found += _issues(conn)
-        found += [row[0] for row in conn.execute("PRAGMA integrity_check") if row[0] != "ok"]
-    finally:
-        conn.close()
+        found += _issues(ask)
+        if not db_path.startswith("postgresql:"):
+            checked = [row["integrity_check"] for row in ask("PRAGMA integrity_check")]
+            found += [said for said in checked if said != "ok"]
     return found
 
 
@@ -62,20 +76,20 @@ def _differences(keys, objects, queued, archived, get):
     return [f"{len(found)} keys {what}: {found}" for what, found in lists.items() if found]
 
 
-def _issues(conn):
+def _issues(ask):
     newest = {}
-    for row in conn.execute("SELECT * FROM queue_items WHERE status = 'done'"):
+    for row in ask("SELECT * FROM queue_items WHERE status = 'done'"):
         key, version = (row["item_type"], row["item_id"]), (row["updated_at"], row["payload_sha256"], row["s3_key"])
         newest[key] = max(version, newest.get(key, version))
     stored = {
         (row["item_type"], row["id"]): (row["updated_at"], row["payload_sha256"], row["s3_key"])
-        for row in conn.execute("SELECT * FROM issues")
+        for row in ask("SELECT * FROM issues")
     }
-    titles = {row[0]: row[1] for row in conn.execute("SELECT payload_sha256, title FROM issues")}
+    titles = {row["payload_sha256"]: row["title"] for row in ask("SELECT payload_sha256, title FROM issues")}
     wrong = [
         row["payload_sha256"]
-        for row in conn.execute("SELECT payload_sha256, payload FROM queue_items")
-        if row[0] in titles and json.loads(row[1])["title"] != titles[row[0]]
+        for row in ask("SELECT payload_sha256, payload FROM queue_items")
+        if row["payload_sha256"] in titles and json.loads(row["payload"])["title"] != titles[row["payload_sha256"]]
     ]
     found = [] if stored == newest else [f"issues: {len(stored)} rows, {len(newest)} items, or not the newest versions"]
     return found + ([f"issues: {len(wrong)} rows with another title than their payload"] if wrong else [])
