@@ -55,6 +55,8 @@ _PASSING = {
     "57P01": "its connection was ended by the server",
     "57P02": "the server crashed",
     "57P03": "the server can't take connections now",
+    "53100": "the server's disk is full; make room there",
+    "55P03": "another session kept what was asked for locked for longer than lock_timeout",
     "57014": "a statement was cancelled, by a time-out perhaps",
     "25006": "it only reads, as a standby does; name the primary, or add target_session_attrs=read-write",
 }

@@ -520,6 +520,62 @@ def test_after_an_error_within_a_transaction_nothing_of_it_stays(conn):
     assert queue_manager.counts(conn).pending == 1
 
 
+COMMANDS = ["worker --archive-dir a", "ingest --repo acme/widgets --all", "prune --older-than 1"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_what_another_session_keeps_locked_for_longer_than_lock_timeout_is_an_outage(
+    postgres, conn, postgres_db, github, run_main, command
+):
+    github.add_repo("acme/widgets").make(3)
+    enqueue_payloads(conn, 3, first=11)
+    env = {"GITHUB_API_URL": github.url, "PIPELINE_DB": postgres_db + "?options=-clock_timeout%3D100ms"}
+    with postgres.connect(postgres_db.rpartition("/")[2]) as other, other.transaction():
+        other.execute("LOCK TABLE queue_items IN ACCESS EXCLUSIVE MODE")
+        code, _, err = run_main(*command.split(), "-q", env=env)
+    assert (code, err.count("\n"), "longer than lock_timeout" in err) == (3, 1, True), err
+    assert run_main(*command.split(), env=env)[0] == 0
+    assert statuses(conn)[:3] == (["done"] * 3 if command.startswith("worker") else ["pending"] * 3)
+
+
+@pytest.mark.parametrize("command, rows", [(COMMANDS[0], 70), (COMMANDS[1], 150)])
+def test_a_full_disk_of_the_servers_ends_a_run_with_3_and_nothing_is_lost(
+    conn, postgres_db, github, run_main, command, rows
+):
+    """So many rows are written, then none."""
+    github.add_repo("acme/widgets").make(250)
+    enqueue_payloads(conn, 50, first=1001)
+    conn.execute("CREATE SEQUENCE turns")
+    conn.execute(
+        f"""
+        CREATE FUNCTION fill_it() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF nextval('turns') > {rows} THEN RAISE 'could not extend file: no space left' USING ERRCODE = '53100';
+            END IF;
+            RETURN NULL;
+        END $$
+        """
+    )
+    conn.execute("CREATE TRIGGER fill_it AFTER INSERT OR UPDATE ON queue_items FOR EACH ROW EXECUTE FUNCTION fill_it()")
+    env = {"GITHUB_API_URL": github.url, "PIPELINE_DB": postgres_db}
+    code, _, err = run_main(*command.split(), "-q", env=env)
+    assert (code, err.count("\n"), "disk is full" in err) == (3, 1, True), err
+    conn.execute("DROP TRIGGER fill_it ON queue_items")
+    for again in COMMANDS[1], COMMANDS[0]:
+        assert run_main(*again.split(), env=env)[0] == 0
+    attempts = {found["attempts"] for found in conn.execute("SELECT attempts FROM queue_items")}
+    assert (statuses(conn), attempts) == (["done"] * 300, {0})
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_server_that_only_reads_says_so(conn, postgres_db, github, run_main, command):
+    github.add_repo("acme/widgets").make(3)
+    read_only = postgres_db + "?options=-cdefault_transaction_read_only%3Don"
+    env = {"GITHUB_API_URL": github.url, "PIPELINE_DB": read_only}
+    code, _, err = run_main(*command.split(), "-q", env=env)
+    assert (code, err.count("\n"), "it only reads" in err) == (3, 1, True), err
+    assert run_main("status", env=env)[0] == 0
+
+
 def test_a_server_that_is_gone_ends_a_run_with_3_and_a_line_without_the_password(run_main):
     address = f"postgresql://me:{PASSWORD}secret@127.0.0.1:1/x?connect_timeout=2".replace("/p@", "%2Fp%40")
     for command in ("status", "worker --archive-dir a", "ingest --repo a/b", "prune --older-than 1"):
