@@ -15,6 +15,7 @@ import threading
 import pytest
 
 import db
+import main
 import queue_manager
 import worker
 from commands import runs
@@ -179,6 +180,24 @@ def test_all_that_a_worker_writes_down_is_of_the_databases_time_whatever_its_own
     now = timestamps.to_epoch(db.now(conn, SYSTEM_CLOCK))
     for moment in [*leases, row(conn, 1)["available_at"], *finished]:
         assert abs(timestamps.to_epoch(moment) - now) < 3600
+
+
+def test_an_ingest_and_a_rebuild_reckon_by_the_databases_time_whatever_their_own_clock_says(
+    conn, postgres_db, github, tmp_path
+):
+    repo = github.add_repo("acme/widgets")
+    repo.make(2)
+    environ = {"GITHUB_API_URL": github.url, "PIPELINE_DB": postgres_db}
+    archive = ["--archive-dir", str(tmp_path / "archive")]
+    now = timestamps.to_epoch(db.now(conn, SYSTEM_CLOCK))
+    for command in (["ingest", "--repo", "acme/widgets", "--days", "30"], ["worker", *archive], ["rebuild", *archive]):
+        conn.execute("DELETE FROM issues")
+        assert main.main([*command, "-q"], environ, off_by(1000 * DAY)) == 0
+    covered = [found[0] for found in conn.execute("SELECT covered_since FROM ingest_state")]
+    processed = [found[0] for found in conn.execute("SELECT processed_at FROM issues")]
+    assert (len(covered), len(processed)) == (2, 2)
+    for moment, days_ago in [*((each, 30) for each in covered), *((each, 0) for each in processed)]:
+        assert abs(timestamps.to_epoch(moment) + days_ago * DAY - now) < 3600
 
 
 @pytest.mark.parametrize("seconds", [DAY, -DAY])
