@@ -370,6 +370,11 @@ def size_bytes(conn: Connection, path: str) -> int:
     return sqlite.size_bytes(path)
 
 
+def vacuuming(conn: Connection) -> dict[str, Any] | None:
+    """How far PostgreSQL keeps up with the changes of the queue; SQLite leaves no dead rows."""
+    return postgres.vacuuming(conn, "queue_items")._asdict() if isinstance(conn, postgres.Connection) else None
+
+
 def give_space_back(conn: Connection, *, pages: int) -> bool:
     """Give up to so many free pages back; False when there were none. PostgreSQL does not give pages one by one."""
     return not isinstance(conn, postgres.Connection) and sqlite.give_space_back(conn, pages=pages)  # type: ignore[arg-type]

@@ -121,7 +121,8 @@ class Ingest:
             started.pages = _fail(refused)
             return started
         if self._since is None and state.covered_since is None and state.scan is None:
-            days = round((self._clock.now() - timestamps.to_epoch(self._default_since)) / DAY_SECONDS)
+            now = timestamps.to_epoch(db.now(conn, self._clock))
+            days = round((now - timestamps.to_epoch(self._default_since)) / DAY_SECONDS)
             log.info("%s %s, for the first time: the last %d days; --all for everything", repo, stream, days)
         if stream not in self._known:
             self._known[stream] = queue_manager.load_known(conn, stream=stream)

@@ -277,13 +277,18 @@ class Worker:
         return "limit" if self._rows.room == 0 else None
 
     def _wait_out(self, outage: PipelineError, count: int) -> None:
-        seconds = min(FIRST_OUTAGE_SECONDS * 2.0 ** min(count - 1, 20), LONGEST_OUTAGE_SECONDS)
-        seconds *= 1 + self._rng.random() / 2
-        reason = f"{outage} - tried again at {timestamps.from_epoch(self._clock.now() + seconds)}"
-        log.warning("outage: %s", reason)
+        seconds, reason = pause(outage, count, self._clock, self._rng)
         self._on_wait(reason)
         self._idle(seconds)
         self._on_wait(None)
+
+
+def pause(outage: PipelineError, count: int, clock: Clock, rng: random.Random) -> tuple[float, str]:
+    """How long to wait in the `count`-th outage in turn, and for what, which is logged."""
+    seconds = min(FIRST_OUTAGE_SECONDS * 2.0 ** min(count - 1, 20), LONGEST_OUTAGE_SECONDS) * (1 + rng.random() / 2)
+    reason = f"{outage} - tried again at {timestamps.from_epoch(clock.now() + seconds)}"
+    log.warning("outage: %s", reason)
+    return seconds, reason
 
 
 class RowsInHand:

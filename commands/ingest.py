@@ -14,7 +14,6 @@ from commands.context import Context
 from commands.signals import SignalsRaise
 from fetcher import ALL_HISTORY
 from foundation import settings, timestamps
-from foundation.clock import Clock
 from foundation.errors import EXIT_CONFIGURATION, EXIT_OK, EXIT_OUTAGE, ConfigurationError, Outage, PipelineError
 from github import repositories
 from github.api import GitHub
@@ -40,7 +39,6 @@ def run(
     reserve_points: int,
 ) -> int:
     started = context.clock.monotonic()
-    since = ALL_HISTORY if all_history else _look_back(since, days, context.clock)
 
     def on_wait(seconds: float, reason: str) -> None:
         if not api.has_token and "limit" in reason:
@@ -54,6 +52,8 @@ def run(
     if not names and not orgs:
         raise ConfigurationError("no repository: give --repo OWNER/NAME, --repos-file FILE or --org ORG")
     conn = db.connect(context.db_path)  # one that can't be used is found before GitHub is asked for anything
+    now = db.now(conn, context.clock)
+    since = ALL_HISTORY if all_history else _look_back(since, days, now)
     bar = context.bar(unit=" items")
     what = f"{', '.join([*names, *(f'all of {org}' for org in orgs)])}, looking back to {_shown(since)}"
     with bar, SignalsRaise(), context.recorded(conn, command="ingest", what=what) as record:
@@ -69,7 +69,7 @@ def run(
             db_path=context.db_path,
             clock=context.clock,
             since=since,
-            default_since=timestamps.from_epoch(context.clock.now() - options.DEFAULT_DAYS * settings.DAY_SECONDS),
+            default_since=_days_before(now, options.DEFAULT_DAYS),
             repo_ids={name.lower(): repo_id for name, repo_id in listed.items()},
             on_progress=_shown_on(bar, api),
             in_commit=lambda conn, repo: record.check_held(conn, locks[repo]),
@@ -109,13 +109,17 @@ def _shown(since: str | None) -> str:
     return "the cursors" if since is None else "the beginning" if since == ALL_HISTORY else since
 
 
-def _look_back(since: str | None, days: int | None, clock: Clock) -> str | None:
+def _look_back(since: str | None, days: int | None, now: str) -> str | None:
     """--days as a date. Raises ConfigurationError for a date that has not been yet."""
     if days is not None:
-        return timestamps.from_epoch(clock.now() - days * settings.DAY_SECONDS)
-    if since is not None and since > clock.utc():
+        return _days_before(now, days)
+    if since is not None and since > now:
         raise ConfigurationError(f"--since {since} lies in the future; give a date that has been")
     return since
+
+
+def _days_before(now: str, days: int) -> str:
+    return timestamps.shift(now, seconds=-days * settings.DAY_SECONDS)
 
 
 def _shown_on(bar: progress.Progress, api: GitHub) -> Callable[[ingest.StreamResult], None]:

@@ -61,7 +61,8 @@ def worker_lines(summary: Mapping[str, Any]) -> list[str]:
     if not any(summary[name] for name in names):
         return ["no row is pending: nothing to do"]
     rate = summary["done"] / summary["seconds"] if summary["seconds"] else 0.0
-    return [*aligned({name: summary[name] for name in names}), f"in {summary['seconds']:.1f} s, {rate:.0f} items/s"]
+    figures = {name: "-" if summary[name] is None else summary[name] for name in names}
+    return [*aligned(figures), f"in {summary['seconds']:.1f} s, {rate:.0f} items/s"]
 
 
 def prune_lines(summary: Mapping[str, Any]) -> list[str]:
@@ -104,6 +105,9 @@ def status_lines(summary: Mapping[str, Any]) -> list[str]:
         "issues rows": summary["issues"],
         "database bytes": summary["db_bytes"],
     }
+    if summary["vacuum"] is not None:
+        figures["dead rows"] = summary["vacuum"]["dead_rows"]
+        figures["last vacuum"] = summary["vacuum"]["last_at"] or "-"
     streams = [
         f"{row['repo']} {row['stream']:<6}  up to {row['cursor'] or '-'}  last success {row['last_success_at'] or '-'}"
         + ("  unfinished" if row["unfinished"] else "")

@@ -37,6 +37,7 @@ def run(
             "failed_reasons": figures.failed_reasons(conn, limit=REASONS_SHOWN),
             "failed_items": figures.failed_items(conn, limit=FAILED_ITEMS_SHOWN),
             "db_bytes": db.size_bytes(conn, context.db_path),
+            "vacuum": db.vacuuming(conn),
         }
     alerts = [*_too_old(summary, max_age_seconds, now), *_too_many_failed(summary, max_failed)]
     if max_age_seconds is not None or max_failed is not None:

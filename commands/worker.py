@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import logging
 import random
 from multiprocessing.connection import Connection
-from typing import Callable, Mapping, NamedTuple, Sequence
+from typing import Callable, Iterator, Mapping, NamedTuple, Sequence, TypeVar
 
 import db
 import queue_manager
@@ -22,6 +24,7 @@ from lake.objects import ObjectOptions
 from worker import Result
 
 log = logging.getLogger("pipeline.worker")
+T = TypeVar("T")
 
 
 class Work(NamedTuple):
@@ -77,8 +80,7 @@ def run(
     place = location.place(prefix, context.environ)
     settings = worker.Settings(prefix, layout == "batch", threads, max_attempts, limit, follow, place.text)
     work = Work(context.environ, logs.current(), context.db_path, location, objects, settings)
-    conn = db.connect(context.db_path)
-    _say_what_lies_elsewhere(conn, place)
+    conn = _once_there(lambda: _connected(context.db_path, place), work, context.clock, wait=context.clock.sleep)
     total = None if follow else queue_manager.counts(conn).pending
     bar = context.bar(unit=" items", total=total)
 
@@ -91,7 +93,7 @@ def run(
     summary = {
         "command": "worker",
         **worked.result._asdict(),
-        "pending": queue_manager.counts(conn).pending,
+        "pending": _pending(conn, worked),
         "seconds": round(context.clock.monotonic() - started, 3),
     }
     conn.close()
@@ -102,6 +104,40 @@ def run(
     if worked.outage is not None:
         raise worked.outage
     return worked.exit_code
+
+
+def _once_there(attempt: Callable[[], T], work: Work, clock: Clock, *, wait: Callable[[float], object]) -> T:
+    """What `attempt` returns. With --follow a database that is not there yet is waited for, as later outages are."""
+    for count in itertools.count(1):
+        try:
+            return attempt()
+        except (Outage, *db.Error) as error:
+            outage = db.explain(error, work.db_path) if isinstance(error, db.Error) else error
+            if not (work.settings.follow and isinstance(outage, Outage)):
+                raise
+        seconds, _ = worker.pause(outage, count, clock, random.Random())
+        wait(seconds)
+    raise AssertionError("itertools.count has no end")
+
+
+def _connected(db_path: str, place: archive_choice.Place) -> db.Connection:
+    conn = db.connect(db_path)
+    try:
+        _say_what_lies_elsewhere(conn, place)
+    except BaseException:
+        conn.close()
+        raise
+    return conn
+
+
+def _pending(conn: db.Connection, worked: Worked) -> int | None:
+    """None where the outage that ended the run is the database's: what it ended by is to be said all the same."""
+    try:
+        return queue_manager.counts(conn).pending
+    except db.Error:
+        if worked.signum is None and worked.outage is None:
+            raise
+        return None
 
 
 def _why_not_all(worked: Worked) -> str | None:
@@ -133,39 +169,60 @@ def _work(
     clock: Clock = SYSTEM_CLOCK,
     signals_of: Callable[[Callable[[int], None]], SignalsCall | ParentCalls] = SignalsCall,
 ) -> Worked:
+    job: worker.Worker | None = None
+
+    def stop(signum: int) -> None:
+        if job is not None:
+            job.stop()
+
+    signals = signals_of(stop)
+
+    def wait(seconds: float) -> None:
+        signals.wait(seconds)
+        if signals.received is not None:
+            raise Interrupted(signals.received)
+
+    with signals, contextlib.ExitStack() as until_the_end:
+        try:
+            conn, record = _once_there(lambda: until_the_end.enter_context(_begun(work, clock)), work, clock, wait=wait)
+        except Interrupted:
+            return Worked(worker.Result(stopped_by="signal"), signum=signals.received)
+        job = worker.Worker(
+            conn=conn,
+            db_path=work.db_path,
+            token=record.token,
+            open_archive=lambda: archive_choice.open_archive(
+                work.location,
+                threads=work.settings.threads,
+                environ=work.environ,
+                user_agent=options.USER_AGENT,
+                options=work.objects,
+            ),
+            settings=work.settings,
+            clock=clock,
+            rng=random.Random(),
+            idle=signals.wait,
+            on_progress=report,
+            on_wait=record.wait_for,
+        )
+        if signals.received is not None:  # before there was anything to stop
+            job.stop()
+        result = job.run()
+        worked = Worked(result, job.outage, signals.received, job.in_hand)
+        record.ended(worked.exit_code, None if job.outage is None else str(job.outage))
+    return worked
+
+
+@contextlib.contextmanager
+def _begun(work: Work, clock: Clock) -> Iterator[tuple[db.Connection, runs.Run]]:
+    """A connection, and the record of the run, which has its end when the block ends."""
     # NORMAL: a power cut may cost the last moments' `done`s, whose uploads are then repeated to the same keys. A batch
     # that is begun must survive it: its rows would go into another object else, and be in the archive twice.
     conn = db.connect(work.db_path, synchronous="FULL" if work.settings.batches else "NORMAL")
-    try:
-        with runs.recorded(
-            conn, db_path=work.db_path, command="worker", what=_what(conn, work), clock=clock, environ=work.environ
-        ) as record:
-            signals = signals_of(lambda signum: job.stop())
-            job = worker.Worker(
-                conn=conn,
-                db_path=work.db_path,
-                token=record.token,
-                open_archive=lambda: archive_choice.open_archive(
-                    work.location,
-                    threads=work.settings.threads,
-                    environ=work.environ,
-                    user_agent=options.USER_AGENT,
-                    options=work.objects,
-                ),
-                settings=work.settings,
-                clock=clock,
-                rng=random.Random(),
-                idle=signals.wait,
-                on_progress=report,
-                on_wait=record.wait_for,
-            )
-            with signals:
-                result = job.run()
-            worked = Worked(result, job.outage, signals.received, job.in_hand)
-            record.ended(worked.exit_code, None if job.outage is None else str(job.outage))
-    finally:
-        conn.close()
-    return worked
+    with contextlib.closing(conn), runs.recorded(
+        conn, db_path=work.db_path, command="worker", what=_what(conn, work), clock=clock, environ=work.environ
+    ) as record:
+        yield conn, record
 
 
 def _what(conn: db.Connection, work: Work) -> str:

@@ -57,6 +57,8 @@ _PASSING = {
     "57P01": "its connection was ended by the server",
     "57P02": "the server crashed",
     "57P03": "the server can't take connections now",
+    "53100": "the server's disk is full; make room there",
+    "55P03": "another session kept what was asked for locked for longer than lock_timeout",
     "57014": "a statement was cancelled, by a time-out perhaps",
     "25006": "it only reads, as a standby does; name the primary, or add target_session_attrs=read-write",
 }
@@ -284,6 +286,24 @@ def size_bytes(conn: Connection, tables: Sequence[str]) -> int:
     """What the tables take on disk, with their indexes and long texts."""
     sizes = [conn.execute("SELECT pg_total_relation_size(to_regclass(?))", (table,)).fetchone()[0] for table in tables]
     return sum(size or 0 for size in sizes)
+
+
+class Vacuuming(NamedTuple):
+    """How far the server keeps up with what changes of a table: rows that are to be vacuumed away, and when it did."""
+
+    dead_rows: int
+    last_at: str | None
+
+
+def vacuuming(conn: Connection, table: str) -> Vacuuming:
+    found = conn.execute(
+        f"""
+        SELECT n_dead_tup, {time_text("greatest(last_vacuum, last_autovacuum)")}
+        FROM pg_stat_user_tables WHERE relid = to_regclass(?)
+        """,
+        (table,),
+    ).fetchone()
+    return Vacuuming(*found)
 
 
 class Facts(NamedTuple):

@@ -166,7 +166,6 @@ class Rebuild:
         extra = {
             "s3_key": key,
             "payload_sha256": hashlib.sha256(payload).hexdigest(),
-            "processed_at": self._clock.utc(),
             "fetched_order": fetched_order,
         }
         return {**OF_ITEM_TYPE[stored.item_type].row(repo, parsed), **extra}
@@ -175,8 +174,10 @@ class Rebuild:
         """Rows and keys in one transaction: what is noted as read is in `issues`."""
         if not reads:
             return
+        rows = list(itertools.chain.from_iterable(read.rows for read in reads))
         with db.transaction(self._conn):
-            db.upsert_issues(self._conn, itertools.chain.from_iterable(read.rows for read in reads))
+            now = db.now(self._conn, self._clock)
+            db.upsert_issues(self._conn, [{**row, "processed_at": now} for row in rows])
             notes.note_read(self._conn, self._scope, [read.key for read in reads if not read.errors])
         for read in reads:
             for error in read.errors:

@@ -79,7 +79,7 @@ def s3():
 @pytest.fixture(scope="session")
 def postgres():
     if postgres_server.programs() is None:
-        pytest.skip(NO_POSTGRES)
+        (pytest.fail if postgres_server.is_required() else pytest.skip)(NO_POSTGRES)
     server = PostgresServer()
     yield server
     server.close()

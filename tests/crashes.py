@@ -74,10 +74,12 @@ def die_at(point, number):
 
 
 def die_at_statement(number):
-    """Let this process kill itself before its `number`-th statement of SQLite."""
+    """Let this process kill itself before its `number`-th statement, in whichever engine."""
     import sqlite3
 
-    from tests.test_nth import Counter, counting_connect
+    import psycopg
+
+    from tests.test_nth import Counter, counting_connect, counting_connect_to_server
 
     class Killer:
         def __init__(self):
@@ -88,7 +90,8 @@ def die_at_statement(number):
             if self.counter.count == number:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    sqlite3.connect = counting_connect(Killer())
+    killer = Killer()
+    sqlite3.connect, psycopg.connect = counting_connect(killer), counting_connect_to_server(killer)
 
 
 def die_over(marker):

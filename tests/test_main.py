@@ -312,7 +312,7 @@ def test_status_speaks_to_people_and_to_monitors(queued, run_main):
     code, out, _ = run_main("status")
     assert (code, "pending         20" in out) == (0, True), out
     found = json.loads(run_main("status", "--json")[1])
-    keys = "command queue oldest_pending_seconds waiting issues repos runs failed_reasons failed_items db_bytes"
+    keys = "command queue oldest_pending_seconds waiting issues repos runs failed_reasons failed_items db_bytes vacuum"
     assert list(found) == keys.split()
     assert 0 <= found["oldest_pending_seconds"] < 600
 

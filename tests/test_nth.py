@@ -1,4 +1,4 @@
-"""Every SQLite statement, HTTP request and upload of a whole run fails once, for each N in turn; a rerun makes it good.
+"""Every statement, HTTP request and upload of a whole run fails once, for each N in turn; a rerun makes it good.
 
 As SQLite does it for every I/O operation (https://www.sqlite.org/testing.html#i_o_error_testing).
 """
@@ -6,8 +6,10 @@ As SQLite does it for every I/O operation (https://www.sqlite.org/testing.html#i
 import errno
 import os
 import signal
+import socket
 import sqlite3
 
+import psycopg
 import pytest
 
 import main
@@ -16,11 +18,9 @@ from foundation.clock import SYSTEM_CLOCK
 from lake import local
 from tests.crashes import Zygote
 from tests.fault_proxy import FaultProxy
-from tests.reconcile import problems, read_directory
+from tests.reconcile import problems, questions, read_directory
 
 REAL_CONNECT = sqlite3.connect
-FULL = sqlite3.OperationalError("database or disk is full")
-LOCKED = sqlite3.OperationalError("database is locked")
 CLOCK = SYSTEM_CLOCK._replace(sleep=lambda seconds: None)
 
 
@@ -39,7 +39,20 @@ class Counter:
         return None
 
 
+FULL = sqlite3.OperationalError("database or disk is full")
+LOCKED = sqlite3.OperationalError("database is locked")
+FULL_SERVER = psycopg.errors.DiskFull("could not extend file")
+LOST, ANSWER_LOST = "connection lost", "answer lost"
+STATEMENT_FAULTS = [
+    ("sqlite", FULL),
+    ("sqlite", LOCKED),
+    *(pytest.param("postgresql", fault, marks=pytest.mark.long) for fault in (FULL_SERVER, LOST, ANSWER_LOST)),
+]
+
+
 def counting_connect(counter):
+    """In the place of sqlite3.connect."""
+
     def connect(*arguments, factory=sqlite3.Connection, **options):
         class Connection(factory):
             def execute(self, statement, *arguments):
@@ -56,6 +69,31 @@ def counting_connect(counter):
     return connect
 
 
+def counting_connect_to_server(counter):
+    """In the place of psycopg.connect. A statement finds its connection cut, or is done and its answer never comes."""
+
+    class Cursor(psycopg.Cursor):
+        def execute(self, statement, *arguments, **options):
+            fault = None if statement == "ROLLBACK" else counter()
+            if fault == LOST:
+                cut(self.connection)
+            super().execute(statement, *arguments, **options)
+            if fault == ANSWER_LOST:
+                self.connection.close()
+                raise psycopg.OperationalError("server closed the connection unexpectedly")
+            return self
+
+    def connect(*arguments, **options):
+        return psycopg.Connection.connect(*arguments, **options, cursor_factory=Cursor)
+
+    return connect
+
+
+def cut(conn):
+    with socket.socket(fileno=os.dup(conn.fileno())) as connection:
+        connection.shutdown(socket.SHUT_RDWR)
+
+
 @pytest.fixture
 def served(github):
     github.add_repo("acme/widgets").make(8, step_seconds=5)
@@ -63,71 +101,103 @@ def served(github):
 
 
 @pytest.fixture
-def run(served, tmp_path, capfd):
-    """`run(name)`: ingest and worker on a database and an archive of that name; returns their exit codes."""
+def engine():
+    return "sqlite"  # unless a test is parametrised by it
 
-    def both(name, *archive, environ=None):
+
+@pytest.fixture
+def path_of(engine, request, tmp_path):
+    """The database of a name, without tables until it is worked on."""
+    if engine == "sqlite":
+        yield lambda name: str(tmp_path / f"{name}.db")
+        return
+    # Schemas of one database: a hundred databases take minutes to be made and dropped.
+    server = request.getfixturevalue("postgres")
+    database = server.make_database()
+
+    def address(name):
+        with server.connect(database) as admin:
+            admin.execute(f'CREATE SCHEMA IF NOT EXISTS "{name}"')
+        return server.url(database, options=f"-csearch_path={name}")
+
+    yield address
+    server.drop_database(database)
+
+
+@pytest.fixture
+def run(served, path_of, tmp_path, capfd):
+    """`run(name)`: ingest and worker on a database and an archive of that name; returns their exit codes.
+
+    `counter` is called before each of their statements.
+    """
+
+    def both(name, *archive, environ=None, counter=None):
         environ = {"GITHUB_API_URL": served.url, "GITHUB_TOKEN": "t", "HOME": str(tmp_path), **(environ or {})}
-        path, archive = str(tmp_path / f"{name}.db"), archive or ("--archive-dir", str(tmp_path / name))
-        return [
-            main.main([command, "-q", "--db", path, *options], environ, CLOCK)
-            for command, options in (("ingest", ["--repo", "acme/widgets", "--all"]), ("worker", archive))
-        ]
+        path, archive = path_of(name), archive or ("--archive-dir", str(tmp_path / name))
+        with pytest.MonkeyPatch.context() as patched:
+            if counter is not None:
+                patched.setattr(sqlite3, "connect", counting_connect(counter))
+                patched.setattr(psycopg, "connect", counting_connect_to_server(counter))
+            return [
+                main.main([command, "-q", "--db", path, *options], environ, CLOCK)
+                for command, options in (("ingest", ["--repo", "acme/widgets", "--all"]), ("worker", archive))
+            ]
 
     return both
 
 
 def state(path):
     """What a run leaves, but for times."""
-    conn = REAL_CONNECT(str(path))
-    try:
+    with questions(path) as ask:
         return [
-            conn.execute(f"SELECT {columns} FROM {table} ORDER BY 1, 2, 3").fetchall()
+            [tuple(row.values()) for row in ask(f"SELECT {columns} FROM {table} ORDER BY 1, 2, 3")]
             for table, columns in (
                 ("queue_items", "item_type, item_id, payload_sha256, status, s3_key, attempts"),
                 ("issues", "item_type, id, payload_sha256, title, state, lead_time_hours, s3_key"),
                 ("ingest_state", "repo, stream, cursor, covered_since, scan, last_error"),
             )
         ]
-    finally:
-        conn.close()
 
 
 @pytest.fixture
-def whole(run, tmp_path):
+def whole(run, path_of, tmp_path):
     """The end state of a run without faults."""
     assert run("whole") == [0, 0]
-    return state(tmp_path / "whole.db"), read_directory(tmp_path / "whole")
+    return state(path_of("whole")), read_directory(tmp_path / "whole")
 
 
-def check(run, whole, tmp_path, name):
-    assert run(name) == [0, 0]
-    assert state(tmp_path / f"{name}.db") == whole[0], name
-    assert read_directory(tmp_path / name) == whole[1], name
-    assert problems(str(tmp_path / f"{name}.db"), read_directory(tmp_path / name)) == []
+@pytest.fixture
+def check(run, whole, path_of, tmp_path):
+    """`check(name)`: another run of that name ends as if nothing had failed before."""
+
+    def again(name):
+        assert run(name) == [0, 0]
+        assert state(path_of(name)) == whole[0], name
+        assert read_directory(tmp_path / name) == whole[1], name
+        assert problems(path_of(name), read_directory(tmp_path / name)) == []
+
+    return again
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("error", [FULL, LOCKED], ids=str)
-def test_after_any_statement_of_sqlite_failed_once_a_rerun_ends_as_if_it_had_not(
-    run, whole, tmp_path, monkeypatch, capfd, error
-):
+@pytest.mark.filterwarnings("ignore:<psycopg:ResourceWarning")  # a command that fails leaves its end to the process's
+@pytest.mark.parametrize("engine, fault", STATEMENT_FAULTS, ids=str)
+def test_after_any_statement_failed_once_a_rerun_ends_as_if_it_had_not(run, check, capfd, fault):
     at, counter = 0, Counter()
     while counter.count >= at:
         at += 1
-        counter = Counter(at, error)
-        with monkeypatch.context() as patched:
-            patched.setattr(sqlite3, "connect", counting_connect(counter))
-            codes = run(f"n{at}")
+        counter = Counter(at, fault)
+        codes = run(f"n{at}", counter=counter)
         said = capfd.readouterr().err
         assert set(codes) <= {0, 2, 3}, said
         assert "Traceback" not in said
-        check(run, whole, tmp_path, f"n{at}")
+        check(f"n{at}")
     assert at > 60, "too few statements: the counter counts something else"
 
 
 @pytest.mark.slow
-def test_after_a_kill_at_any_statement_of_sqlite_a_rerun_ends_as_if_there_had_been_none(run, whole, served, tmp_path):
+@pytest.mark.parametrize("engine", ["sqlite", pytest.param("postgresql", marks=pytest.mark.long)])
+def test_after_a_kill_at_any_statement_a_rerun_ends_as_if_there_had_been_none(check, served, path_of, tmp_path):
     zygote = Zygote({"GITHUB_API_URL": served.url, "GITHUB_TOKEN": "t"}, tmp_path / "log")
     try:
         for command in ("ingest", "worker"):
@@ -135,14 +205,14 @@ def test_after_a_kill_at_any_statement_of_sqlite_a_rerun_ends_as_if_there_had_be
             while end == -signal.SIGKILL:
                 at += 1
                 name = f"{command}{at}"
-                path, archive = str(tmp_path / f"{name}.db"), tmp_path / name
+                path, archive = path_of(name), tmp_path / name
                 options = {"ingest": ["--repo", "acme/widgets", "--all"], "worker": ["--archive-dir", archive]}
                 if command == "worker":
                     assert zygote.wait(zygote.start("ingest", "-q", "--db", path, *options["ingest"])) == 0
                 end = zygote.wait(
                     zygote.start(f"die at statement:{at}", command, "-q", "--db", path, *options[command])
                 )
-                check(run, whole, tmp_path, name)
+                check(name)
             assert at > 20
     finally:
         zygote.close()
@@ -152,7 +222,7 @@ REQUEST_FAULTS = [500, 404, 401, "reset", "truncate", "html", "invalid_json", "s
 
 
 @pytest.mark.parametrize("kind", REQUEST_FAULTS)
-def test_after_any_request_failed_once_a_rerun_ends_as_if_it_had_not(run, whole, served, tmp_path, kind):
+def test_after_any_request_failed_once_a_rerun_ends_as_if_it_had_not(run, check, served, kind):
     for at in (1, 2, 3):
         requests = []
 
@@ -164,13 +234,11 @@ def test_after_any_request_failed_once_a_rerun_ends_as_if_it_had_not(run, whole,
         run(f"{kind}{at}")
         served.fault_for = usual
         assert len(requests) >= min(at, 2)
-        check(run, whole, tmp_path, f"{kind}{at}")
+        check(f"{kind}{at}")
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace", "utime", "open"])
-def test_after_any_call_of_the_local_archive_failed_once_a_rerun_ends_as_if_it_had_not(
-    run, whole, tmp_path, monkeypatch, call
-):
+def test_after_any_call_of_the_local_archive_failed_once_a_rerun_ends_as_if_it_had_not(run, check, monkeypatch, call):
     at, counter = 0, Counter()
     while counter.count >= at and at < 60:
         at += 1
@@ -190,7 +258,7 @@ def test_after_any_call_of_the_local_archive_failed_once_a_rerun_ends_as_if_it_h
         with monkeypatch.context() as patched:
             patched.setattr(local, "os", Os())
             assert run(f"{call}{at}")[1] in (0, 2, 3)
-        check(run, whole, tmp_path, f"{call}{at}")
+        check(f"{call}{at}")
     assert at > 3
 
 

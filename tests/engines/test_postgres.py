@@ -15,6 +15,7 @@ import threading
 import pytest
 
 import db
+import main
 import queue_manager
 import worker
 from commands import runs
@@ -181,6 +182,24 @@ def test_all_that_a_worker_writes_down_is_of_the_databases_time_whatever_its_own
         assert abs(timestamps.to_epoch(moment) - now) < 3600
 
 
+def test_an_ingest_and_a_rebuild_reckon_by_the_databases_time_whatever_their_own_clock_says(
+    conn, postgres_db, github, tmp_path
+):
+    repo = github.add_repo("acme/widgets")
+    repo.make(2)
+    environ = {"GITHUB_API_URL": github.url, "PIPELINE_DB": postgres_db}
+    archive = ["--archive-dir", str(tmp_path / "archive")]
+    now = timestamps.to_epoch(db.now(conn, SYSTEM_CLOCK))
+    for command in (["ingest", "--repo", "acme/widgets", "--days", "30"], ["worker", *archive], ["rebuild", *archive]):
+        conn.execute("DELETE FROM issues")
+        assert main.main([*command, "-q"], environ, off_by(1000 * DAY)) == 0
+    covered = [found[0] for found in conn.execute("SELECT covered_since FROM ingest_state")]
+    processed = [found[0] for found in conn.execute("SELECT processed_at FROM issues")]
+    assert (len(covered), len(processed)) == (2, 2)
+    for moment, days_ago in [*((each, 30) for each in covered), *((each, 0) for each in processed)]:
+        assert abs(timestamps.to_epoch(moment) + days_ago * DAY - now) < 3600
+
+
 @pytest.mark.parametrize("seconds", [DAY, -DAY])
 def test_a_clock_that_is_a_day_off_takes_nothing_from_who_has_it_in_hand(conn, postgres_db, session, seconds):
     enqueue_payloads(conn, 2)
@@ -345,6 +364,27 @@ def test_status_says_where_a_run_works_and_who_died_elsewhere(conn, postgres_db,
     assert f"worker died on {socket.gethostname()}, began" in out
 
 
+def test_status_counts_the_dead_rows_of_the_queue_and_says_when_they_were_vacuumed_last(conn, postgres_db, run_main):
+    def vacuum():
+        code, out, err = run_main("status", "--json", env={"PIPELINE_DB": postgres_db})
+        assert code == 0, err
+        return json.loads(out)["vacuum"]
+
+    conn.execute("ALTER TABLE queue_items SET (autovacuum_enabled = off)")
+    enqueue(conn, *map(item, range(1, 51)))
+    conn.execute("UPDATE queue_items SET status = 'done', finished_at = '2020-01-01T00:00:00Z'")
+    # A session tells the others once a second at most, so it is closed.
+    conn.close()
+    assert wait_until(lambda: vacuum() == {"dead_rows": 50, "last_at": None}), vacuum()
+    began = db.now(conn, SYSTEM_CLOCK)
+    assert run_main("prune", "--older-than", "30", env={"PIPELINE_DB": postgres_db})[0] == 0
+    assert wait_until(lambda: vacuum()["last_at"] is not None)
+    assert (vacuum()["dead_rows"], vacuum()["last_at"] >= began) == (0, True)
+    lines = [line.split() for line in run_main("status", env={"PIPELINE_DB": postgres_db})[1].splitlines()]
+    assert ["dead", "rows", "0"] in lines
+    assert ["last", "vacuum", vacuum()["last_at"]] in lines
+
+
 # What breaks on the way
 
 
@@ -426,6 +466,34 @@ def test_a_server_that_is_killed_under_a_worker_that_follows_is_waited_for(tmp_p
     assert len(list((tmp_path / "archive").rglob("*.json"))) == 80
 
 
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_a_worker_that_follows_waits_for_a_server_that_is_not_there_when_it_starts(tmp_path, run_main, processes):
+    with contextlib.closing(OwnServer()) as server:
+        address = server.url(server.migrated())
+        with contextlib.closing(db.connect(address)) as conn:
+            enqueue_payloads(conn, 5)
+        server.stop()
+        env, options = {"PIPELINE_DB": address}, ["--archive-dir", "archive", "--processes", processes]
+        assert run_main("worker", *options, env=env)[0] == 3
+        with started_main("worker", "--follow", *options, env=env, cwd=tmp_path) as process:
+            assert "can't be reached" in process.stderr.readline()
+            server.start()
+            with contextlib.closing(db.connect(address)) as conn:
+                assert wait_until(lambda: queue_manager.counts(conn).done == 5), process.poll()
+            server.stop()
+            process.terminate()
+            assert (process.wait(), "Traceback" in process.stderr.read()) == (143, False)
+
+
+def test_a_worker_that_waits_for_a_server_at_its_start_can_be_stopped(tmp_path):
+    env = {"PIPELINE_DB": "postgresql://me@127.0.0.1:1/x"}
+    options = ["--archive-dir", "archive", "--processes", "2"]
+    with started_main("worker", "--follow", *options, env=env, cwd=tmp_path) as process:
+        assert "outage" in process.stderr.readline()
+        process.terminate()
+        assert (process.wait(), "interrupted" in process.stderr.read()) == (143, True)
+
+
 def test_who_is_stopped_while_the_server_is_down_hands_its_rows_back_when_that_is_up_again():
     with contextlib.closing(OwnServer()) as server:
         address = server.url(server.migrated())
@@ -469,6 +537,62 @@ def test_after_an_error_within_a_transaction_nothing_of_it_stays(conn):
     with db.transaction(conn):
         enqueue(conn, item(2))
     assert queue_manager.counts(conn).pending == 1
+
+
+COMMANDS = ["worker --archive-dir a", "ingest --repo acme/widgets --all", "prune --older-than 1"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_what_another_session_keeps_locked_for_longer_than_lock_timeout_is_an_outage(
+    postgres, conn, postgres_db, github, run_main, command
+):
+    github.add_repo("acme/widgets").make(3)
+    enqueue_payloads(conn, 3, first=11)
+    env = {"GITHUB_API_URL": github.url, "PIPELINE_DB": postgres_db + "?options=-clock_timeout%3D100ms"}
+    with postgres.connect(postgres_db.rpartition("/")[2]) as other, other.transaction():
+        other.execute("LOCK TABLE queue_items IN ACCESS EXCLUSIVE MODE")
+        code, _, err = run_main(*command.split(), "-q", env=env)
+    assert (code, err.count("\n"), "longer than lock_timeout" in err) == (3, 1, True), err
+    assert run_main(*command.split(), env=env)[0] == 0
+    assert statuses(conn)[:3] == (["done"] * 3 if command.startswith("worker") else ["pending"] * 3)
+
+
+@pytest.mark.parametrize("command, rows", [(COMMANDS[0], 70), (COMMANDS[1], 150)])
+def test_a_full_disk_of_the_servers_ends_a_run_with_3_and_nothing_is_lost(
+    conn, postgres_db, github, run_main, command, rows
+):
+    """So many rows are written, then none."""
+    github.add_repo("acme/widgets").make(250)
+    enqueue_payloads(conn, 50, first=1001)
+    conn.execute("CREATE SEQUENCE turns")
+    conn.execute(
+        f"""
+        CREATE FUNCTION fill_it() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF nextval('turns') > {rows} THEN RAISE 'could not extend file: no space left' USING ERRCODE = '53100';
+            END IF;
+            RETURN NULL;
+        END $$
+        """
+    )
+    conn.execute("CREATE TRIGGER fill_it AFTER INSERT OR UPDATE ON queue_items FOR EACH ROW EXECUTE FUNCTION fill_it()")
+    env = {"GITHUB_API_URL": github.url, "PIPELINE_DB": postgres_db}
+    code, _, err = run_main(*command.split(), "-q", env=env)
+    assert (code, err.count("\n"), "disk is full" in err) == (3, 1, True), err
+    conn.execute("DROP TRIGGER fill_it ON queue_items")
+    for again in COMMANDS[1], COMMANDS[0]:
+        assert run_main(*again.split(), env=env)[0] == 0
+    attempts = {found["attempts"] for found in conn.execute("SELECT attempts FROM queue_items")}
+    assert (statuses(conn), attempts) == (["done"] * 300, {0})
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_server_that_only_reads_says_so(conn, postgres_db, github, run_main, command):
+    github.add_repo("acme/widgets").make(3)
+    read_only = postgres_db + "?options=-cdefault_transaction_read_only%3Don"
+    env = {"GITHUB_API_URL": github.url, "PIPELINE_DB": read_only}
+    code, _, err = run_main(*command.split(), "-q", env=env)
+    assert (code, err.count("\n"), "it only reads" in err) == (3, 1, True), err
+    assert run_main("status", env=env)[0] == 0
 
 
 def test_a_server_that_is_gone_ends_a_run_with_3_and_a_line_without_the_password(run_main):

@@ -63,14 +63,6 @@ class Chaos:
         self.server.stop()
         self.server.start()
 
-    def start_who_found_no_server(self):
-        """As a service manager does: one that follows waits for outages, but not for the server at its own start."""
-        for number, worker in enumerate(self.workers):
-            if worker.poll() is not None:
-                said = worker.stderr.read()
-                assert (worker.poll(), "WARNING" in said) == (3, False), said
-                self.workers[number] = self.started(number)
-
     def drained(self):
         with contextlib.closing(db.connect(self.address)) as conn:
             counts = queue_manager.counts(conn)
@@ -88,10 +80,8 @@ def test_whatever_is_killed_nothing_is_lost_doubled_stale_or_blamed(tmp_path, la
         with chaos.running:
             for _ in range(EVENTS):
                 chaos.rng.choice(often + seldom)()
-                chaos.start_who_found_no_server()
                 REAL_SLEEP(chaos.rng.random() / 2)
             for _ in range(TRIES):
-                chaos.start_who_found_no_server()
                 if chaos.drained():
                     break
                 REAL_SLEEP(0.2)
