@@ -30,7 +30,7 @@ export AWS_EC2_METADATA_DISABLED=true PYTHONDONTWRITEBYTECODE=1
 
 pytest() { exec "$venv/bin/python" -m pytest "$@"; }
 if [ "$*" = --long ]; then
-    pytest -m long --durations=5
+    pytest -n 2 --dist worksteal -m long --durations=5
 elif [ $# -gt 0 ]; then
     pytest "$@"
 fi

@@ -118,11 +118,13 @@ def test_a_worker_killed_each_time_before_its_only_item_is_archived_blames_nobod
 
 @pytest.mark.long
 @pytest.mark.parametrize("layout", ["object", "batch"])
-def test_after_200_kills_at_random_moments_everything_is_there_once(zygote, bucket, conn, path, tmp_path, layout):
+def test_after_many_kills_at_random_moments_everything_is_there_once(zygote, bucket, conn, path, layout, s3_way):
     rng = random.Random(layout)
+    # The longest for what most people have; the others differ in one respect each.
+    kills_wanted, rows_wanted = (KILLS, ROWS) if "postgresql:" not in path and s3_way == "direct" else (40, 1000)
     arguments = ["worker", "--db", path, "--layout", layout, "--threads", "4", "--max-attempts", "50"]
     running, kills, rows, first = [], 0, 0, 1
-    while kills < KILLS or rows < ROWS:
+    while kills < kills_wanted or rows < rows_wanted:
         counted = queue_manager.counts(conn)
         if counted.pending < 300:
             enqueue(conn, 300, first=first)
@@ -137,7 +139,7 @@ def test_after_200_kills_at_random_moments_everything_is_there_once(zygote, buck
         zygote.wait(pid)
     bring_home(zygote, conn, *arguments)
     assert problems(path, bucket.objects(), bucket.get) == []
-    assert sum(queue_manager.counts(conn)) >= ROWS
+    assert sum(queue_manager.counts(conn)) >= rows_wanted
 
 
 @pytest.mark.parametrize("layout", ["object", "batch"])
