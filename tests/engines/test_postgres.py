@@ -7,6 +7,7 @@ import concurrent.futures
 import contextlib
 import json
 import random
+import signal
 import socket
 import subprocess
 import sys
@@ -331,6 +332,33 @@ def test_who_lost_its_lock_to_another_commits_nothing_any_more(conn, session, po
         runs.take_lock(session(), "ingest of a/b", owner="another", now=NOW)
         with pytest.raises(AnotherRun, match="taken over"), db.transaction(conn):
             run.check_held(conn, "ingest of a/b")
+
+
+def test_what_was_forgotten_while_an_ingest_stood_still_beyond_its_lease_stays_forgotten(
+    conn, postgres_db, github, run_main, tmp_path
+):
+    """One that has nothing to commit but how it ended."""
+    github.add_repo("acme/widgets").make(3)
+    env = {"GITHUB_API_URL": github.url, "PIPELINE_DB": postgres_db, "PIPELINE_LEASE_SECONDS": "2"}
+    ingest = ["ingest", "--repo", "acme/widgets", "--only", "issues"]
+    assert run_main(*ingest, "--all", env=env)[0] == 0
+    answer, asked, forgotten = github.answer, threading.Event(), threading.Event()
+
+    def answer_late(*arguments):
+        asked.set()
+        forgotten.wait(60)
+        return answer(*arguments)
+
+    github.answer = answer_late
+    with started_main(*ingest, env=env, cwd=tmp_path) as process:
+        assert asked.wait(60)
+        process.send_signal(signal.SIGSTOP)
+        assert wait_until(lambda: run_main("forget", "--repo", "acme/widgets", env=env)[0] == 0, tries=20)
+        forgotten.set()
+        process.send_signal(signal.SIGCONT)
+        _, err = process.communicate(timeout=60)
+    assert (process.returncode, "was taken over" in err) == (4, True), err
+    assert conn.execute("SELECT repo FROM ingest_state").fetchall() == []
 
 
 def test_status_says_where_a_run_works_and_who_died_elsewhere(conn, postgres_db, run_main):
