@@ -525,6 +525,21 @@ def test_what_is_wrong_with_an_address_is_said_in_a_line_without_the_password(po
         assert secret not in out + err
 
 
+def test_a_copy_looks_for_its_database_before_it_copies_anything(conn, postgres_db, github, run_main, tmp_path):
+    github.add_repo("acme/widgets").make(2)
+    env = {"GITHUB_API_URL": github.url, "PIPELINE_DB": postgres_db}
+    assert run_main("ingest", "--repo", "acme/widgets", "--all", env=env)[0] == 0
+    assert run_main("worker", "--archive-dir", "here", env=env)[0] == 0
+    copy = ["copy", "--archive-dir", "here", "--to-archive-dir", "there"]
+    code, _, err = run_main(*copy, env={"PIPELINE_DB": postgres_db.replace("s3cret", "wr0ng")})
+    assert (code, err.count("\n"), "authentication failed" in err) == (2, 1, True), err
+    assert not list(tmp_path.glob("there/*"))
+    assert run_main(*copy, env=env)[0] == 0
+    assert len(list((tmp_path / "there").rglob("*.json"))) == 2
+    places = conn.execute("SELECT items FROM archives ORDER BY place").fetchall()
+    assert [items for (items,) in places] == [0, 2]
+
+
 def test_without_the_driver_a_line_says_what_to_install(tmp_path, run_main):
     (tmp_path / "psycopg.py").write_text("raise ImportError('no libpq')")
     code, _, err = run_main("status", "--db", "postgresql://h/d", env={"PYTHONPATH": str(tmp_path)})
@@ -593,6 +608,25 @@ def test_a_role_that_may_not_make_tables_is_told_what_its_owner_has_to_run(postg
         assert run_main("schema", "--sql", env=env)[:2] == (0, "-- nothing to do: the tables are of this version\n")
         admin.execute(f"DROP OWNED BY {role}")
         admin.execute(f"DROP ROLE {role}")
+
+
+def test_the_statements_of_a_schema_of_its_own_make_the_tables_there_and_no_others(postgres, new_db, run_main):
+    env = {"PIPELINE_DB": new_db + "?schema=lake"}
+    _, sql, _ = run_main("schema", "--sql", env=env)
+    assert sql.startswith("BEGIN;\nCREATE SCHEMA IF NOT EXISTS lake;\nSET search_path = lake;\n")
+    with postgres.connect(new_db.rpartition("/")[2]) as owner:
+        owner.execute(sql)
+        tables = "SELECT schemaname, tablename FROM pg_tables WHERE tablename = ANY (%s) ORDER BY tablename"
+        assert owner.execute(tables, (list(db.TABLES),)).fetchall() == [("lake", name) for name in sorted(db.TABLES)]
+    assert run_main("schema", "--sql", env=env)[1] == "-- nothing to do: the tables are of this version\n"
+    assert run_main("worker", "--archive-dir", "a", env=env)[0] == 0
+
+
+def test_a_schema_that_is_there_needs_no_right_to_make_one(postgres, new_db, run_main):
+    with postgres.connect(new_db.rpartition("/")[2]) as owner:
+        owner.execute("CREATE SCHEMA lake")
+        _, sql, _ = run_main("schema", "--sql", "--db", new_db + "?schema=lake")
+        assert sql.startswith("BEGIN;\nSET search_path = lake;\n")
 
 
 def sql_of(document, behind):
