@@ -272,9 +272,13 @@ def schema_statements(conn: Connection) -> list[str]:
 
 
 def _lacks_schema(conn: Connection) -> bool:
-    """Asked first: IF NOT EXISTS needs rights even where it exists. Names without quotes are lower case."""
-    known = "SELECT 1 FROM pg_namespace WHERE nspname = lower(?)"
-    return conn.schema is not None and conn.execute(known, (conn.schema,)).fetchone() is None
+    """Asked first: IF NOT EXISTS needs rights even where it exists. Names without quotes are lower case.
+
+    The server is asked also where there is none. Whoever reads a table hears of all that others made meanwhile, and
+    to_regclass, which the migration goes by, reads none itself: it would answer from before the wait for the lock.
+    """
+    known = conn.execute("SELECT 1 FROM pg_namespace WHERE nspname = lower(?)", (conn.schema,)).fetchone()
+    return conn.schema is not None and known is None
 
 
 def vacuum(conn: Connection, table: str) -> str | None:
