@@ -525,9 +525,11 @@ def missing_statements(path: str) -> list[str]:
     try:
         with contextlib.closing(conn):
             version = _version_on_postgres(conn)
+            if version == len(MIGRATIONS):
+                return []
+            return [*postgres.schema_statements(conn), *postgres_statements(since=version)]
     except postgres.Error as error:
         raise error.explained from error
-    return list(postgres_statements(since=version)) if version < len(MIGRATIONS) else []
 
 
 def postgres_statements(*, since: int = 0) -> Iterator[str]:

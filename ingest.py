@@ -60,8 +60,8 @@ class Ingest:
 
     `since` None: go on from each stream's cursor, and look back to `default_since` where there is none yet.
     `repo_ids`: GitHub's numeric ids by name (lower case), where they are known. `on_progress(result)` is told of each
-    stream's figures after each page. `in_commit(conn, repo)` is called within each page's transaction, with the name
-    that was asked for; what it raises ends the run.
+    stream's figures after each page. `in_commit(conn, repo)` is called within each transaction that writes, with the
+    name that was asked for; what it raises ends the run.
     """
 
     def __init__(
@@ -230,6 +230,7 @@ class Ingest:
             log.warning("%s %s: %s", result.repo, result.stream, error)
             result = result._replace(error=str(error), exit_code=error.exit_code)
         with db.transaction(conn):
+            self._in_commit(conn, stream.asked_for)  # or a repository that was forgotten meanwhile would be known again
             queue_manager.record_stream_run(
                 conn, repo=result.repo, stream=result.stream, now=db.now(conn, self._clock), error=result.error
             )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 
 import db
 from commands import archive_choice, options, reports
-from commands.archive_choice import Location, Place
+from commands.archive_choice import Location
 from commands.context import Context
 from commands.signals import SignalsRaise
 from foundation.errors import EXIT_FAILED, EXIT_OK, ConfigurationError
@@ -31,8 +32,11 @@ def run(
     here, there = source.place(prefix, context.environ), target.place(prefix, context.environ)
     if here == there:
         raise ConfigurationError(f"{here} is both where to copy from and where to; give another --to-...")
+    # Where there is a database, it need no longer say that something lies only in the source. It is reached before
+    # anything is copied: what is wrong with it is better said now than hours later.
+    conn = db.connect(context.db_path) if db.exists(context.db_path) else None
     bar = context.bar(unit=" objects")
-    with bar, SignalsRaise():
+    with contextlib.closing(conn) if conn else contextlib.nullcontext(), bar, SignalsRaise():
         copier = copying.Copier(
             source=archive_choice.open_archive(
                 source, threads=threads, environ=context.environ, user_agent=options.USER_AGENT, only_read=True
@@ -45,22 +49,11 @@ def run(
             on_progress=lambda result: bar.update(result.objects, f"{result.skipped} there already"),
         )
         result = copier.run()
-        if not result.failed:
-            _note(context.db_path, here, there)
+        if conn and not result.failed:
+            with db.transaction(conn):
+                notes.note_copied(conn, source=here.text, target=there.text)
     if not result.objects:
         log.warning("%s: %s", here, archive_choice.NOTHING_THERE)
     summary = {"command": "copy", **result._asdict(), "seconds": round(context.clock.monotonic() - started, 3)}
     context.show(summary, reports.copy_lines(summary))
     return EXIT_FAILED if result.failed else EXIT_OK
-
-
-def _note(db_path: str, source: Place, target: Place) -> None:
-    """Where there is a database, it need no longer say that something lies only in the source."""
-    if not db.exists(db_path):
-        return
-    conn = db.connect(db_path)
-    try:
-        with db.transaction(conn):
-            notes.note_copied(conn, source=source.text, target=target.text)
-    finally:
-        conn.close()

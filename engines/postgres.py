@@ -262,10 +262,25 @@ def ddl(statement: str) -> str:
 
 
 def make_schema(conn: Connection) -> None:
-    """The one of ?schema=, where it is missing. Looked for first: IF NOT EXISTS needs rights even where it exists."""
-    known = conn.execute("SELECT 1 FROM pg_namespace WHERE nspname = ?", (conn.schema,)).fetchone()
-    if conn.schema is not None and known is None:
+    """The one of ?schema=, where it is missing."""
+    if _lacks_schema(conn):
         conn.execute(f"CREATE SCHEMA {conn.schema}")
+
+
+def schema_statements(conn: Connection) -> list[str]:
+    """What makes the one of ?schema=, where it is missing, and lets the statements behind them be of it."""
+    made = [f"CREATE SCHEMA IF NOT EXISTS {conn.schema}"] if _lacks_schema(conn) else []
+    return [*made, f"SET search_path = {conn.schema}"] if conn.schema is not None else []
+
+
+def _lacks_schema(conn: Connection) -> bool:
+    """Asked first: IF NOT EXISTS needs rights even where it exists. Names without quotes are lower case.
+
+    The server is asked also where there is none. Whoever reads a table hears of all that others made meanwhile, and
+    to_regclass, which the migration goes by, reads none itself: it would answer from before the wait for the lock.
+    """
+    known = conn.execute("SELECT 1 FROM pg_namespace WHERE nspname = lower(?)", (conn.schema,)).fetchone()
+    return conn.schema is not None and known is None
 
 
 def vacuum(conn: Connection, table: str) -> str | None:

@@ -7,6 +7,7 @@ import concurrent.futures
 import contextlib
 import json
 import random
+import signal
 import socket
 import subprocess
 import sys
@@ -352,6 +353,33 @@ def test_who_lost_its_lock_to_another_commits_nothing_any_more(conn, session, po
             run.check_held(conn, "ingest of a/b")
 
 
+def test_what_was_forgotten_while_an_ingest_stood_still_beyond_its_lease_stays_forgotten(
+    conn, postgres_db, github, run_main, tmp_path
+):
+    """One that has nothing to commit but how it ended."""
+    github.add_repo("acme/widgets").make(3)
+    env = {"GITHUB_API_URL": github.url, "PIPELINE_DB": postgres_db, "PIPELINE_LEASE_SECONDS": "2"}
+    ingest = ["ingest", "--repo", "acme/widgets", "--only", "issues"]
+    assert run_main(*ingest, "--all", env=env)[0] == 0
+    answer, asked, forgotten = github.answer, threading.Event(), threading.Event()
+
+    def answer_late(*arguments):
+        asked.set()
+        forgotten.wait(60)
+        return answer(*arguments)
+
+    github.answer = answer_late
+    with started_main(*ingest, env=env, cwd=tmp_path) as process:
+        assert asked.wait(60)
+        process.send_signal(signal.SIGSTOP)
+        assert wait_until(lambda: run_main("forget", "--repo", "acme/widgets", env=env)[0] == 0, tries=20)
+        forgotten.set()
+        process.send_signal(signal.SIGCONT)
+        _, err = process.communicate(timeout=60)
+    assert (process.returncode, "was taken over" in err) == (4, True), err
+    assert conn.execute("SELECT repo FROM ingest_state").fetchall() == []
+
+
 def test_status_says_where_a_run_works_and_who_died_elsewhere(conn, postgres_db, run_main):
     dead_elsewhere(conn, "gone", seconds_ago=5)
     dead_elsewhere(conn, "quiet", seconds_ago=-60)
@@ -621,6 +649,21 @@ def test_what_is_wrong_with_an_address_is_said_in_a_line_without_the_password(po
         assert secret not in out + err
 
 
+def test_a_copy_looks_for_its_database_before_it_copies_anything(conn, postgres_db, github, run_main, tmp_path):
+    github.add_repo("acme/widgets").make(2)
+    env = {"GITHUB_API_URL": github.url, "PIPELINE_DB": postgres_db}
+    assert run_main("ingest", "--repo", "acme/widgets", "--all", env=env)[0] == 0
+    assert run_main("worker", "--archive-dir", "here", env=env)[0] == 0
+    copy = ["copy", "--archive-dir", "here", "--to-archive-dir", "there"]
+    code, _, err = run_main(*copy, env={"PIPELINE_DB": postgres_db.replace("s3cret", "wr0ng")})
+    assert (code, err.count("\n"), "authentication failed" in err) == (2, 1, True), err
+    assert not list(tmp_path.glob("there/*"))
+    assert run_main(*copy, env=env)[0] == 0
+    assert len(list((tmp_path / "there").rglob("*.json"))) == 2
+    places = conn.execute("SELECT items FROM archives ORDER BY place").fetchall()
+    assert [items for (items,) in places] == [0, 2]
+
+
 def test_without_the_driver_a_line_says_what_to_install(tmp_path, run_main):
     (tmp_path / "psycopg.py").write_text("raise ImportError('no libpq')")
     code, _, err = run_main("status", "--db", "postgresql://h/d", env={"PYTHONPATH": str(tmp_path)})
@@ -691,42 +734,68 @@ def test_a_role_that_may_not_make_tables_is_told_what_its_owner_has_to_run(postg
         admin.execute(f"DROP ROLE {role}")
 
 
+def test_the_statements_of_a_schema_of_its_own_make_the_tables_there_and_no_others(postgres, new_db, run_main):
+    env = {"PIPELINE_DB": new_db + "?schema=lake"}
+    _, sql, _ = run_main("schema", "--sql", env=env)
+    assert sql.startswith("BEGIN;\nCREATE SCHEMA IF NOT EXISTS lake;\nSET search_path = lake;\n")
+    with postgres.connect(new_db.rpartition("/")[2]) as owner:
+        owner.execute(sql)
+        tables = "SELECT schemaname, tablename FROM pg_tables WHERE tablename = ANY (%s) ORDER BY tablename"
+        assert owner.execute(tables, (list(db.TABLES),)).fetchall() == [("lake", name) for name in sorted(db.TABLES)]
+    assert run_main("schema", "--sql", env=env)[1] == "-- nothing to do: the tables are of this version\n"
+    assert run_main("worker", "--archive-dir", "a", env=env)[0] == 0
+
+
+def test_a_schema_that_is_there_needs_no_right_to_make_one(postgres, new_db, run_main):
+    with postgres.connect(new_db.rpartition("/")[2]) as owner:
+        owner.execute("CREATE SCHEMA lake")
+        _, sql, _ = run_main("schema", "--sql", "--db", new_db + "?schema=lake")
+        assert sql.startswith("BEGIN;\nSET search_path = lake;\n")
+
+
 def sql_of(document, behind):
     """The first block of SQL behind some words of a document."""
     text = (ROOT / "docs" / document).read_text(encoding="utf-8").partition(behind)[2]
     return text.partition("```sql\n")[2].partition("```")[0]
 
 
-def test_each_role_of_the_documents_can_do_its_work_and_no_more(postgres, postgres_db, github, run_main):
+def test_each_role_of_the_documents_can_do_its_work_and_no_more(postgres, github, run_main):
     github.add_repo("acme/widgets").make(5)
-    name = postgres_db.rpartition("/")[2]
-    roles = ("lake_ingest", "lake_worker", "lake_reader")
-    with postgres.connect(name) as admin:
+    roles = ("lake_owner", "lake_ingest", "lake_worker", "lake_reader")
+
+    def run(role, *arguments):
+        env = {"PIPELINE_DB": postgres.url("lake", user=role), "GITHUB_API_URL": github.url}
+        return run_main(*arguments, env=env)
+
+    with postgres.connect() as admin:
+        for statement in sql_of("OPERATIONS.md", "The database and its roles").split(";")[:-1]:
+            admin.execute(statement)
         for role in roles:
-            admin.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{PASSWORD}'")
-        admin.execute(sql_of("OPERATIONS.md", "Roles with as few rights"))
-
-        def run(role, *arguments):
-            env = {"PIPELINE_DB": postgres.url(name, user=role), "GITHUB_API_URL": github.url}
-            return run_main(*arguments, env=env)
-
-        codes = [
-            run("lake_ingest", "ingest", "--repo", "acme/widgets", "--all")[0],
-            run("lake_worker", "worker", "--archive-dir", "archive")[0],
-            run("lake_reader", "status")[0],
-            run("lake_reader", "ingest", "--repo", "acme/widgets")[0],
-            run("lake_worker", "prune", "--older-than", "1")[0],
-        ]
+            admin.execute(f"ALTER ROLE {role} PASSWORD '{PASSWORD}'")
+    with postgres.connect("lake") as owner:
+        owner.execute("SET ROLE lake_owner")
+        owner.execute(run("lake_owner", "schema", "--sql")[1])
+        owner.execute(sql_of("OPERATIONS.md", "Roles with as few rights"))
+    codes = [
+        run("lake_ingest", "ingest", "--repo", "acme/widgets", "--all")[0],
+        run("lake_worker", "worker", "--archive-dir", "archive")[0],
+        run("lake_reader", "status")[0],
+        run("lake_reader", "ingest", "--repo", "acme/widgets")[0],
+        run("lake_worker", "prune", "--older-than", "1")[0],
+        run("lake_owner", "prune", "--older-than", "1")[0],
+    ]
+    with postgres.connect("lake") as admin:
         done = admin.execute("SELECT count(*) FROM queue_items WHERE status = 'done'").fetchone()[0]
+    postgres.drop_database("lake")
+    with postgres.connect() as admin:
         for role in roles:
-            admin.execute(f"DROP OWNED BY {role}")
             admin.execute(f"DROP ROLE {role}")
-    assert (codes, done) == ([0, 0, 0, 2, 2], 5)
+    assert (codes, done) == ([0, 0, 0, 2, 2, 0], 5)
 
 
 def test_the_questions_of_the_documents_have_answers(conn):
     db.upsert_issues(conn, [issues_row(), issues_row(id=2, labels='["bug"]', merged_at=NOW, item_type="pull_request")])
-    enqueue(conn, item())
+    enqueue(conn, item(), item(2, payload=b'{"title": "a NUL: \\u0000"}'))
     statements = sql_of("REFERENCE.md", "In PostgreSQL the tables").split(";")[:-1]
     assert len(statements) == 4
     for statement in statements:
