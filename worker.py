@@ -397,6 +397,7 @@ class RowsInHand:
     def settle(self) -> None:
         """Write down what is finished and hand back the rest."""
         with db.transaction(self._conn):
+            queue_manager.lock(self._conn, token=self._token)
             result = self._record_all()
             released = queue_manager.release(self._conn, token=self._token)
         self._committed(result._replace(released=result.released + released))
@@ -415,6 +416,7 @@ class RowsInHand:
         self._archived = 0
         if not self._finished:
             return self.result
+        queue_manager.lock(self._conn, token=self._token, item_ids=[outcome.item.id for outcome in self._finished])
         result, now = self.result, db.now(self._conn, self._clock)
         for outcome in self._finished:
             if outcome.ending is not Ending.DONE:
@@ -445,6 +447,8 @@ class RowsInHand:
         s3_keys = {outcome.item.id: outcome.s3_key or "" for outcome in outcomes}
         ours = queue_manager.complete(self._conn, s3_keys=s3_keys, token=self._token, now=now)
         self._archived += sum(outcome.item.id in ours and outcome.item.s3_key is None for outcome in outcomes)
+        if len(ours) < len(s3_keys):
+            self._archived += queue_manager.note_rest_archived(self._conn, s3_keys=s3_keys, completed=ours)
         db.upsert_issues(
             self._conn,
             (

@@ -115,14 +115,81 @@ def test_a_begun_batch_goes_whole_to_one_of_two_sessions(postgres_db, session):
         assert sorted(pool.map(claim_begun, "abcd")) == [0, 0, 0, 40]
 
 
+LONG_AGO = "2020-01-01T00:00:00Z"
+
+
+def begin_batch(conn, rows):
+    """A batch of a worker that lost its lease; returns the keys of its rows."""
+    enqueue(conn, *map(item, range(1, rows + 1)))
+    claimed = claim_batch(conn, "owner", limit=rows)
+    conn.execute("UPDATE queue_items SET lease_until = ?", (LONG_AGO,))
+    return {each.id: claimed.batch_key for each in claimed.items}
+
+
+def free_and_claim(conn, token):
+    with db.transaction(conn):
+        freed = queue_manager.release_expired(conn, now=NOW)
+        claimed = queue_manager.claim_begun(conn, Lease(token, NOW, 60), place="here", prefix="batch-")
+        return freed, len(claimed.items)
+
+
+def end_or_wait(session, *under_way):
+    """Each of them has ended, or waits for another's lock."""
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    observer = session()
+    assert wait_until(lambda: observer.execute(waiting).fetchone()[0] >= sum(not future.done() for future in under_way))
+
+
+def test_of_a_batch_whose_lease_ended_no_part_is_freed_and_taken_for_the_whole(session):
+    holder, freers = session(), [session(), session()]
+    begin_batch(holder, 40)
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        with db.transaction(holder):
+            holder.execute("SELECT 1 FROM queue_items WHERE id = 20 FOR UPDATE")
+            freeing = [pool.submit(free_and_claim, conn, token) for conn, token in zip(freers, "ab")]
+            end_or_wait(session, *freeing)
+        assert sorted(future.result() for future in freeing) == [(0, 0), (40, 40)]
+
+
+def test_a_batch_that_is_freed_while_its_owner_completes_it_is_all_freed_or_all_completed(session):
+    """And they wait for each other in no circle, wherever both began."""
+    holder, owner, freer = session(), session(), session()
+    s3_keys = begin_batch(holder, 40)
+
+    def complete():
+        with db.transaction(owner):  # the last first: the statement's own order is of no account
+            return len(
+                queue_manager.complete(owner, s3_keys=dict(reversed(list(s3_keys.items()))), token="owner", now=NOW)
+            )
+
+    for first in (0, 1):
+        holder.execute(
+            "UPDATE queue_items SET status = 'processing', claim_token = 'owner', lease_until = ?, batch_key = ?, "
+            "s3_key = NULL",
+            (LONG_AGO, s3_keys[1]),
+        )
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            with db.transaction(holder):
+                holder.execute("SELECT 1 FROM queue_items WHERE id = 20 FOR UPDATE")
+                steps = [complete, lambda: free_and_claim(freer, "f")]
+                under_way = []
+                for step in (steps[first], steps[1 - first]):
+                    under_way.append(pool.submit(step))
+                    end_or_wait(session, *under_way)
+            found = [future.result() for future in under_way]
+        assert (found[first], found[1 - first]) in [(40, (0, 0)), (0, (40, 40))]
+
+
 def test_rows_that_two_sessions_release_at_once_are_released_once(session):
     one, two = session(), session()
     enqueue(one, *map(item, range(1, 5)))
     claim(one)
-    two.execute("SET statement_timeout = '5s'")
-    with db.transaction(one), db.transaction(two):
-        later = "2026-11-23T11:00:00Z"
-        assert (queue_manager.release_expired(one, now=later), queue_manager.release_expired(two, now=later)) == (4, 0)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        with db.transaction(one):
+            assert queue_manager.release_expired(one, now="2026-11-23T11:00:00Z") == 4
+            other = pool.submit(queue_manager.release_expired, two, now="2026-11-23T11:00:00Z")
+            end_or_wait(session, other)
+        assert other.result() == 0
 
 
 def test_no_step_reads_more_rows_than_it_changes_however_many_lie_there(conn):
