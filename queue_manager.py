@@ -19,6 +19,7 @@ from foundation.records import ClaimedItem, Gap, Item, StreamState
 # Backoff of an item that failed through its own fault: 30 s, doubled each time, an hour at most, plus up to half.
 FIRST_BACKOFF_SECONDS = 30
 LONGEST_BACKOFF_SECONDS = 3600
+LONGEST_LEASE_SECONDS = 3600
 # Rows that were in a group that came to grief once; after the second time each goes alone.
 SUSPECTS_AT_A_TIME = 8
 
@@ -444,24 +445,31 @@ def release_expired(conn: db.Connection, *, now: str) -> int:
 
     All of a batch or, where its owner completes it at this moment, none: who has a part must not take it for the whole.
     """
-    which = _locked(conn, "status = 'processing' AND lease_until < :now")
+    expired = ["status = 'processing' AND lease_until < :now"]
+    if conn.words.is_postgres:  # a server's clock that once stood far ahead; elsewhere the kernel knows who lives
+        expired.append("status = 'processing' AND lease_until > :latest")
     return conn.execute(
-        f"UPDATE queue_items SET status = 'pending', claim_token = NULL, lease_until = NULL WHERE {which}", {"now": now}
+        f"""
+        UPDATE queue_items SET status = 'pending', claim_token = NULL, lease_until = NULL
+        WHERE {_locked(conn, *expired)}
+        """,
+        {"now": now, "latest": timestamps.shift(now, seconds=2 * LONGEST_LEASE_SECONDS)},
     ).rowcount
 
 
-def _locked(conn: db.Connection, which: str) -> str:
-    """A condition for the rows that `which` says; where rows are locked, all who change many do it in one order."""
-    return conn.words.ids_of.format(_in_order(which)) if conn.words.is_postgres else which
+def _locked(conn: db.Connection, *which: str) -> str:
+    """A condition for rows of any of these kinds; where rows are locked, all who change many do it in one order."""
+    return conn.words.ids_of.format(_in_order(*which)) if conn.words.is_postgres else " OR ".join(which)
 
 
-def _in_order(which: str) -> str:
+def _in_order(*which: str) -> str:
     """PostgreSQL: lock the rows in the order of their ids, so that no two wait for each other.
 
     They are looked up first: for the sake of the order the planner would go through the ids of the whole table.
     """
+    found = " UNION ALL ".join(f"SELECT id FROM queue_items WHERE {each}" for each in which)
     return f"""
-        SELECT id FROM queue_items WHERE id = ANY (ARRAY(SELECT id FROM queue_items WHERE {which})) AND {which}
+        SELECT id FROM queue_items WHERE id = ANY (ARRAY({found})) AND (({") OR (".join(which)}))
         ORDER BY id FOR UPDATE
     """
 

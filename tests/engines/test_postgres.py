@@ -6,6 +6,7 @@ What both engines have in common is in the tests of db.py and queue_manager.py, 
 import concurrent.futures
 import contextlib
 import json
+import os
 import random
 import socket
 import subprocess
@@ -18,8 +19,8 @@ import db
 import queue_manager
 import worker
 from commands import runs
+from engines import heartbeats, presence
 from engines import postgres as engine
-from engines import presence
 from foundation import timestamps
 from foundation.clock import SYSTEM_CLOCK
 from foundation.errors import AnotherRun, ConfigurationError, Outage
@@ -268,7 +269,8 @@ def test_rows_of_a_worker_that_died_on_another_host_are_done_after_its_lease_and
     dead_elsewhere(conn, "gone", seconds_ago=5)
     claim(conn, "gone", limit=5, now=db.now(conn, SYSTEM_CLOCK))
     result, _ = run_worker(conn, postgres_db, Archive())
-    assert (result.done, [row(conn, row_id)["attempts"] for row_id in range(1, 6)]) == (5, [0] * 5)
+    blame = [(row(conn, row_id)["attempts"], row(conn, row_id)["group_failures"]) for row_id in range(1, 6)]
+    assert (result.done, blame) == (5, [(0, 0)] * 5)
 
 
 def test_rows_of_a_worker_on_another_host_are_its_own_for_as_long_as_its_lease_runs(conn, postgres_db):
@@ -280,9 +282,33 @@ def test_rows_of_a_worker_on_another_host_are_its_own_for_as_long_as_its_lease_r
 
 
 @pytest.mark.parametrize("is_stopping, state", [(False, presence.State.DIED), (True, presence.State.ENDED)])
-def test_a_process_that_was_told_to_stop_did_not_die_of_what_it_had(conn, postgres_db, is_stopping, state):
-    dead_elsewhere(conn, "gone", seconds_ago=5, is_stopping=is_stopping)
+@pytest.mark.parametrize("seconds_ago", [5, -60])
+def test_a_process_that_was_told_to_stop_did_not_die_of_what_it_had(conn, postgres_db, is_stopping, state, seconds_ago):
+    dead_elsewhere(conn, "gone", seconds_ago=seconds_ago, is_stopping=is_stopping)
+    birth = heartbeats._birth(os.getpid()) + "0"  # another process of this host had our number
+    conn.execute("UPDATE owners SET pid = ?, birth = ?", (os.getpid(), birth))
     assert presence.state(conn, postgres_db, "gone") is state
+
+
+def test_who_lived_through_an_outage_that_was_longer_than_its_lease_did_not_die(conn, postgres_db):
+    with presence.fresh_token(conn, postgres_db, lease_seconds=3600) as token:
+        conn.execute("UPDATE owners SET alive_until = ?", (LONG_AGO,))
+        assert presence.state(conn, postgres_db, token) is presence.State.ENDED
+
+
+def test_what_was_taken_while_the_servers_clock_stood_years_ahead_blocks_nobody_for_years(conn, postgres_db):
+    enqueue_payloads(conn, 3)
+    dead_elsewhere(conn, "quiet", seconds_ago=-3000 * DAY)
+    runs.take_lock(conn, "prune", owner="quiet", now=NOW)
+    claim(conn, "quiet", limit=1)
+    with presence.fresh_token(conn, postgres_db, lease_seconds=3600) as token:
+        claim(conn, token, limit=1)
+        assert presence.state(conn, postgres_db, token) is presence.State.ALIVE
+        conn.execute("UPDATE queue_items SET lease_until = '2099-01-01T00:00:00Z' WHERE status = 'processing'")
+        assert run_worker(conn, postgres_db, Archive())[0].done == 3
+    with recorded(conn, postgres_db) as run:
+        run.hold(["prune"])
+    assert conn.execute("SELECT count(*) FROM owners").fetchone()[0] == 0
 
 
 def test_a_process_of_this_host_that_was_killed_is_seen_at_once(conn, postgres_db):
