@@ -309,7 +309,8 @@ class RowsInHand:
         self._clock = clock
         self._rng = rng
         self._on_progress = on_progress
-        self._claimed = 0
+        self._in_hand = 0
+        self._ended = 0  # rows that count against the limit
         self._finished: list[Outcome] = []
         self._archived = 0  # items that this transaction says are in the archive now
         self._committed_at = self._extended_at = clock.monotonic()
@@ -320,7 +321,7 @@ class RowsInHand:
     def room(self) -> int:
         """How many rows the limit leaves to claim."""
         limit = self._settings.limit
-        return sys.maxsize if limit is None else max(0, limit - self._claimed)
+        return sys.maxsize if limit is None else max(0, limit - self._ended - self._in_hand)
 
     def free_the_dead(self) -> int:
         """Rows of processes that ended on this machine need not wait for their lease to end. Returns how many."""
@@ -358,7 +359,7 @@ class RowsInHand:
                 limit=min(settings.threads * ROWS_PER_THREAD, self.room),
                 new_batch=self._new_batch(lease.now) if settings.batches else None,
             )
-        self._claimed += len(claim.items)
+        self._in_hand += len(claim.items)
         self.are_suspect = claim.is_suspect
         if claim.batch_key is not None:
             return [Job(claim.items, claim.batch_key)]
@@ -401,12 +402,13 @@ class RowsInHand:
             result = self._record_all()
             released = queue_manager.release(self._conn, token=self._token)
         self._committed(result._replace(released=result.released + released))
-        self._claimed -= released
+        self._in_hand = 0  # also what a claim took whose answer was lost, and which was never counted
         self.are_suspect = False
 
     def _committed(self, result: Result) -> None:
         self.result = result
-        self._claimed -= sum(outcome.ending in (Ending.ARCHIVED, Ending.PARTED) for outcome in self._finished)
+        self._in_hand -= len(self._finished)
+        self._ended += sum(outcome.ending not in (Ending.ARCHIVED, Ending.PARTED) for outcome in self._finished)
         self._finished = []
         self._committed_at = self._clock.monotonic()
         self._on_progress(result)
