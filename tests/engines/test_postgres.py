@@ -555,6 +555,40 @@ def test_a_transaction_that_was_cut_off_is_gone_whole_and_the_next_has_a_new_con
     assert [found["item_id"] for found in conn.execute("SELECT item_id FROM queue_items")] == [3]
 
 
+def test_a_commit_that_the_server_answers_with_a_rollback_is_an_error(conn):
+    with pytest.raises(engine.Error, match="not committed"), db.transaction(conn):
+        enqueue(conn, item())
+        with contextlib.suppress(engine.Error):
+            conn.execute("SELECT nonsense")
+    assert queue_manager.counts(conn).pending == 0
+
+
+@pytest.mark.parametrize("turns", [{1}, {2}, {3}, {4}, {1, 2}, {2, 4}])
+def test_a_limit_is_kept_where_the_answers_to_commits_are_lost(conn, postgres_db, monkeypatch, turns):
+    enqueue_payloads(conn, 60)
+    commit, commits, waits = engine.Connection.commit, [], []
+
+    def lose_some(self):
+        commit(self)
+        commits.append(self)
+        if len(commits) in turns:
+            raise engine.Error(Outage("the answer was lost"))
+
+    def idle(seconds):
+        waits.append(seconds)
+        if len(waits) == 10:  # it would never end: the limit was not reached
+            job.stop()
+
+    with presence.fresh_token(conn, postgres_db, lease_seconds=60) as token:
+        job = worker.Worker(
+            conn=conn, db_path=postgres_db, token=token, open_archive=Archive, rng=random.Random(1), idle=idle,
+            settings=worker.Settings("raw/github/", False, 1, 5, limit=20, follow=True), clock=SYSTEM_CLOCK,
+        )  # fmt: skip
+        monkeypatch.setattr(engine.Connection, "commit", lose_some)
+        result = job.run()
+    assert (queue_manager.counts(conn), result.stopped_by) == ((40, 0, 20, 0), "limit")
+
+
 def test_after_an_error_within_a_transaction_nothing_of_it_stays(conn):
     with pytest.raises(engine.Error), db.transaction(conn):
         enqueue(conn, item())
