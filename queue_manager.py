@@ -19,6 +19,7 @@ from foundation.records import ClaimedItem, Gap, Item, StreamState
 # Backoff of an item that failed through its own fault: 30 s, doubled each time, an hour at most, plus up to half.
 FIRST_BACKOFF_SECONDS = 30
 LONGEST_BACKOFF_SECONDS = 3600
+LONGEST_LEASE_SECONDS = 3600
 # Rows that were in a group that came to grief once; after the second time each goes alone.
 SUSPECTS_AT_A_TIME = 8
 
@@ -105,7 +106,7 @@ def _take_up_again(conn: db.Connection, items: Iterable[Item], *, now: str) -> N
             """,
             [value for identity in some for value in identity],
         )
-        for (row_id,) in found.fetchall():
+        for row_id in sorted(row_id for (row_id,) in found):
             conn.execute(
                 f"""
                 UPDATE queue_items SET id = {_next_id(conn)},
@@ -275,13 +276,14 @@ def claim_begun(conn: db.Connection, lease: Lease, *, place: str, prefix: str) -
 
     One that was to go to another place is begun anew: what became of it there is nothing to this one.
     """
+    after = OWN_OBJECT
     while True:
         found = conn.execute(
             f"""
             SELECT batch_key, batch_place FROM queue_items
-            WHERE {_AVAILABLE} AND batch_key > :own_object ORDER BY batch_key LIMIT 1
+            WHERE {_AVAILABLE} AND batch_key > :after ORDER BY batch_key LIMIT 1
             """,
-            _present(lease),
+            {**_present(lease), "after": after},
         ).fetchone()
         if found is None:
             return Claim([])
@@ -299,7 +301,18 @@ def claim_begun(conn: db.Connection, lease: Lease, *, place: str, prefix: str) -
             (key,),
         )
         items = [ClaimedItem(*row) for row in rows]
-        if items:
+        # A part would overwrite the whole: whoever has the other rows in hand uploads them under this key, and who was
+        # waited for may have handed back some of them meanwhile.
+        pending, is_in_hand = conn.execute(
+            """
+            SELECT (SELECT count(*) FROM queue_items WHERE status = 'pending' AND batch_key = :key),
+                EXISTS (SELECT 1 FROM queue_items WHERE status = 'processing' AND batch_key = :key)
+            """,
+            {"key": key},
+        ).fetchone()
+        if is_in_hand:
+            after = key
+        elif items and len(items) == pending:
             _take(conn, items, lease, batch_key=key, place=place)
             return Claim(items, key)
 
@@ -428,13 +441,50 @@ def _take(
 
 
 def release_expired(conn: db.Connection, *, now: str) -> int:
-    """Rows whose owner let the lease run out become `pending` again; returns how many."""
-    expired = "status = 'processing' AND lease_until < ?"
-    if conn.words.is_postgres:  # all who claim do this: none waits for another, and no two wait for each other
-        expired = conn.words.ids_of.format(f"SELECT id FROM queue_items WHERE {expired} FOR UPDATE SKIP LOCKED")
+    """Rows whose owner let the lease run out become `pending` again; returns how many.
+
+    All of a batch or, where its owner completes it at this moment, none: who has a part must not take it for the whole.
+    """
+    expired = ["status = 'processing' AND lease_until < :now"]
+    if conn.words.is_postgres:  # a server's clock that once stood far ahead; elsewhere the kernel knows who lives
+        expired.append("status = 'processing' AND lease_until > :latest")
     return conn.execute(
-        f"UPDATE queue_items SET status = 'pending', claim_token = NULL, lease_until = NULL WHERE {expired}", (now,)
+        f"""
+        UPDATE queue_items SET status = 'pending', claim_token = NULL, lease_until = NULL
+        WHERE {_locked(conn, *expired)}
+        """,
+        {"now": now, "latest": timestamps.shift(now, seconds=2 * LONGEST_LEASE_SECONDS)},
     ).rowcount
+
+
+def _locked(conn: db.Connection, *which: str) -> str:
+    """A condition for rows of any of these kinds; where rows are locked, all who change many do it in one order."""
+    return conn.words.ids_of.format(_in_order(*which)) if conn.words.is_postgres else " OR ".join(which)
+
+
+def _in_order(*which: str) -> str:
+    """PostgreSQL: lock the rows in the order of their ids, so that no two wait for each other.
+
+    They are looked up first: for the sake of the order the planner would go through the ids of the whole table.
+    """
+    found = " UNION ALL ".join(f"SELECT id FROM queue_items WHERE {each}" for each in which)
+    return f"""
+        SELECT id FROM queue_items WHERE id = ANY (ARRAY({found})) AND (({") OR (".join(which)}))
+        ORDER BY id FOR UPDATE
+    """
+
+
+def lock(conn: db.Connection, *, token: str, item_ids: Sequence[int] | None = None) -> None:
+    """Before several steps change rows of the token's: all of them (None), or these, in the order that all keep to."""
+    if conn.words.is_postgres:
+        ours = "status = 'processing' AND claim_token = :token"
+        rows = _in_order(ours)
+        if item_ids is not None:
+            rows = (
+                f"SELECT id FROM queue_items WHERE id = ANY (CAST(:ids AS bigint[])) AND {ours} ORDER BY id FOR UPDATE"
+            )
+        parameters = {"token": token, "ids": list(item_ids or ())}
+        conn.execute(f"SELECT count(*) FROM ({rows}) AS locked", parameters)
 
 
 def bury(conn: db.Connection, *, token: str, now: str, max_attempts: int, jitter: float) -> int:
@@ -444,6 +494,7 @@ def bury(conn: db.Connection, *, token: str, now: str, max_attempts: int, jitter
     attempt is counted, and the last makes it `failed`. Before that it may have been killed because the archive did not
     answer (by `timeout -s KILL`, say), and an outage blames nobody.
     """
+    lock(conn, token=token)
     ours = "status = 'processing' AND claim_token = ?"
     suspects = conn.execute(
         f"SELECT id, attempts FROM queue_items WHERE {ours} AND s3_key > '' AND group_failures > 0 LIMIT 2", (token,)
@@ -472,17 +523,16 @@ def claim_tokens(conn: db.Connection) -> list[str]:
 
 
 def extend_leases(conn: db.Connection, lease: Lease) -> int:
+    which = _locked(conn, "status = 'processing' AND claim_token = :token")
     return conn.execute(
-        "UPDATE queue_items SET lease_until = ? WHERE status = 'processing' AND claim_token = ?",
-        (lease.until, lease.token),
+        f"UPDATE queue_items SET lease_until = :until WHERE {which}", {"until": lease.until, "token": lease.token}
     ).rowcount
 
 
 def complete(conn: db.Connection, *, s3_keys: Mapping[int, str], token: str, now: str) -> set[int]:
     """`processing` -> `done` for rows whose payloads are in these objects; returns which of them were still ours."""
-    if (
-        conn.words.is_postgres
-    ):  # one statement for all: each is a request to another host, who may take a row between two
+    if conn.words.is_postgres:  # one statement for all: each is a request to another host
+        lock(conn, token=token, item_ids=list(s3_keys))
         found = conn.execute(
             """
             UPDATE queue_items SET status = 'done', s3_key = ended.s3_key, batch_key = NULL, last_error = NULL,
@@ -514,6 +564,25 @@ def complete(conn: db.Connection, *, s3_keys: Mapping[int, str], token: str, now
         [(s3_key, now, row_id) for row_id, s3_key in s3_keys.items() if row_id in ours],
     )
     return ours
+
+
+def note_rest_archived(conn: db.Connection, *, s3_keys: Mapping[int, str], completed: set[int]) -> int:
+    """Rows of these that were freed while the rest of their batch was completed are in its object as well.
+
+    Without this they would overwrite it. Returns how many.
+    """
+    objects = {s3_keys[row_id] for row_id in completed}
+    return sum(
+        conn.execute(
+            """
+            UPDATE queue_items SET s3_key = batch_key, batch_key = NULL
+            WHERE status = 'pending' AND batch_key = ? AND id = ?
+            """,
+            (s3_key, row_id),
+        ).rowcount
+        for row_id, s3_key in sorted(s3_keys.items())
+        if row_id not in completed and s3_key in objects
+    )
 
 
 def fail(conn: db.Connection, *, item_id: int, token: str, s3_key: str | None, error: str, now: str) -> bool:
@@ -573,12 +642,10 @@ def part(conn: db.Connection, *, item_id: int, token: str) -> bool:
 
 def release(conn: db.Connection, *, token: str) -> int:
     """Hand back every row that `token` still owns, attempts untouched; returns how many."""
+    which = _locked(conn, "status = 'processing' AND claim_token = :token")
     return conn.execute(
-        """
-        UPDATE queue_items SET status = 'pending', claim_token = NULL, lease_until = NULL
-        WHERE status = 'processing' AND claim_token = ?
-        """,
-        (token,),
+        f"UPDATE queue_items SET status = 'pending', claim_token = NULL, lease_until = NULL WHERE {which}",
+        {"token": token},
     ).rowcount
 
 

@@ -314,7 +314,8 @@ class RowsInHand:
         self._clock = clock
         self._rng = rng
         self._on_progress = on_progress
-        self._claimed = 0
+        self._in_hand = 0
+        self._ended = 0  # rows that count against the limit
         self._finished: list[Outcome] = []
         self._archived = 0  # items that this transaction says are in the archive now
         self._committed_at = self._extended_at = clock.monotonic()
@@ -325,7 +326,7 @@ class RowsInHand:
     def room(self) -> int:
         """How many rows the limit leaves to claim."""
         limit = self._settings.limit
-        return sys.maxsize if limit is None else max(0, limit - self._claimed)
+        return sys.maxsize if limit is None else max(0, limit - self._ended - self._in_hand)
 
     def free_the_dead(self) -> int:
         """Rows of processes that ended on this machine need not wait for their lease to end. Returns how many."""
@@ -363,7 +364,7 @@ class RowsInHand:
                 limit=min(settings.threads * ROWS_PER_THREAD, self.room),
                 new_batch=self._new_batch(lease.now) if settings.batches else None,
             )
-        self._claimed += len(claim.items)
+        self._in_hand += len(claim.items)
         self.are_suspect = claim.is_suspect
         if claim.batch_key is not None:
             return [Job(claim.items, claim.batch_key)]
@@ -402,15 +403,17 @@ class RowsInHand:
     def settle(self) -> None:
         """Write down what is finished and hand back the rest."""
         with db.transaction(self._conn):
+            queue_manager.lock(self._conn, token=self._token)
             result = self._record_all()
             released = queue_manager.release(self._conn, token=self._token)
         self._committed(result._replace(released=result.released + released))
-        self._claimed -= released
+        self._in_hand = 0  # also what a claim took whose answer was lost, and which was never counted
         self.are_suspect = False
 
     def _committed(self, result: Result) -> None:
         self.result = result
-        self._claimed -= sum(outcome.ending in (Ending.ARCHIVED, Ending.PARTED) for outcome in self._finished)
+        self._in_hand -= len(self._finished)
+        self._ended += sum(outcome.ending not in (Ending.ARCHIVED, Ending.PARTED) for outcome in self._finished)
         self._finished = []
         self._committed_at = self._clock.monotonic()
         self._on_progress(result)
@@ -420,6 +423,7 @@ class RowsInHand:
         self._archived = 0
         if not self._finished:
             return self.result
+        queue_manager.lock(self._conn, token=self._token, item_ids=[outcome.item.id for outcome in self._finished])
         result, now = self.result, db.now(self._conn, self._clock)
         for outcome in self._finished:
             if outcome.ending is not Ending.DONE:
@@ -450,6 +454,8 @@ class RowsInHand:
         s3_keys = {outcome.item.id: outcome.s3_key or "" for outcome in outcomes}
         ours = queue_manager.complete(self._conn, s3_keys=s3_keys, token=self._token, now=now)
         self._archived += sum(outcome.item.id in ours and outcome.item.s3_key is None for outcome in outcomes)
+        if len(ours) < len(s3_keys):
+            self._archived += queue_manager.note_rest_archived(self._conn, s3_keys=s3_keys, completed=ours)
         db.upsert_issues(
             self._conn,
             (

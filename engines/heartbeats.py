@@ -1,8 +1,9 @@
 """What a live process has in PostgreSQL: a row of `owners` that says until when it lives, renewed again and again.
 
-owners.py asks the kernel, which knows at once; it knows nothing of other hosts. Here silence says it: a process that
-could not be heard for its whole lease counts as dead, and what was its own goes to others. Each of its changes names
-its token, so that one that comes back, stopped or cut off for so long, changes nothing of theirs.
+owners.py asks the kernel, which knows at once; it knows nothing of other hosts. Here silence says it: what a process
+has that could not be heard for its whole lease goes to others. Each of its changes names its token, so that one that
+comes back, stopped or cut off for so long, changes nothing of theirs. Silence blames nobody: it may be the database
+that was away.
 """
 
 from __future__ import annotations
@@ -20,12 +21,16 @@ from typing import Callable, Iterable, Iterator
 from engines import postgres
 from engines.owners import State
 from engines.postgres import NOW, Connection
+from foundation import settings
 from foundation.errors import PipelineError
 
 log = logging.getLogger("pipeline.heartbeats")
 
 BEATS_A_LEASE = 6  # some may be lost
 FAREWELL_SECONDS = 2.0
+# A clock of the server's that once stood far ahead must keep nobody alive for as long: no lease lasts beyond this.
+_LATEST = postgres.time_text(f"clock_timestamp() + make_interval(secs => {settings.MAX_LEASE_SECONDS})")
+_IS_HEARD = f"(alive_until >= {NOW} AND alive_until <= {_LATEST})"
 _hearts: dict[str, _Heart] = {}  # of this process, for its signal handlers
 
 
@@ -54,13 +59,13 @@ def told_to_stop(token: str) -> None:
 
 def state(conn: Connection, token: str) -> State:
     found = conn.execute(
-        f"SELECT pid, birth, is_stopping, alive_until >= {NOW} AS is_heard FROM owners WHERE token = ?", (token,)
+        f"SELECT pid, birth, is_stopping, {_IS_HEARD} AS is_heard FROM owners WHERE token = ?", (token,)
     ).fetchone()
     if found is None:
         return State.ENDED
-    if found["is_heard"] and not _is_gone(found["pid"], found["birth"]):
-        return State.ALIVE
-    return State.ENDED if found["is_stopping"] else State.DIED
+    if _is_gone(found["pid"], found["birth"]):
+        return State.ENDED if found["is_stopping"] else State.DIED
+    return State.ALIVE if found["is_heard"] else State.ENDED
 
 
 def known(conn: Connection) -> list[str]:
@@ -73,10 +78,10 @@ def process(conn: Connection, token: str) -> str:
 
 
 def tidy(conn: Connection, *, in_use: Callable[[], Iterable[str]]) -> None:
-    """Forget processes that died, but for the tokens `in_use()`: their State will be asked for."""
-    silent = [row["token"] for row in conn.execute(f"SELECT token FROM owners WHERE alive_until < {NOW}")]
+    """Forget processes that are not heard, but for the tokens `in_use()`: their State will be asked for."""
+    silent = [row["token"] for row in conn.execute(f"SELECT token FROM owners WHERE NOT {_IS_HEARD}")]
     for token in set(silent).difference(in_use()) if silent else ():
-        conn.execute(f"DELETE FROM owners WHERE token = ? AND alive_until < {NOW}", (token,))
+        conn.execute(f"DELETE FROM owners WHERE token = ? AND NOT {_IS_HEARD}", (token,))
 
 
 class _Heart:

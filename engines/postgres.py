@@ -149,8 +149,10 @@ class Connection:
 
     def commit(self) -> None:
         with self._explained():
-            self._open().execute("COMMIT")
+            done = self._open().execute("COMMIT").statusmessage
         self.in_transaction = False
+        if done != "COMMIT":  # a transaction that had failed is rolled back, and that is no error to the server
+            raise Error(Outage(f"database {self.shown}: the transaction was not committed ({done}); run again later"))
 
     def roll_back(self) -> None:
         """Whatever state it is in. One that can't be rolled back is closed, which does the same."""

@@ -708,12 +708,26 @@ def test_a_batch_for_another_place_is_begun_anew_but_for_what_another_has_in_han
     assert [claimed.id for claimed in claim_batch(conn).items] == [1, 2, 3, 4]
 
 
-def test_of_a_begun_batch_nothing_is_taken_that_another_has_in_hand(conn):
-    enqueue(conn, item(1), item(2))
-    claim_batch(conn)
+def test_a_begun_batch_of_which_another_has_a_part_in_hand_is_left_and_the_next_one_taken(conn):
+    enqueue(conn, *map(item, range(1, 5)))
+    claim_batch(conn, limit=2)
+    claim_batch(conn, "gone", limit=2)
     put_off(conn, until=NOW)
-    assert [claimed.id for claimed in claim_begun(conn, "another").items] == [1]
-    assert (statuses(conn), queue_manager.release(conn, token="me")) == (["processing"] * 2, 1)
+    queue_manager.release(conn, token="gone")
+    assert claim_begun(conn, "another").batch_key == "batch-3-4"
+    assert claim_begun(conn, "another").items == []
+    queue_manager.release(conn, token="me")
+    assert [claimed.id for claimed in claim_begun(conn, "another").items] == [1, 2]
+
+
+def test_a_row_that_was_freed_while_the_rest_of_its_batch_was_completed_is_in_its_object_too(conn):
+    enqueue(conn, *map(item, range(1, 4)))
+    key = claim_batch(conn).batch_key
+    put_off(conn, until=NOW)
+    s3_keys = dict.fromkeys([1, 2, 3], key)
+    ours = queue_manager.complete(conn, s3_keys=s3_keys, token="me", now=NOW)
+    assert (ours, queue_manager.note_rest_archived(conn, s3_keys=s3_keys, completed=ours)) == ({2, 3}, 1)
+    assert (claim_begun(conn).items, archived(conn)) == ([], [(1, key)])
 
 
 def test_a_batch_belongs_to_the_place_for_which_it_was_begun_last(conn):

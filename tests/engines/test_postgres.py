@@ -6,6 +6,7 @@ What both engines have in common is in the tests of db.py and queue_manager.py, 
 import concurrent.futures
 import contextlib
 import json
+import os
 import random
 import signal
 import socket
@@ -20,8 +21,8 @@ import main
 import queue_manager
 import worker
 from commands import runs
+from engines import heartbeats, presence
 from engines import postgres as engine
-from engines import presence
 from foundation import timestamps
 from foundation.clock import SYSTEM_CLOCK
 from foundation.errors import AnotherRun, ConfigurationError, Outage
@@ -117,14 +118,81 @@ def test_a_begun_batch_goes_whole_to_one_of_two_sessions(postgres_db, session):
         assert sorted(pool.map(claim_begun, "abcd")) == [0, 0, 0, 40]
 
 
+LONG_AGO = "2020-01-01T00:00:00Z"
+
+
+def begin_batch(conn, rows):
+    """A batch of a worker that lost its lease; returns the keys of its rows."""
+    enqueue(conn, *map(item, range(1, rows + 1)))
+    claimed = claim_batch(conn, "owner", limit=rows)
+    conn.execute("UPDATE queue_items SET lease_until = ?", (LONG_AGO,))
+    return {each.id: claimed.batch_key for each in claimed.items}
+
+
+def free_and_claim(conn, token):
+    with db.transaction(conn):
+        freed = queue_manager.release_expired(conn, now=NOW)
+        claimed = queue_manager.claim_begun(conn, Lease(token, NOW, 60), place="here", prefix="batch-")
+        return freed, len(claimed.items)
+
+
+def end_or_wait(session, *under_way):
+    """Each of them has ended, or waits for another's lock."""
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    observer = session()
+    assert wait_until(lambda: observer.execute(waiting).fetchone()[0] >= sum(not future.done() for future in under_way))
+
+
+def test_of_a_batch_whose_lease_ended_no_part_is_freed_and_taken_for_the_whole(session):
+    holder, freers = session(), [session(), session()]
+    begin_batch(holder, 40)
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        with db.transaction(holder):
+            holder.execute("SELECT 1 FROM queue_items WHERE id = 20 FOR UPDATE")
+            freeing = [pool.submit(free_and_claim, conn, token) for conn, token in zip(freers, "ab")]
+            end_or_wait(session, *freeing)
+        assert sorted(future.result() for future in freeing) == [(0, 0), (40, 40)]
+
+
+def test_a_batch_that_is_freed_while_its_owner_completes_it_is_all_freed_or_all_completed(session):
+    """And they wait for each other in no circle, wherever both began."""
+    holder, owner, freer = session(), session(), session()
+    s3_keys = begin_batch(holder, 40)
+
+    def complete():
+        with db.transaction(owner):  # the last first: the statement's own order is of no account
+            return len(
+                queue_manager.complete(owner, s3_keys=dict(reversed(list(s3_keys.items()))), token="owner", now=NOW)
+            )
+
+    for first in (0, 1):
+        holder.execute(
+            "UPDATE queue_items SET status = 'processing', claim_token = 'owner', lease_until = ?, batch_key = ?, "
+            "s3_key = NULL",
+            (LONG_AGO, s3_keys[1]),
+        )
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            with db.transaction(holder):
+                holder.execute("SELECT 1 FROM queue_items WHERE id = 20 FOR UPDATE")
+                steps = [complete, lambda: free_and_claim(freer, "f")]
+                under_way = []
+                for step in (steps[first], steps[1 - first]):
+                    under_way.append(pool.submit(step))
+                    end_or_wait(session, *under_way)
+            found = [future.result() for future in under_way]
+        assert (found[first], found[1 - first]) in [(40, (0, 0)), (0, (40, 40))]
+
+
 def test_rows_that_two_sessions_release_at_once_are_released_once(session):
     one, two = session(), session()
     enqueue(one, *map(item, range(1, 5)))
     claim(one)
-    two.execute("SET statement_timeout = '5s'")
-    with db.transaction(one), db.transaction(two):
-        later = "2026-11-23T11:00:00Z"
-        assert (queue_manager.release_expired(one, now=later), queue_manager.release_expired(two, now=later)) == (4, 0)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        with db.transaction(one):
+            assert queue_manager.release_expired(one, now="2026-11-23T11:00:00Z") == 4
+            other = pool.submit(queue_manager.release_expired, two, now="2026-11-23T11:00:00Z")
+            end_or_wait(session, other)
+        assert other.result() == 0
 
 
 def test_no_step_reads_more_rows_than_it_changes_however_many_lie_there(conn):
@@ -221,7 +289,8 @@ def test_rows_of_a_worker_that_died_on_another_host_are_done_after_its_lease_and
     dead_elsewhere(conn, "gone", seconds_ago=5)
     claim(conn, "gone", limit=5, now=db.now(conn, SYSTEM_CLOCK))
     result, _ = run_worker(conn, postgres_db, Archive())
-    assert (result.done, [row(conn, row_id)["attempts"] for row_id in range(1, 6)]) == (5, [0] * 5)
+    blame = [(row(conn, row_id)["attempts"], row(conn, row_id)["group_failures"]) for row_id in range(1, 6)]
+    assert (result.done, blame) == (5, [(0, 0)] * 5)
 
 
 def test_rows_of_a_worker_on_another_host_are_its_own_for_as_long_as_its_lease_runs(conn, postgres_db):
@@ -233,9 +302,33 @@ def test_rows_of_a_worker_on_another_host_are_its_own_for_as_long_as_its_lease_r
 
 
 @pytest.mark.parametrize("is_stopping, state", [(False, presence.State.DIED), (True, presence.State.ENDED)])
-def test_a_process_that_was_told_to_stop_did_not_die_of_what_it_had(conn, postgres_db, is_stopping, state):
-    dead_elsewhere(conn, "gone", seconds_ago=5, is_stopping=is_stopping)
+@pytest.mark.parametrize("seconds_ago", [5, -60])
+def test_a_process_that_was_told_to_stop_did_not_die_of_what_it_had(conn, postgres_db, is_stopping, state, seconds_ago):
+    dead_elsewhere(conn, "gone", seconds_ago=seconds_ago, is_stopping=is_stopping)
+    birth = heartbeats._birth(os.getpid()) + "0"  # another process of this host had our number
+    conn.execute("UPDATE owners SET pid = ?, birth = ?", (os.getpid(), birth))
     assert presence.state(conn, postgres_db, "gone") is state
+
+
+def test_who_lived_through_an_outage_that_was_longer_than_its_lease_did_not_die(conn, postgres_db):
+    with presence.fresh_token(conn, postgres_db, lease_seconds=3600) as token:
+        conn.execute("UPDATE owners SET alive_until = ?", (LONG_AGO,))
+        assert presence.state(conn, postgres_db, token) is presence.State.ENDED
+
+
+def test_what_was_taken_while_the_servers_clock_stood_years_ahead_blocks_nobody_for_years(conn, postgres_db):
+    enqueue_payloads(conn, 3)
+    dead_elsewhere(conn, "quiet", seconds_ago=-3000 * DAY)
+    runs.take_lock(conn, "prune", owner="quiet", now=NOW)
+    claim(conn, "quiet", limit=1)
+    with presence.fresh_token(conn, postgres_db, lease_seconds=3600) as token:
+        claim(conn, token, limit=1)
+        assert presence.state(conn, postgres_db, token) is presence.State.ALIVE
+        conn.execute("UPDATE queue_items SET lease_until = '2099-01-01T00:00:00Z' WHERE status = 'processing'")
+        assert run_worker(conn, postgres_db, Archive())[0].done == 3
+    with recorded(conn, postgres_db) as run:
+        run.hold(["prune"])
+    assert conn.execute("SELECT count(*) FROM owners").fetchone()[0] == 0
 
 
 def test_a_process_of_this_host_that_was_killed_is_seen_at_once(conn, postgres_db):
@@ -556,6 +649,40 @@ def test_a_transaction_that_was_cut_off_is_gone_whole_and_the_next_has_a_new_con
     with db.transaction(conn):
         enqueue(conn, item(3))
     assert [found["item_id"] for found in conn.execute("SELECT item_id FROM queue_items")] == [3]
+
+
+def test_a_commit_that_the_server_answers_with_a_rollback_is_an_error(conn):
+    with pytest.raises(engine.Error, match="not committed"), db.transaction(conn):
+        enqueue(conn, item())
+        with contextlib.suppress(engine.Error):
+            conn.execute("SELECT nonsense")
+    assert queue_manager.counts(conn).pending == 0
+
+
+@pytest.mark.parametrize("turns", [{1}, {2}, {3}, {4}, {1, 2}, {2, 4}])
+def test_a_limit_is_kept_where_the_answers_to_commits_are_lost(conn, postgres_db, monkeypatch, turns):
+    enqueue_payloads(conn, 60)
+    commit, commits, waits = engine.Connection.commit, [], []
+
+    def lose_some(self):
+        commit(self)
+        commits.append(self)
+        if len(commits) in turns:
+            raise engine.Error(Outage("the answer was lost"))
+
+    def idle(seconds):
+        waits.append(seconds)
+        if len(waits) == 10:  # it would never end: the limit was not reached
+            job.stop()
+
+    with presence.fresh_token(conn, postgres_db, lease_seconds=60) as token:
+        job = worker.Worker(
+            conn=conn, db_path=postgres_db, token=token, open_archive=Archive, rng=random.Random(1), idle=idle,
+            settings=worker.Settings("raw/github/", False, 1, 5, limit=20, follow=True), clock=SYSTEM_CLOCK,
+        )  # fmt: skip
+        monkeypatch.setattr(engine.Connection, "commit", lose_some)
+        result = job.run()
+    assert (queue_manager.counts(conn), result.stopped_by) == ((40, 0, 20, 0), "limit")
 
 
 def test_after_an_error_within_a_transaction_nothing_of_it_stays(conn):
