@@ -201,6 +201,8 @@ class Connection:
             yield
         except psycopg.Error as error:
             raise Error(_explain(error, self.shown), error.sqlstate) from error
+        except UnicodeError as error:  # its text shows what could not be written, or read
+            raise Error(ConfigurationError(f"database {self.shown}: a text is not UTF-8")) from error
 
 
 def connect(address: str, *, durable: bool = True) -> Connection:
@@ -324,6 +326,10 @@ def _parameters(address: str) -> tuple[dict[str, Any], str | None]:
     import psycopg
     from psycopg import conninfo
 
+    try:
+        address = settings.database(address)
+    except ValueError as error:
+        raise _unreadable(f"{error}") from error
     start, mark, query = address.partition("?")
     parts = query.split("&") if mark else []
     schema = dict(parse_qsl("&".join(part for part in parts if part.startswith("schema=")))).get("schema")
@@ -333,10 +339,11 @@ def _parameters(address: str) -> tuple[dict[str, Any], str | None]:
     except psycopg.Error as error:
         # Its text shows what can't be read, which may be the password.
         said = f"{error}".strip() if "URI query parameter" in str(error) and "@" not in query else ""
-        raise _unreadable(address, said) from error
+        raise _unreadable(said) from error
     if "@" in f"{given.get('dbname')}{given.get('host')}" or not re.match(r"[\d,]*\Z", str(given.get("port") or "")):
-        raise _unreadable(address)
-    parameters = {**DEFAULTS, **given}
+        raise _unreadable()
+    # Whatever the address or PGCLIENTENCODING say: what is stored is UTF-8.
+    parameters = {**DEFAULTS, **given, "client_encoding": "UTF8"}
     if schema:
         if not re.match(r"[A-Za-z_][A-Za-z0-9_]*\Z", schema, re.ASCII):
             raise ConfigurationError(f"?schema={unquote(schema)!r} is no plain name of a schema")
@@ -344,10 +351,10 @@ def _parameters(address: str) -> tuple[dict[str, Any], str | None]:
     return parameters, schema
 
 
-def _unreadable(address: str, said: str = "") -> ConfigurationError:
+def _unreadable(said: str = "") -> ConfigurationError:
     hint = said or "a password with @ : / ? # or % in it has to be percent-encoded"
     return ConfigurationError(
-        f"the address of the database can't be read, {settings.masked(address)}; "
+        f"the address of the database can't be read, {settings.UNREADABLE_ADDRESS}; "
         f"write one such as postgresql://USER@HOST/DATABASE ({hint})"
     )
 

@@ -497,6 +497,39 @@ def test_what_is_wrong_with_an_address_is_said_in_a_line_without_the_password(po
         assert secret not in out + err
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "postgresql://sp:open s3cret@127.0.0.1:1/db",
+        "postgresql://owner:s3cret/db",
+        " postgresql://us@er:s3cret@127.0.0.1:1/db",
+        "Postgresql://me:s3cret@127.0.0.1:1/db",
+        "postgresql://127.0.0.1:1/db?Password=s3cret",
+        "postgresql://127.0.0.1:1/db?%70assword=s3cret",
+    ],
+)
+def test_no_way_to_write_an_address_shows_its_password(run_main, wrong):
+    code, out, err = run_main("status", env={"PIPELINE_DB": wrong})
+    assert (code in (2, 3), "s3cret" in out + err) == (True, False), err
+    with pytest.raises((ConfigurationError, Outage)) as caught:
+        db.connect(wrong)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_what_is_sent_is_utf_8_whatever_encoding_the_environment_names(postgres_db, monkeypatch):
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    for address in (postgres_db, postgres_db + "?client_encoding=SQL_ASCII"):
+        with contextlib.closing(db.connect(address)) as conn:
+            assert conn.execute("SELECT CAST(? AS text)", ("é😀",)).fetchone()[0] == "é😀"
+
+
+def test_a_text_that_can_t_be_sent_is_an_error_that_does_not_show_it(conn):
+    with pytest.raises(engine.Error, match="not UTF-8") as caught:
+        conn.execute("SELECT CAST(? AS text)", ("secret \ud800",))
+    assert "secret" not in str(caught.value)
+    assert isinstance(caught.value.explained, ConfigurationError)
+
+
 def test_without_the_driver_a_line_says_what_to_install(tmp_path, run_main):
     (tmp_path / "psycopg.py").write_text("raise ImportError('no libpq')")
     code, _, err = run_main("status", "--db", "postgresql://h/d", env={"PYTHONPATH": str(tmp_path)})
