@@ -507,6 +507,7 @@ def _version_on_postgres(conn: postgres.Connection) -> int:
 def _migrate_postgres(conn: postgres.Connection) -> None:
     """Once, however many processes start at a time; all of it or nothing."""
     with transaction(conn):
+        postgres.take_time(conn)
         alone(conn, MIGRATING)
         postgres.make_schema(conn)
         made = conn.execute("SELECT to_regclass('schema_version')").fetchone()[0] is not None

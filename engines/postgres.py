@@ -25,6 +25,7 @@ NOT_IN_TRANSACTIONS = ("enable_seqscan", "enable_bitmapscan", "enable_sort", "ji
 IDLE_SECONDS = 60  # between two statements of a transaction lie milliseconds
 UNDEFINED_TABLE = "42P01"
 LOCK_SECONDS = 30  # as SQLite waits for another's write lock
+STATEMENT_SECONDS = 300  # a statement of a queue's takes a second; only migrations may take as long as they need
 _SEQUENCE = "CAST(pg_get_serial_sequence(?, 'id') AS regclass)"
 # What libpq is told where the address does not say otherwise. Without these a host that vanishes (no power, a pulled
 # cable) is waited for until the kernel gives up, a quarter of an hour later.
@@ -121,6 +122,8 @@ class Connection:
         # is read in that order.
         self._begin: Any = "BEGIN ISOLATION LEVEL READ COMMITTED"
         self._begin += f"; SET LOCAL idle_in_transaction_session_timeout = {IDLE_SECONDS * 1000}"
+        self._begin += f"; SET LOCAL lock_timeout = {int(LOCK_SECONDS * 1000)}"
+        self._begin += f"; SET LOCAL statement_timeout = {int(STATEMENT_SECONDS * 1000)}"
         self._begin += "".join(f"; SET LOCAL {name} = off" for name in NOT_IN_TRANSACTIONS)
         self._begin += "" if durable else "; SET LOCAL synchronous_commit = off"
         self._raw: psycopg.Connection[Any] | None = None
@@ -181,10 +184,8 @@ class Connection:
             return self._raw
         if self.in_transaction:
             raise Error(Outage(f"database {self.shown}: the connection was lost; run again later"))
-        import psycopg
-
         # prepare_threshold: a prepared statement belongs to a session, and so not to us behind a pool.
-        self._raw = psycopg.connect(autocommit=True, prepare_threshold=None, **self._parameters)
+        self._raw = self._connected(autocommit=True, prepare_threshold=None)
         if self._raw.info.parameter_status("server_encoding") not in (None, "UTF8"):
             raise Error(ConfigurationError(f"database {self.shown} is not encoded in UTF8; create one that is"))
         if self._raw.info.server_version < OLDEST_VERSION * 10000:
@@ -192,6 +193,20 @@ class Connection:
                 ConfigurationError(f"database {self.shown}: PostgreSQL is too old; use {OLDEST_VERSION} or newer")
             )
         return self._raw
+
+    def _connected(self, **options: Any) -> psycopg.Connection[Any]:
+        """Statements outside of a transaction wait for no lock for ever, either; pools may refuse what says that."""
+        import psycopg
+
+        if "service" not in self._parameters:  # whose options would count no more
+            given = self._parameters.get("options") or _options()
+            limits = f"-clock_timeout={int(LOCK_SECONDS * 1000)}"
+            try:
+                return psycopg.connect(**options, **{**self._parameters, "options": f"{limits} {given}".strip()})
+            except psycopg.OperationalError as error:
+                if "unsupported startup parameter" not in str(error):
+                    raise
+        return psycopg.connect(**options, **self._parameters)
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
@@ -239,7 +254,6 @@ def alone(conn: Connection, what: int) -> None:
 
 def hold_still(conn: Connection, tables: Sequence[str]) -> None:
     """Until the end of the transaction nobody else writes into the tables; everybody may read them."""
-    conn.execute(f"SET LOCAL lock_timeout = {LOCK_SECONDS * 1000}")
     conn.execute(f"LOCK TABLE {', '.join(tables)} IN SHARE MODE")
 
 
@@ -259,6 +273,11 @@ def ddl(statement: str) -> str:
     for theirs, ours in _TYPES.items():
         statement = re.sub(rf"(?<!\w){re.escape(theirs)}\b", ours, statement)
     return statement
+
+
+def take_time(conn: Connection) -> None:
+    """Until the end of the transaction a statement may take as long as it needs: an index of many rows does."""
+    conn.execute("SET LOCAL statement_timeout = 0")
 
 
 def make_schema(conn: Connection) -> None:
@@ -349,6 +368,14 @@ def _parameters(address: str) -> tuple[dict[str, Any], str | None]:
             raise ConfigurationError(f"?schema={unquote(schema)!r} is no plain name of a schema")
         parameters["options"] = f"{given.get('options', '')} -csearch_path={schema}".strip()
     return parameters, schema
+
+
+def _options() -> str:
+    """Those of PGOPTIONS or of PGSERVICE, which count no more where others are given."""
+    from psycopg import pq
+
+    found = next((each.val for each in pq.Conninfo.get_defaults() if each.keyword == b"options"), None)
+    return (found or b"").decode("utf-8")
 
 
 def _unreadable(said: str = "") -> ConfigurationError:

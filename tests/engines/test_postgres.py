@@ -462,6 +462,38 @@ def test_a_transaction_that_was_cut_off_is_gone_whole_and_the_next_has_a_new_con
     assert [found["item_id"] for found in conn.execute("SELECT item_id FROM queue_items")] == [3]
 
 
+@pytest.mark.parametrize("block", [db.transaction, contextlib.nullcontext], ids=["transaction", "statement"])
+def test_a_lock_of_another_session_ends_a_run_as_an_outage_and_is_not_waited_for_for_ever(
+    session, postgres_db, monkeypatch, block
+):
+    monkeypatch.setattr(engine, "LOCK_SECONDS", 0.25)
+    for address in (postgres_db, postgres_db + "?options=-cgeqo%3Doff"):
+        with contextlib.closing(engine.connect(address)) as conn, db.transaction(session()) as other:
+            other.execute("LOCK TABLE runs")
+            with pytest.raises(engine.Error) as error, block(conn):
+                conn.execute("SET statement_timeout = '20s'")  # one that waited would fail by that
+                conn.execute("SELECT count(*) FROM runs")
+            assert (error.value.state, type(error.value.explained)) == ("55P03", Outage)
+
+
+def test_a_statement_of_a_transaction_has_its_time(postgres_db, monkeypatch):
+    monkeypatch.setattr(engine, "STATEMENT_SECONDS", 0.25)
+    with contextlib.closing(engine.connect(postgres_db)) as conn:
+        with pytest.raises(engine.Error) as error, db.transaction(conn):
+            conn.execute("SELECT pg_sleep(20)")
+        assert (error.value.state, type(error.value.explained)) == ("57014", Outage)
+        with db.transaction(conn):
+            engine.take_time(conn)
+            conn.execute("SELECT pg_sleep(0.5)")
+
+
+def test_options_of_the_environment_count_on(postgres_db, monkeypatch):
+    monkeypatch.setenv("PGOPTIONS", "-c geqo=off")
+    with contextlib.closing(engine.connect(postgres_db)) as conn:
+        found = conn.execute("SELECT current_setting('geqo'), current_setting('lock_timeout')").fetchone()
+    assert found == ("off", "30s")
+
+
 def test_after_an_error_within_a_transaction_nothing_of_it_stays(conn):
     with pytest.raises(engine.Error), db.transaction(conn):
         enqueue(conn, item())
