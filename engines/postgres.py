@@ -23,7 +23,7 @@ OLDEST_VERSION = 12
 # `jit` goes with the others: a plan that can't do without what is off counts as dear, and would be compiled.
 NOT_IN_TRANSACTIONS = ("enable_seqscan", "enable_bitmapscan", "enable_sort", "jit")
 IDLE_SECONDS = 60  # between two statements of a transaction lie milliseconds
-UNDEFINED_TABLE = "42P01"
+UNDEFINED_TABLE, UNDEFINED_COLUMN = "42P01", "42703"
 LOCK_SECONDS = 30  # as SQLite waits for another's write lock
 STATEMENT_SECONDS = 300  # a statement of a queue's takes a second; only migrations may take as long as they need
 _SEQUENCE = "CAST(pg_get_serial_sequence(?, 'id') AS regclass)"
@@ -65,7 +65,7 @@ _PASSING = {
 _NEEDS_A_PERSON = re.compile(
     r"authentication failed|no password supplied|does not exist|no pg_hba.conf entry|not permitted to log in|"
     r"permission denied|certificate|does not support SSL|unrecognized configuration parameter|"
-    r"unsupported startup parameter|definition of service"
+    r"unsupported startup parameter|invalid value for parameter|definition of service"
 )
 
 
@@ -332,12 +332,16 @@ def facts(conn: Connection) -> Facts:
     return Facts(*found)
 
 
-def missing_rights(conn: Connection, tables: Sequence[str]) -> list[tuple[str, str]]:
-    """Which rights that runs need the role has not, table by table."""
-    rights = ("SELECT", "INSERT", "UPDATE", "DELETE")
-    asked = [(table, right) for table in tables for right in rights]
-    has = "SELECT has_table_privilege(to_regclass(?), ?)"
-    return [(table, right) for table, right in asked if not conn.execute(has, (table, right)).fetchone()[0]]
+def missing_rights(conn: Connection, asked: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Which rights on tables the role has not, of these."""
+    found = conn.execute(
+        """
+        SELECT name, wanted FROM unnest(CAST(? AS text[]), CAST(? AS text[])) AS asked (name, wanted)
+        WHERE NOT coalesce(has_table_privilege(to_regclass(name), wanted), false)
+        """,
+        ([table for table, _ in asked], [right for _, right in asked]),
+    ).fetchall()
+    return [(name, wanted) for name, wanted in found]
 
 
 def _parameters(address: str) -> tuple[dict[str, Any], str | None]:

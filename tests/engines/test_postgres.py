@@ -632,6 +632,50 @@ def test_a_role_that_may_not_make_tables_is_told_what_its_owner_has_to_run(postg
         admin.execute(f"DROP ROLE {role}")
 
 
+@pytest.mark.parametrize(
+    "made", ["(version int)", "AS SELECT CAST('3' AS text) AS version", "(installed_rank int)"]
+)
+def test_a_table_of_versions_of_another_program_is_said_in_a_line(new_db, run_main, made):
+    with contextlib.closing(engine.connect(new_db)) as conn:
+        conn.execute(f"CREATE TABLE schema_version {made}")
+    code, _, err = run_main("status", env={"PIPELINE_DB": new_db})
+    assert (code, err.count("\n"), "schema_version of another program" in err) == (2, 1, True), err
+
+
+def test_a_time_zone_that_there_is_not_is_a_persons_to_mend(postgres_db, run_main):
+    code, _, err = run_main("status", env={"PIPELINE_DB": postgres_db, "PGTZ": "Mars/Olympus"})
+    assert (code, err.count("\n"), "TimeZone" in err) == (2, 1, True), err
+
+
+def test_check_says_what_work_a_role_may_not_do_and_wants_no_more_than_that(postgres, postgres_db, run_main):
+    name = postgres_db.rpartition("/")[2]
+    roles = ("lake_ingest", "lake_worker", "lake_reader")
+
+    def checked(role):
+        out = run_main("check", "--json", env={"PIPELINE_DB": postgres.url(name, user=role)})[1]
+        return next((c["state"], c["detail"]) for c in json.loads(out)["checks"] if c["name"].startswith("database p"))
+
+    with postgres.connect(name) as admin:
+        for role in roles:
+            admin.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{PASSWORD}'")
+        admin.execute(sql_of("OPERATIONS.md", "Roles with as few rights"))
+        try:
+            found = {role: checked(role) for role in roles}
+            admin.execute("REVOKE DELETE ON owners FROM lake_worker")
+            lacking = checked("lake_worker")
+            admin.execute("REVOKE SELECT ON owners FROM lake_worker")
+            unreadable = checked("lake_worker")
+        finally:
+            for role in roles:
+                admin.execute(f"DROP OWNED BY {role}")
+                admin.execute(f"DROP ROLE {role}")
+    assert [state for state, _ in found.values()] == ["ok", "ok", "warning"], found
+    assert "may not run worker" in found["lake_ingest"][1]
+    assert "may not run ingest" in found["lake_worker"][1]
+    assert (lacking[0], "DELETE on owners" in lacking[1]) == ("warning", True)
+    assert (unreadable[0], "SELECT on owners" in unreadable[1]) == ("error", True)
+
+
 def sql_of(document, behind):
     """The first block of SQL behind some words of a document."""
     text = (ROOT / "docs" / document).read_text(encoding="utf-8").partition(behind)[2]
