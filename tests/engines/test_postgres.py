@@ -6,7 +6,9 @@ What both engines have in common is in the tests of db.py and queue_manager.py, 
 import concurrent.futures
 import contextlib
 import json
+import os
 import random
+import signal
 import socket
 import subprocess
 import sys
@@ -451,6 +453,27 @@ def test_who_is_stopped_while_the_server_is_down_hands_its_rows_back_when_that_i
             assert queue_manager.counts(conn) == (3 - result.done, 0, result.done, 0)
 
 
+def test_a_worker_whose_server_hangs_ends_when_it_is_told_to(tmp_path):
+    """Its processes are stopped: the kernel takes what is sent, and no time-out of the connection's is met."""
+    script = "import sys, main; from engines import heartbeats; heartbeats.END_SECONDS = 1; sys.exit(main.main())"
+    with contextlib.closing(OwnServer()) as server:
+        address = server.url(server.migrated())
+        process = subprocess.Popen(
+            [sys.executable, "-c", script, "worker", "--follow", "--db", address, "--archive-dir", "archive"],
+            cwd=str(tmp_path), env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        with process, contextlib.closing(db.connect(address)) as conn:
+            try:
+                enqueue_payloads(conn, 1)
+                assert wait_until(lambda: statuses(conn) == ["done"])
+                with server.hanging():
+                    process.send_signal(signal.SIGTERM)
+                    _, said = process.communicate(timeout=60)
+            finally:
+                process.kill()
+    assert (process.returncode, b"does not answer" in said) == (143, True), said
+
+
 def test_a_transaction_that_was_cut_off_is_gone_whole_and_the_next_has_a_new_connection(postgres, conn, postgres_db):
     with pytest.raises(engine.Error) as error, db.transaction(conn):
         enqueue(conn, item())
@@ -632,9 +655,7 @@ def test_a_role_that_may_not_make_tables_is_told_what_its_owner_has_to_run(postg
         admin.execute(f"DROP ROLE {role}")
 
 
-@pytest.mark.parametrize(
-    "made", ["(version int)", "AS SELECT CAST('3' AS text) AS version", "(installed_rank int)"]
-)
+@pytest.mark.parametrize("made", ["(version int)", "AS SELECT CAST('3' AS text) AS version", "(installed_rank int)"])
 def test_a_table_of_versions_of_another_program_is_said_in_a_line(new_db, run_main, made):
     with contextlib.closing(engine.connect(new_db)) as conn:
         conn.execute(f"CREATE TABLE schema_version {made}")
