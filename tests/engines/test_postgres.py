@@ -287,6 +287,18 @@ def test_of_two_ingests_of_a_repository_from_two_hosts_the_second_ends_with_4(co
     assert queue_manager.counts(conn).pending == 3
 
 
+def test_a_thousand_locks_take_few_requests(conn, postgres_db, monkeypatch):
+    names, sent, execute = [f"ingest of acme/{number}" for number in range(1000)], [], conn.execute
+    dead_elsewhere(conn, "gone", seconds_ago=5)
+    for name in names:
+        runs.take_lock(conn, name, owner="gone", now=NOW)
+    with recorded(conn, postgres_db) as record:
+        monkeypatch.setattr(conn, "execute", lambda *arguments: sent.append(arguments) or execute(*arguments))
+        record.hold(names)
+        assert all(runs.is_held(conn, name, owner=record.token) for name in names[::100])
+    assert len(sent) < 40
+
+
 def test_a_worker_that_follows_looks_often_enough_to_begin_within_a_second_of_a_commit_elsewhere(
     conn, postgres_db, session
 ):
