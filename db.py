@@ -492,8 +492,10 @@ def _connect_to_postgres(path: str, *, synchronous: str, must_exist: bool) -> po
 def _version_on_postgres(conn: postgres.Connection) -> int:
     """As `_version`. A table says it: PostgreSQL has no number for that."""
     try:
-        version = int(conn.execute("SELECT version FROM schema_version").fetchone()[0])
+        found = conn.execute("SELECT version FROM schema_version").fetchone()
     except postgres.Error as error:
+        if error.state == postgres.UNDEFINED_COLUMN:
+            raise _of_another_program(conn, "schema_version") from error
         if error.state != postgres.UNDEFINED_TABLE:
             raise
         # In this order: who makes them meanwhile makes both at once.
@@ -501,17 +503,24 @@ def _version_on_postgres(conn: postgres.Connection) -> int:
             "SELECT to_regclass('queue_items') IS NOT NULL, to_regclass('schema_version') IS NULL"
         ).fetchone()
         if has_ours and is_unknown:
-            raise ConfigurationError(
-                f"{conn.shown} has a table queue_items of another program; give another database, or ?schema=NAME"
-            ) from error
+            raise _of_another_program(conn, "queue_items") from error
         return 0
-    _check_newer(version, conn.shown)
-    return version
+    if found is None or not isinstance(found[0], int):
+        raise _of_another_program(conn, "schema_version")
+    _check_newer(found[0], conn.shown)
+    return found[0]
+
+
+def _of_another_program(conn: postgres.Connection, table: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{conn.shown} has a table {table} of another program; give another database, or ?schema=NAME"
+    )
 
 
 def _migrate_postgres(conn: postgres.Connection) -> None:
     """Once, however many processes start at a time; all of it or nothing."""
     with transaction(conn):
+        postgres.take_time(conn)
         alone(conn, MIGRATING)
         postgres.make_schema(conn)
         made = conn.execute("SELECT to_regclass('schema_version')").fetchone()[0] is not None

@@ -176,15 +176,41 @@ def _postgres(path: str, clock: Clock) -> Iterator[Finding]:
                 said = "no tables yet; the first run makes them"
                 yield Finding(OK if facts.may_create else ERROR, name, said if facts.may_create else NO_RIGHTS)
                 return
-            missing = [f"{right} on {table}" for table, right in postgres.missing_rights(conn, db.TABLES)]
-            size = db.size_bytes(conn, path)
-            said = f"the role lacks {', '.join(missing)}" if missing else f"{schema}, {size} bytes"
-            yield Finding(WARNING if missing else OK, name, said)
+            yield _rights(name, f"{schema}, {db.size_bytes(conn, path)} bytes", conn)
         except postgres.Error as error:
             raise error.explained from error
 
 
 NO_RIGHTS = "the role may not create tables; its owner does: python main.py schema --sql prints the statements"
+# As docs/OPERATIONS.md grants them: nobody has to be the owner, and no role needs what another's work does.
+EVERY_TABLE = (*db.TABLES, "owners", "schema_version")
+_OF_EVERY_RUN = dict.fromkeys(("runs", "owners", "locks"), "INSERT UPDATE DELETE")
+RIGHTS = {
+    "ingest": {
+        **_OF_EVERY_RUN, "queue_items": "INSERT UPDATE", "ingest_state": "INSERT UPDATE DELETE",
+        "repo_aliases": "INSERT UPDATE DELETE",
+    },
+    "worker": {**_OF_EVERY_RUN, "queue_items": "UPDATE", "issues": "INSERT UPDATE", "archives": "INSERT UPDATE"},
+}  # fmt: skip
+
+
+def _rights(name: str, facts: str, conn: postgres.Connection) -> Finding:
+    """An error where the role can't even read, a warning where it can do neither work; else what it can't do."""
+    unread = postgres.missing_rights(conn, [(table, "SELECT") for table in EVERY_TABLE])
+    if unread:
+        return Finding(ERROR, name, f"{facts}; the role lacks {_listed(unread)}")
+    lacking = {
+        command: postgres.missing_rights(conn, [(table, right) for table in of for right in of[table].split()])
+        for command, of in RIGHTS.items()
+    }
+    said = [f"the role may not run {command}: it lacks {_listed(lacks)}" for command, lacks in lacking.items() if lacks]
+    return Finding(WARNING if all(lacking.values()) else OK, name, "; ".join([facts, *said]))
+
+
+def _listed(rights: Sequence[tuple[str, str]]) -> str:
+    return ", ".join(f"{right} on {table}" for table, right in rights)
+
+
 # A process has one connection, and one for its heartbeat; ingest has one more.
 CONNECTIONS_A_PROCESS = 3
 

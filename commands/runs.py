@@ -18,6 +18,10 @@ log = logging.getLogger("pipeline")
 
 # In `locks`: who moves the database elsewhere, and that a move into it has not ended, whether anybody is at it or not.
 MOVE, UNFINISHED_MOVE = "move", "move into this database"
+_TAKE_LOCK = """
+    INSERT INTO locks (name, owner, since) VALUES (?, ?, ?)
+    ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, since = excluded.since
+"""
 # Runs that are remembered, for `status`.
 RUNS_KEPT = 1000
 
@@ -53,12 +57,18 @@ class Run:
         database = settings.masked(self._db_path)
         with db.transaction(self._conn):
             db.alone(self._conn, db.LOCKING)
-            for name in names:
-                owner, since = lock_owner(self._conn, name) or (self.token, "")
-                if owner != self.token and presence.is_alive(self._conn, self._db_path, owner):
+            taken = {row["name"]: (row["owner"], row["since"]) for row in self._conn.execute("SELECT * FROM locks")}
+            alive: dict[str, bool] = {self.token: False}  # by owner, who may have thousands
+            wanted = list(names)
+            for name in wanted:
+                owner, since = taken.get(name, (self.token, ""))
+                if owner not in alive:
+                    alive[owner] = presence.is_alive(self._conn, self._db_path, owner)
+                if alive[owner]:
                     who = f"{presence.process(self._conn, self._db_path, owner)} since {since}"
                     raise AnotherRun(f"{name} runs already on {database!r}: {who}; let it end, or run this later")
-                take_lock(self._conn, name, owner=self.token, now=db.now(self._conn, self._clock))
+            now = db.now(self._conn, self._clock)
+            self._conn.executemany(_TAKE_LOCK, [(name, self.token, now) for name in wanted])
 
     def check_held(self, conn: db.Connection, name: str) -> None:
         """AnotherRun where another has taken that over; else nobody does before the transaction of `conn` ends.
@@ -180,13 +190,7 @@ def lock_owner(conn: db.Connection, name: str) -> tuple[str, str] | None:
 
 
 def take_lock(conn: db.Connection, name: str, *, owner: str, now: str) -> None:
-    conn.execute(
-        """
-        INSERT INTO locks (name, owner, since) VALUES (?, ?, ?)
-        ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, since = excluded.since
-        """,
-        (name, owner, now),
-    )
+    conn.execute(_TAKE_LOCK, (name, owner, now))
 
 
 def is_held(conn: db.Connection, name: str, *, owner: str) -> bool:

@@ -13,6 +13,7 @@ import functools
 import logging
 import os
 import select
+import signal
 import socket
 import threading
 import uuid
@@ -31,6 +32,8 @@ FAREWELL_SECONDS = 2.0
 # A clock of the server's that once stood far ahead must keep nobody alive for as long: no lease lasts beyond this.
 _LATEST = postgres.time_text(f"clock_timestamp() + make_interval(secs => {settings.MAX_LEASE_SECONDS})")
 _IS_HEARD = f"(alive_until >= {NOW} AND alive_until <= {_LATEST})"
+# An orderly end takes less: worker.STOP_SECONDS for the uploads, and a moment to hand back.
+END_SECONDS = 15.0
 _hearts: dict[str, _Heart] = {}  # of this process, for its signal handlers
 
 
@@ -94,16 +97,20 @@ class _Heart:
         self._is_stopping = False
         self._reader, self._writer = os.pipe()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+        self._watch = _Watch()
 
     def start(self) -> None:
         self._thread.start()
+        self._watch.start()
 
     def tell(self, word: bytes) -> None:
         """`s`: the process is to stop; `e`: this is the end."""
         os.write(self._writer, word)  # an Event could deadlock in a signal handler
+        self._watch.tell(word)
 
     def stop(self) -> None:
         self.tell(b"e")
+        self._watch.close()
         self._thread.join(FAREWELL_SECONDS)
         if not self._thread.is_alive():  # else it waits for a server that does not answer
             os.close(self._reader)
@@ -136,6 +143,35 @@ class _Heart:
                     self.beat(conn)
                 except (postgres.Error, PipelineError) as error:  # the next one may get through
                     log.debug("heartbeat: %s", error)
+
+
+class _Watch:
+    """Ends the process where it was told to stop and can't: it waits for a server that hangs, and says nothing at all.
+
+    As a second signal does: what was in hand is not to blame, and the next worker takes it over after the lease.
+    """
+
+    def __init__(self) -> None:
+        self._reader, self._writer = os.pipe()
+        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def tell(self, word: bytes) -> None:
+        os.write(self._writer, word)
+
+    def close(self) -> None:
+        """After `e`."""
+        self._thread.join()
+        os.close(self._reader)
+        os.close(self._writer)
+
+    def _run(self) -> None:
+        while os.read(self._reader, 1) == b"s":
+            if not select.select([self._reader], [], [], END_SECONDS)[0]:
+                log.error("the database does not answer: ended as it is; the next worker takes over what was in hand")
+                os._exit(128 + signal.SIGTERM)
 
 
 def _is_gone(pid: int, birth: str) -> bool:

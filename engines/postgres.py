@@ -23,8 +23,9 @@ OLDEST_VERSION = 12
 # `jit` goes with the others: a plan that can't do without what is off counts as dear, and would be compiled.
 NOT_IN_TRANSACTIONS = ("enable_seqscan", "enable_bitmapscan", "enable_sort", "jit")
 IDLE_SECONDS = 60  # between two statements of a transaction lie milliseconds
-UNDEFINED_TABLE = "42P01"
+UNDEFINED_TABLE, UNDEFINED_COLUMN = "42P01", "42703"
 LOCK_SECONDS = 30  # as SQLite waits for another's write lock
+STATEMENT_SECONDS = 300  # a statement of a queue's takes a second; only migrations may take as long as they need
 _SEQUENCE = "CAST(pg_get_serial_sequence(?, 'id') AS regclass)"
 # What libpq is told where the address does not say otherwise. Without these a host that vanishes (no power, a pulled
 # cable) is waited for until the kernel gives up, a quarter of an hour later.
@@ -66,7 +67,7 @@ _PASSING = {
 _NEEDS_A_PERSON = re.compile(
     r"authentication failed|no password supplied|does not exist|no pg_hba.conf entry|not permitted to log in|"
     r"permission denied|certificate|does not support SSL|unrecognized configuration parameter|"
-    r"unsupported startup parameter|definition of service"
+    r"unsupported startup parameter|invalid value for parameter|definition of service"
 )
 
 
@@ -123,6 +124,8 @@ class Connection:
         # is read in that order.
         self._begin: Any = "BEGIN ISOLATION LEVEL READ COMMITTED"
         self._begin += f"; SET LOCAL idle_in_transaction_session_timeout = {IDLE_SECONDS * 1000}"
+        self._begin += f"; SET LOCAL lock_timeout = {int(LOCK_SECONDS * 1000)}"
+        self._begin += f"; SET LOCAL statement_timeout = {int(STATEMENT_SECONDS * 1000)}"
         self._begin += "".join(f"; SET LOCAL {name} = off" for name in NOT_IN_TRANSACTIONS)
         self._begin += "" if durable else "; SET LOCAL synchronous_commit = off"
         self._raw: psycopg.Connection[Any] | None = None
@@ -185,10 +188,8 @@ class Connection:
             return self._raw
         if self.in_transaction:
             raise Error(Outage(f"database {self.shown}: the connection was lost; run again later"))
-        import psycopg
-
         # prepare_threshold: a prepared statement belongs to a session, and so not to us behind a pool.
-        self._raw = psycopg.connect(autocommit=True, prepare_threshold=None, **self._parameters)
+        self._raw = self._connected(autocommit=True, prepare_threshold=None)
         if self._raw.info.parameter_status("server_encoding") not in (None, "UTF8"):
             raise Error(ConfigurationError(f"database {self.shown} is not encoded in UTF8; create one that is"))
         if self._raw.info.server_version < OLDEST_VERSION * 10000:
@@ -196,6 +197,20 @@ class Connection:
                 ConfigurationError(f"database {self.shown}: PostgreSQL is too old; use {OLDEST_VERSION} or newer")
             )
         return self._raw
+
+    def _connected(self, **options: Any) -> psycopg.Connection[Any]:
+        """Statements outside of a transaction wait for no lock for ever, either; pools may refuse what says that."""
+        import psycopg
+
+        if "service" not in self._parameters:  # whose options would count no more
+            given = self._parameters.get("options") or _options()
+            limits = f"-clock_timeout={int(LOCK_SECONDS * 1000)}"
+            try:
+                return psycopg.connect(**options, **{**self._parameters, "options": f"{limits} {given}".strip()})
+            except psycopg.OperationalError as error:
+                if "unsupported startup parameter" not in str(error):
+                    raise
+        return psycopg.connect(**options, **self._parameters)
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
@@ -205,6 +220,8 @@ class Connection:
             yield
         except psycopg.Error as error:
             raise Error(_explain(error, self.shown), error.sqlstate) from error
+        except UnicodeError as error:  # its text shows what could not be written, or read
+            raise Error(ConfigurationError(f"database {self.shown}: a text is not UTF-8")) from error
 
 
 def connect(address: str, *, durable: bool = True) -> Connection:
@@ -241,7 +258,6 @@ def alone(conn: Connection, what: int) -> None:
 
 def hold_still(conn: Connection, tables: Sequence[str]) -> None:
     """Until the end of the transaction nobody else writes into the tables; everybody may read them."""
-    conn.execute(f"SET LOCAL lock_timeout = {LOCK_SECONDS * 1000}")
     conn.execute(f"LOCK TABLE {', '.join(tables)} IN SHARE MODE")
 
 
@@ -261,6 +277,11 @@ def ddl(statement: str) -> str:
     for theirs, ours in _TYPES.items():
         statement = re.sub(rf"(?<!\w){re.escape(theirs)}\b", ours, statement)
     return statement
+
+
+def take_time(conn: Connection) -> None:
+    """Until the end of the transaction a statement may take as long as it needs: an index of many rows does."""
+    conn.execute("SET LOCAL statement_timeout = 0")
 
 
 def make_schema(conn: Connection) -> None:
@@ -348,12 +369,16 @@ def facts(conn: Connection) -> Facts:
     return Facts(*found)
 
 
-def missing_rights(conn: Connection, tables: Sequence[str]) -> list[tuple[str, str]]:
-    """Which rights that runs need the role has not, table by table."""
-    rights = ("SELECT", "INSERT", "UPDATE", "DELETE")
-    asked = [(table, right) for table in tables for right in rights]
-    has = "SELECT has_table_privilege(to_regclass(?), ?)"
-    return [(table, right) for table, right in asked if not conn.execute(has, (table, right)).fetchone()[0]]
+def missing_rights(conn: Connection, asked: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Which rights on tables the role has not, of these."""
+    found = conn.execute(
+        """
+        SELECT name, wanted FROM unnest(CAST(? AS text[]), CAST(? AS text[])) AS asked (name, wanted)
+        WHERE NOT coalesce(has_table_privilege(to_regclass(name), wanted), false)
+        """,
+        ([table for table, _ in asked], [right for _, right in asked]),
+    ).fetchall()
+    return [(name, wanted) for name, wanted in found]
 
 
 def _parameters(address: str) -> tuple[dict[str, Any], str | None]:
@@ -361,6 +386,10 @@ def _parameters(address: str) -> tuple[dict[str, Any], str | None]:
     import psycopg
     from psycopg import conninfo
 
+    try:
+        address = settings.database(address)
+    except ValueError as error:
+        raise _unreadable(f"{error}") from error
     start, mark, query = address.partition("?")
     parts = query.split("&") if mark else []
     schema = dict(parse_qsl("&".join(part for part in parts if part.startswith("schema=")))).get("schema")
@@ -370,10 +399,11 @@ def _parameters(address: str) -> tuple[dict[str, Any], str | None]:
     except psycopg.Error as error:
         # Its text shows what can't be read, which may be the password.
         said = f"{error}".strip() if "URI query parameter" in str(error) and "@" not in query else ""
-        raise _unreadable(address, said) from error
+        raise _unreadable(said) from error
     if "@" in f"{given.get('dbname')}{given.get('host')}" or not re.match(r"[\d,]*\Z", str(given.get("port") or "")):
-        raise _unreadable(address)
-    parameters = {**DEFAULTS, **given}
+        raise _unreadable()
+    # Whatever the address or PGCLIENTENCODING say: what is stored is UTF-8.
+    parameters = {**DEFAULTS, **given, "client_encoding": "UTF8"}
     if schema:
         if not re.match(r"[A-Za-z_][A-Za-z0-9_]*\Z", schema, re.ASCII):
             raise ConfigurationError(f"?schema={unquote(schema)!r} is no plain name of a schema")
@@ -381,10 +411,18 @@ def _parameters(address: str) -> tuple[dict[str, Any], str | None]:
     return parameters, schema
 
 
-def _unreadable(address: str, said: str = "") -> ConfigurationError:
+def _options() -> str:
+    """Those of PGOPTIONS or of PGSERVICE, which count no more where others are given."""
+    from psycopg import pq
+
+    found = next((each.val for each in pq.Conninfo.get_defaults() if each.keyword == b"options"), None)
+    return (found or b"").decode("utf-8")
+
+
+def _unreadable(said: str = "") -> ConfigurationError:
     hint = said or "a password with @ : / ? # or % in it has to be percent-encoded"
     return ConfigurationError(
-        f"the address of the database can't be read, {settings.masked(address)}; "
+        f"the address of the database can't be read, {settings.UNREADABLE_ADDRESS}; "
         f"write one such as postgresql://USER@HOST/DATABASE ({hint})"
     )
 

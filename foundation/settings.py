@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from typing import Mapping
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from foundation import timestamps
 from foundation.errors import ConfigurationError
@@ -34,9 +34,24 @@ _PASTED_OWNER = re.compile(
     _SERVER + r"(?P<orgs>orgs/)?(?P<owner>[A-Za-z0-9_-]+)(?(orgs)(?:/.*)?|/?)(?:[?#].*)?\Z", re.ASCII
 )
 _BUCKET = re.compile(r"(?:s3://|arn:aws[a-z-]*:s3:::)?([^/]+)/?\Z")
-_POSTGRES = re.compile(r"postgres(?:ql)?://")
-# Up to the last @: where the password holds one that is not encoded, too much is masked, and never too little.
-_PASSWORD = re.compile(r"(postgres(?:ql)?://[^/?#@:\s]*:)\S*@|(password=)[^&\s]*")
+_POSTGRES = re.compile(r"\s*postgres(?:ql)?://", re.IGNORECASE)
+UNREADABLE_ADDRESS = "postgresql://***"
+# Too much is masked, and never too little: up to the last @, whatever lies between; where there is none, all behind a
+# colon that no port follows. What is masked already stays, and so does the rest of a message that holds it.
+_PASSWORD = re.compile(
+    r"(postgres(?:ql)?://(?![^:/?]*:\*{3}@)(?:[^:/?]*:|[^:\s]*:(?!\s))).*@"
+    r"|(postgres(?:ql)?://[^:/?\[@]*(?:@[^:/?\[]*)?:)(?!\d*(?:[,/?\s'\";]|\Z)|\*{3}@)\S*",
+    re.IGNORECASE | re.DOTALL,
+)
+_QUERY_VALUE = re.compile(r"([?&]([^=&\s?]+)=)([^&\s]*)")
+_PASSWORD_WORD = re.compile(r"(password\s*=\s*)[^&\s]+", re.IGNORECASE)
+# Every other value is masked, those that libpq does not know among them.
+_HARMLESS = {
+    "schema", "sslmode", "options", "application_name", "fallback_application_name", "connect_timeout",
+    "target_session_attrs", "host", "hostaddr", "port", "user", "dbname", "client_encoding", "sslrootcert",
+    "channel_binding", "gssencmode", "keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count",
+    "tcp_user_timeout", "load_balance_hosts",
+}  # fmt: skip
 _DATE = re.compile(r"\d{4}-\d\d-\d\d\Z", re.ASCII)
 
 
@@ -116,8 +131,11 @@ def database(text: str) -> str:
     SQLite takes other texts for a database that is gone at the end: https://sqlite.org/inmemorydb.html
     """
     if is_postgres(text):
-        return text
-    if re.match(r"[a-z][a-z0-9+]*://", text):
+        scheme, separator, rest = text.strip().partition("://")
+        if re.search(r"\s", rest):
+            raise ValueError(f"{UNREADABLE_ADDRESS} has a space in it; write it as %20")
+        return f"{scheme.lower()}{separator}{rest}"  # libpq knows no other case
+    if re.match(r"\s*[a-z][a-z0-9+]*://", text, re.IGNORECASE):
         raise ValueError(
             f"{_shown(text)} is no database; write a path, such as {DEFAULT_DATABASE}, or postgresql://..."
         )
@@ -132,7 +150,14 @@ def is_postgres(database: str) -> bool:
 
 def masked(text: str) -> str:
     """The text without the passwords of PostgreSQL's addresses in it."""
-    return _PASSWORD.sub(lambda found: f"{found[1]}***@" if found[1] else f"{found[2]}***", text)
+    text = _PASSWORD.sub(lambda found: f"{found[1]}***@" if found[1] else f"{found[2]}***", text)
+    if _POSTGRES.search(text):
+        text = _QUERY_VALUE.sub(lambda found: found[0] if _is_harmless(found[2]) else f"{found[1]}***", text)
+    return _PASSWORD_WORD.sub(r"\1***", text)
+
+
+def _is_harmless(key: str) -> bool:
+    return unquote(key).casefold() in _HARMLESS
 
 
 def lease_seconds(environ: Mapping[str, str]) -> int:

@@ -174,6 +174,19 @@ class PostgresServer:
                 os.kill(pid, signal.SIGKILL)
         self._end()
 
+    @contextlib.contextmanager
+    def hanging(self):
+        """Within the block none of its processes runs."""
+        pids = [self._process.pid, *_children(self._process.pid)]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+
     def stop(self):
         """`immediate`: no connection is waited for."""
         if self.is_running:

@@ -398,6 +398,18 @@ def test_of_two_ingests_of_a_repository_from_two_hosts_the_second_ends_with_4(co
     assert queue_manager.counts(conn).pending == 3
 
 
+def test_a_thousand_locks_take_few_requests(conn, postgres_db, monkeypatch):
+    names, sent, execute = [f"ingest of acme/{number}" for number in range(1000)], [], conn.execute
+    dead_elsewhere(conn, "gone", seconds_ago=5)
+    for name in names:
+        runs.take_lock(conn, name, owner="gone", now=NOW)
+    with recorded(conn, postgres_db) as record:
+        monkeypatch.setattr(conn, "execute", lambda *arguments: sent.append(arguments) or execute(*arguments))
+        record.hold(names)
+        assert all(runs.is_held(conn, name, owner=record.token) for name in names[::100])
+    assert len(sent) < 40
+
+
 def test_a_worker_that_follows_looks_often_enough_to_begin_within_a_second_of_a_commit_elsewhere(
     conn, postgres_db, session
 ):
@@ -640,6 +652,27 @@ def test_who_is_stopped_while_the_server_is_down_hands_its_rows_back_when_that_i
             assert queue_manager.counts(conn) == (3 - result.done, 0, result.done, 0)
 
 
+def test_a_worker_whose_server_hangs_ends_when_it_is_told_to(tmp_path):
+    """Its processes are stopped: the kernel takes what is sent, and no time-out of the connection's is met."""
+    script = "import sys, main; from engines import heartbeats; heartbeats.END_SECONDS = 1; sys.exit(main.main())"
+    with contextlib.closing(OwnServer()) as server:
+        address = server.url(server.migrated())
+        process = subprocess.Popen(
+            [sys.executable, "-c", script, "worker", "--follow", "--db", address, "--archive-dir", "archive"],
+            cwd=str(tmp_path), env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        with process, contextlib.closing(db.connect(address)) as conn:
+            try:
+                enqueue_payloads(conn, 1)
+                assert wait_until(lambda: statuses(conn) == ["done"])
+                with server.hanging():
+                    process.send_signal(signal.SIGTERM)
+                    _, said = process.communicate(timeout=60)
+            finally:
+                process.kill()
+    assert (process.returncode, b"does not answer" in said) == (143, True), said
+
+
 def test_a_transaction_that_was_cut_off_is_gone_whole_and_the_next_has_a_new_connection(postgres, conn, postgres_db):
     with pytest.raises(engine.Error) as error, db.transaction(conn):
         enqueue(conn, item())
@@ -683,6 +716,38 @@ def test_a_limit_is_kept_where_the_answers_to_commits_are_lost(conn, postgres_db
         monkeypatch.setattr(engine.Connection, "commit", lose_some)
         result = job.run()
     assert (queue_manager.counts(conn), result.stopped_by) == ((40, 0, 20, 0), "limit")
+
+
+@pytest.mark.parametrize("block", [db.transaction, contextlib.nullcontext], ids=["transaction", "statement"])
+def test_a_lock_of_another_session_ends_a_run_as_an_outage_and_is_not_waited_for_for_ever(
+    session, postgres_db, monkeypatch, block
+):
+    monkeypatch.setattr(engine, "LOCK_SECONDS", 0.25)
+    for address in (postgres_db, postgres_db + "?options=-cgeqo%3Doff"):
+        with contextlib.closing(engine.connect(address)) as conn, db.transaction(session()) as other:
+            other.execute("LOCK TABLE runs")
+            with pytest.raises(engine.Error) as error, block(conn):
+                conn.execute("SET statement_timeout = '20s'")  # one that waited would fail by that
+                conn.execute("SELECT count(*) FROM runs")
+            assert (error.value.state, type(error.value.explained)) == ("55P03", Outage)
+
+
+def test_a_statement_of_a_transaction_has_its_time(postgres_db, monkeypatch):
+    monkeypatch.setattr(engine, "STATEMENT_SECONDS", 0.25)
+    with contextlib.closing(engine.connect(postgres_db)) as conn:
+        with pytest.raises(engine.Error) as error, db.transaction(conn):
+            conn.execute("SELECT pg_sleep(20)")
+        assert (error.value.state, type(error.value.explained)) == ("57014", Outage)
+        with db.transaction(conn):
+            engine.take_time(conn)
+            conn.execute("SELECT pg_sleep(0.5)")
+
+
+def test_options_of_the_environment_count_on(postgres_db, monkeypatch):
+    monkeypatch.setenv("PGOPTIONS", "-c geqo=off")
+    with contextlib.closing(engine.connect(postgres_db)) as conn:
+        found = conn.execute("SELECT current_setting('geqo'), current_setting('lock_timeout')").fetchone()
+    assert found == ("off", "30s")
 
 
 def test_after_an_error_within_a_transaction_nothing_of_it_stays(conn):
@@ -791,6 +856,39 @@ def test_a_copy_looks_for_its_database_before_it_copies_anything(conn, postgres_
     assert [items for (items,) in places] == [0, 2]
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "postgresql://sp:open s3cret@127.0.0.1:1/db",
+        "postgresql://owner:s3cret/db",
+        " postgresql://us@er:s3cret@127.0.0.1:1/db",
+        "Postgresql://me:s3cret@127.0.0.1:1/db",
+        "postgresql://127.0.0.1:1/db?Password=s3cret",
+        "postgresql://127.0.0.1:1/db?%70assword=s3cret",
+    ],
+)
+def test_no_way_to_write_an_address_shows_its_password(run_main, wrong):
+    code, out, err = run_main("status", env={"PIPELINE_DB": wrong})
+    assert (code in (2, 3), "s3cret" in out + err) == (True, False), err
+    with pytest.raises((ConfigurationError, Outage)) as caught:
+        db.connect(wrong)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_what_is_sent_is_utf_8_whatever_encoding_the_environment_names(postgres_db, monkeypatch):
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    for address in (postgres_db, postgres_db + "?client_encoding=SQL_ASCII"):
+        with contextlib.closing(db.connect(address)) as conn:
+            assert conn.execute("SELECT CAST(? AS text)", ("é😀",)).fetchone()[0] == "é😀"
+
+
+def test_a_text_that_can_t_be_sent_is_an_error_that_does_not_show_it(conn):
+    with pytest.raises(engine.Error, match="not UTF-8") as caught:
+        conn.execute("SELECT CAST(? AS text)", ("secret \ud800",))
+    assert "secret" not in str(caught.value)
+    assert isinstance(caught.value.explained, ConfigurationError)
+
+
 def test_without_the_driver_a_line_says_what_to_install(tmp_path, run_main):
     (tmp_path / "psycopg.py").write_text("raise ImportError('no libpq')")
     code, _, err = run_main("status", "--db", "postgresql://h/d", env={"PYTHONPATH": str(tmp_path)})
@@ -878,6 +976,48 @@ def test_a_schema_that_is_there_needs_no_right_to_make_one(postgres, new_db, run
         owner.execute("CREATE SCHEMA lake")
         _, sql, _ = run_main("schema", "--sql", "--db", new_db + "?schema=lake")
         assert sql.startswith("BEGIN;\nSET search_path = lake;\n")
+
+
+@pytest.mark.parametrize("made", ["(version int)", "AS SELECT CAST('3' AS text) AS version", "(installed_rank int)"])
+def test_a_table_of_versions_of_another_program_is_said_in_a_line(new_db, run_main, made):
+    with contextlib.closing(engine.connect(new_db)) as conn:
+        conn.execute(f"CREATE TABLE schema_version {made}")
+    code, _, err = run_main("status", env={"PIPELINE_DB": new_db})
+    assert (code, err.count("\n"), "schema_version of another program" in err) == (2, 1, True), err
+
+
+def test_a_time_zone_that_there_is_not_is_a_persons_to_mend(postgres_db, run_main):
+    code, _, err = run_main("status", env={"PIPELINE_DB": postgres_db, "PGTZ": "Mars/Olympus"})
+    assert (code, err.count("\n"), "TimeZone" in err) == (2, 1, True), err
+
+
+def test_check_says_what_work_a_role_may_not_do_and_wants_no_more_than_that(postgres, postgres_db, run_main):
+    name = postgres_db.rpartition("/")[2]
+    roles = ("lake_ingest", "lake_worker", "lake_reader")
+
+    def checked(role):
+        out = run_main("check", "--json", env={"PIPELINE_DB": postgres.url(name, user=role)})[1]
+        return next((c["state"], c["detail"]) for c in json.loads(out)["checks"] if c["name"].startswith("database p"))
+
+    with postgres.connect(name) as admin:
+        for role in roles:
+            admin.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{PASSWORD}'")
+        admin.execute(sql_of("OPERATIONS.md", "Roles with as few rights"))
+        try:
+            found = {role: checked(role) for role in roles}
+            admin.execute("REVOKE DELETE ON owners FROM lake_worker")
+            lacking = checked("lake_worker")
+            admin.execute("REVOKE SELECT ON owners FROM lake_worker")
+            unreadable = checked("lake_worker")
+        finally:
+            for role in roles:
+                admin.execute(f"DROP OWNED BY {role}")
+                admin.execute(f"DROP ROLE {role}")
+    assert [state for state, _ in found.values()] == ["ok", "ok", "warning"], found
+    assert "may not run worker" in found["lake_ingest"][1]
+    assert "may not run ingest" in found["lake_worker"][1]
+    assert (lacking[0], "DELETE on owners" in lacking[1]) == ("warning", True)
+    assert (unreadable[0], "SELECT on owners" in unreadable[1]) == ("error", True)
 
 
 def sql_of(document, behind):

@@ -158,3 +158,60 @@ def test_the_token_comes_from_two_variables_and_must_fit_a_header():
 def test_a_message_is_one_line_without_secrets():
     environ = {"GITHUB_TOKEN": "ghp_secret", "AWS_SECRET_ACCESS_KEY": "abc"}
     assert settings.one_line("a\x1b[31m ghp_secret\nb", environ) == "a [31m *** b"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://sp:SECRET sesame@h/db",
+        "postgresql://sp:open SECRET@h/db",
+        "postgresql://owner:SECRET/db",
+        "postgresql://owner:5SECRET/db",
+        "postgresql://owner::SECRET/db",
+        "postgresql://us@er:SECRET@h/db",
+        "postgresql://us/er:SECRET@h/db",
+        "postgresql://u:12/SECRET?x#@SECRET@h:5432/db",
+        "Postgresql://u:SECRET@h/db",
+        " postgresql://u:SECRET@h/db",
+        "postgresql://u@h/db?Password=SECRET",
+        "postgresql://u@h/db?sslmode=require&%70assword=SECRET",
+        "postgresql://u@h/db?sslPassword=SECRET",
+        "host=h password = SECRET",
+    ],
+)
+def test_a_password_of_an_address_is_masked_however_it_is_written(address):
+    for text in (address, f"database {address} can't be reached", f"{address}: me@h"):
+        assert "SECRET" not in settings.masked(text)
+        assert "SECRET" not in settings.one_line(text, {})
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://h/db",
+        "postgresql://u@h:5432/db",
+        "postgresql://h1:5432,h2:5433/db?target_session_attrs=read-write",
+        "postgresql://u@[::1]:5432/db?sslmode=require&schema=lake",
+        "postgresql://u:***@h:5432/db?application_name=a@b",
+    ],
+)
+def test_an_address_without_a_password_is_shown_whole(address):
+    assert settings.masked(address) == address
+    assert settings.masked(f"database '{address}': FATAL") == f"database '{address}': FATAL"
+
+
+def test_a_message_about_a_masked_address_keeps_what_it_says():
+    said = f"database {settings.masked('postgresql://u:p@h:5432/db')}: no entry for host: u@h"
+    assert settings.masked(said) == "database postgresql://u:***@h:5432/db: no entry for host: u@h"
+
+
+def test_an_address_of_postgresql_is_known_in_any_case_and_with_spaces_around_it():
+    assert settings.database(" PostgreSQL://u@h/Db\n") == "postgresql://u@h/Db"
+    assert settings.is_postgres(" Postgres://h/db")
+
+
+@pytest.mark.parametrize("text", ["postgresql://sp:open SECRET@h/db", "Mysql://u:SECRET@h/db", " MYSQL://u:SECRET@h/d"])
+def test_an_address_that_is_none_is_refused_without_its_password(text):
+    with pytest.raises(ValueError) as caught:
+        settings.database(text)
+    assert "SECRET" not in str(caught.value)
