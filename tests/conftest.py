@@ -163,10 +163,13 @@ def s3_way(request, monkeypatch):
 
 
 def pytest_collection_modifyitems(items):
-    """What takes long enough by itself takes its second turn with the long ones."""
+    """What takes long enough by itself takes its other turns with the long ones: by the SDK, and on PostgreSQL."""
     for item in items:
         parameters = item.callspec.params if hasattr(item, "callspec") else {}
-        if parameters.get("s3_way") == "sdk" and item.get_closest_marker("slow"):
+        is_slow = item.get_closest_marker("slow") is not None
+        is_on_postgres = "postgres" in item.fixturenames or parameters.get("db_path") == "postgresql"
+        runs_commands = is_slow or not {"run_main", "served"}.isdisjoint(item.fixturenames)
+        if (is_slow and parameters.get("s3_way") == "sdk") or (runs_commands and is_on_postgres):
             item.add_marker(pytest.mark.long)
 
 

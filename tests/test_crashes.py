@@ -250,7 +250,7 @@ def own_server():
     server.close()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("end", ["kill", "stop"])  # as by a power cut; an immediate stop
 @pytest.mark.parametrize("layout", ["object", "batch"])
 def test_a_server_that_dies_and_comes_back_in_mid_run_costs_nothing(own_server, bucket, tmp_path, end, layout):

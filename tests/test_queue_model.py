@@ -353,9 +353,8 @@ def address_for_the_model(postgres):
 
 TestQueue = Queue.TestCase
 TestQueueOnPostgres = pytest.mark.usefixtures("address_for_the_model")(QueueOnPostgres.TestCase)
-TestQueue.settings = TestQueueOnPostgres.settings = settings(
-    max_examples=int(os.environ.get("QUEUE_MODEL_EXAMPLES", "100")),
-    stateful_step_count=80,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
+EXAMPLES = int(os.environ.get("QUEUE_MODEL_EXAMPLES", "100"))
+TestQueue.settings = settings(
+    max_examples=EXAMPLES, stateful_step_count=80, deadline=None, suppress_health_check=list(HealthCheck)
 )
+TestQueueOnPostgres.settings = settings(TestQueue.settings, max_examples=max(1, EXAMPLES // 5))  # each takes longer

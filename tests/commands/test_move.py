@@ -210,6 +210,7 @@ def test_no_run_begins_on_a_source_that_is_being_moved_and_it_may_be_looked_at(w
             assert moving.total(held) == 1
 
 
+@pytest.mark.long
 def test_nobody_writes_into_a_source_that_is_held(way):
     source, _ = way
     db.connect(source).close()

@@ -762,6 +762,7 @@ def test_after_an_error_within_a_transaction_nothing_of_it_stays(conn):
 COMMANDS = ["worker --archive-dir a", "ingest --repo acme/widgets --all", "prune --older-than 1"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("command", COMMANDS)
 def test_what_another_session_keeps_locked_for_longer_than_lock_timeout_is_an_outage(
     postgres, conn, postgres_db, github, run_main, command
