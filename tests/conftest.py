@@ -111,7 +111,31 @@ def postgres_db(postgres):
 @pytest.fixture(params=["sqlite", "postgresql"])
 def db_path(request, tmp_path):
     """A database of either engine, as --db has it."""
-    return str(tmp_path / "p.db") if request.param == "sqlite" else request.getfixturevalue("postgres_db")
+    return str(tmp_path / "pipeline.db") if request.param == "sqlite" else request.getfixturevalue("postgres_db")
+
+
+@pytest.fixture
+def path(tmp_path):
+    """The test's database, a file; a module whose tests run on both engines puts `db_path` in its place."""
+    return str(tmp_path / "pipeline.db")
+
+
+@pytest.fixture
+def conn(path):
+    yield from _connected(path)
+
+
+@pytest.fixture
+def on_sqlite(tmp_path):
+    """For what SQLite alone has, in such a module."""
+    yield from _connected(str(tmp_path / "pipeline.db"))
+
+
+def _connected(path):
+    import db
+
+    with contextlib.closing(db.connect(path)) as connection:
+        yield connection
 
 
 class Bucket:

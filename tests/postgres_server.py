@@ -20,6 +20,8 @@ import uuid
 from pathlib import Path
 from urllib.parse import quote
 
+from tests.by_hand import serve
+
 SUPERUSER, PASSWORD = "owner", "s3cret/p@ss"  # what a URL can't hold as it is
 START_TRIES = 300
 ATTEMPTS = 3
@@ -287,17 +289,6 @@ def _free_port():
         return probe.getsockname()[1]
 
 
-def main():
-    server = PostgresServer()
-    try:
-        print(f"export PIPELINE_DB='{server.url(server.make_database())}'", flush=True)
-        signal.signal(signal.SIGTERM, lambda signum, frame: os.kill(os.getpid(), signal.SIGINT))
-        signal.pause()
-    except KeyboardInterrupt:
-        pass
-    finally:
-        server.close()
-
-
 if __name__ == "__main__":
-    main()
+    started = PostgresServer()
+    serve(started, {"PIPELINE_DB": started.url(started.make_database())})

@@ -5,10 +5,8 @@ By hand: `python -m tests.s3_server` prints the variables to set and serves unti
 
 import contextlib
 import json
-import os
 import random
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -17,6 +15,8 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+
+from tests.by_hand import serve
 
 ADMIN_ACCESS_KEY, ADMIN_SECRET_KEY = "admin-access-key", "admin-secret-key"
 ACCESS_KEY, SECRET_KEY = "test-access-key", "test-secret-key"
@@ -183,18 +183,6 @@ def _free_ports(count):
     raise RuntimeError("no free ports")
 
 
-def main():
-    server = S3Server()
-    try:
-        for name, value in server.env.items():
-            print(f"export {name}={value}", flush=True)
-        signal.signal(signal.SIGTERM, lambda signum, frame: os.kill(os.getpid(), signal.SIGINT))
-        signal.pause()
-    except KeyboardInterrupt:
-        pass
-    finally:
-        server.close()
-
-
 if __name__ == "__main__":
-    main()
+    started = S3Server()
+    serve(started, started.env)

@@ -47,13 +47,6 @@ def path(db_path):
 
 
 @pytest.fixture
-def conn(path):
-    connection = db.connect(path)
-    yield connection
-    connection.close()
-
-
-@pytest.fixture
 def zygote(bucket, tmp_path):
     made = Zygote(bucket.env, tmp_path / "log")
     yield made

@@ -22,17 +22,8 @@ def issues_row(**changes):
 
 
 @pytest.fixture
-def conn(db_path):
-    connection = db.connect(db_path)
-    yield connection
-    connection.close()
-
-
-@pytest.fixture
-def on_sqlite(tmp_path):
-    connection = db.connect(str(tmp_path / "p.db"))
-    yield connection
-    connection.close()
+def path(db_path):
+    return db_path
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -101,14 +92,14 @@ def test_an_older_database_is_migrated_and_keeps_its_rows(conn, db_path, monkeyp
     ],
 )
 def test_a_file_that_is_not_ours_is_refused(tmp_path, make, reason):
-    path = tmp_path / "p.db"
+    path = tmp_path / "pipeline.db"
     make(path)
     with pytest.raises(ConfigurationError, match=reason):
         db.connect(str(path))
 
 
 def test_a_database_that_another_process_makes_meanwhile_is_ours(tmp_path):
-    path = str(tmp_path / "p.db")
+    path = str(tmp_path / "pipeline.db")
     conn = sqlite3.connect(path)
 
     def another_process(statement):
@@ -149,7 +140,7 @@ def test_rows_go_into_few_kinds_of_statements():
 
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(ConfigurationError, match="does not exist"):
-        db.connect(str(tmp_path / "no" / "p.db"))
+        db.connect(str(tmp_path / "no" / "pipeline.db"))
 
 
 def test_a_transaction_is_whole_or_not_at_all(conn):
@@ -163,13 +154,13 @@ def test_a_transaction_is_whole_or_not_at_all(conn):
 def test_nothing_is_committed_into_a_file_that_was_deleted_or_replaced(on_sqlite, tmp_path, replaced):
     """SQLite itself would: it works on in the file that it has open."""
     conn = on_sqlite
-    os.rename(tmp_path / "p.db", tmp_path / "moved.db")
+    os.rename(tmp_path / "pipeline.db", tmp_path / "moved.db")
     if replaced:
-        (tmp_path / "p.db").touch()
+        (tmp_path / "pipeline.db").touch()
     with pytest.raises(ConfigurationError, match="deleted, moved or replaced meanwhile"), db.transaction(conn):
         conn.execute("INSERT INTO repo_aliases VALUES ('a', 'b')")
     assert conn.execute("SELECT count(*) FROM repo_aliases").fetchone()[0] == 0
-    os.replace(tmp_path / "moved.db", tmp_path / "p.db")
+    os.replace(tmp_path / "moved.db", tmp_path / "pipeline.db")
     with db.transaction(conn):  # it is the same file, wherever it has been
         conn.execute("INSERT INTO repo_aliases VALUES ('a', 'b')")
 
@@ -241,4 +232,4 @@ def test_who_empties_issues_wants_all_objects_read_again(conn):
      ("attempt to write a readonly database", ConfigurationError), ("malformed", ConfigurationError)],
 )  # fmt: skip
 def test_sqlite_errors_are_told_apart(text, kind):
-    assert isinstance(db.explain(sqlite3.OperationalError(text), "p.db"), kind)
+    assert isinstance(db.explain(sqlite3.OperationalError(text), "pipeline.db"), kind)

@@ -3,7 +3,6 @@ import sqlite3
 
 import pytest
 
-import db
 import queue_manager
 from commands import figures, runs
 from foundation import records, timestamps
@@ -16,17 +15,8 @@ LATER = "2026-11-23T11:00:00Z"
 
 
 @pytest.fixture
-def conn(db_path):
-    connection = db.connect(db_path)
-    yield connection
-    connection.close()
-
-
-@pytest.fixture
-def on_sqlite(tmp_path):
-    connection = db.connect(str(tmp_path / "p.db"))
-    yield connection
-    connection.close()
+def path(db_path):
+    return db_path
 
 
 def item(number=1, **changes):

@@ -38,20 +38,11 @@ def work(tmp_path, capsys):
 
     def run(*arguments):
         capsys.readouterr()
-        code = main.main(["worker", "--json", "--db", str(tmp_path / "p.db"), *arguments])
+        code = main.main(["worker", "--json", "--db", str(tmp_path / "pipeline.db"), *arguments])
         out, err = capsys.readouterr()
         return code, json.loads(out), err
 
     return run
-
-
-@pytest.fixture
-def conn(tmp_path):
-    import db
-
-    connection = db.connect(str(tmp_path / "p.db"))
-    yield connection
-    connection.close()
 
 
 @pytest.mark.parametrize("layout", ["object", "batch"])
@@ -73,7 +64,7 @@ def test_a_lasting_outage_loses_nothing_and_says_what_to_do(
     monkeypatch.setattr(s3_writer, "READ_TIMEOUT_SECONDS", 30)  # a new bucket's first uploads take this server long
     code, _, err = work("--layout", layout)
     assert code == 0, err
-    assert problems(str(tmp_path / "p.db"), bucket.objects(), bucket.get) == []
+    assert problems(str(tmp_path / "pipeline.db"), bucket.objects(), bucket.get) == []
 
 
 @pytest.mark.parametrize("layout", ["object", "batch"])
@@ -91,7 +82,7 @@ def test_under_faults_of_every_kind_everything_comes_home_and_nothing_fails(
         assert proxy.requests < 2000
     assert codes <= {0, 2, 3}
     assert len(codes) > 1
-    assert problems(str(tmp_path / "p.db"), bucket.objects(), bucket.get) == []
+    assert problems(str(tmp_path / "pipeline.db"), bucket.objects(), bucket.get) == []
 
 
 def test_the_sdk_outlasts_a_passing_fault_by_itself(proxy, conn, work, monkeypatch):

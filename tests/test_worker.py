@@ -49,18 +49,6 @@ class Archive:
             self.puts.append(made.key)
 
 
-@pytest.fixture
-def path(tmp_path):
-    return str(tmp_path / "p.db")
-
-
-@pytest.fixture
-def conn(path):
-    connection = db.connect(path)
-    yield connection
-    connection.close()
-
-
 def enqueue(conn, count, first=1, **changes):
     items = []
     for number in range(first, first + count):

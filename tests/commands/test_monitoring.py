@@ -9,13 +9,6 @@ from foundation import settings
 from foundation.records import Item, StreamState
 
 
-@pytest.fixture
-def conn(tmp_path):
-    connection = db.connect(str(tmp_path / "pipeline.db"))
-    yield connection
-    connection.close()
-
-
 def enqueue(conn, *numbers, repo="acme/widgets", now="2026-11-23T10:00:00Z"):
     items = [Item("issue", number, number, "2026-11-20T00:00:00Z", b"{}", f"{number:064x}") for number in numbers]
     with db.transaction(conn):

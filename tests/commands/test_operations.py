@@ -33,20 +33,6 @@ def path(db_path, monkeypatch):
     return db_path
 
 
-@pytest.fixture
-def conn(path):
-    connection = db.connect(path)
-    yield connection
-    connection.close()
-
-
-@pytest.fixture
-def on_sqlite(tmp_path):
-    connection = db.connect(str(tmp_path / "pipeline.db"))
-    yield connection
-    connection.close()
-
-
 def table(path):
     """`issues` as a person's SQL sees it, in every column that comes from the payload."""
     with questions(path) as ask:

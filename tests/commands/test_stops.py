@@ -27,18 +27,6 @@ ENOUGH_SECONDS = 20  # for a process to end that has no reason to wait
 
 
 @pytest.fixture
-def path(tmp_path):
-    return str(tmp_path / "pipeline.db")
-
-
-@pytest.fixture
-def conn(path):
-    connection = db.connect(path)
-    yield connection
-    connection.close()
-
-
-@pytest.fixture
 def hanging(bucket):
     """A store in which every request hangs; the variables that lead to it."""
     with FaultProxy(bucket.endpoint, lambda method, path: "hang") as proxy:

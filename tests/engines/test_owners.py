@@ -24,18 +24,6 @@ NOW = "2026-11-23T10:00:00Z"
 CLOCK = Clock(now=lambda: 1795428000, monotonic=lambda: 0.0, sleep=lambda seconds: None)
 
 
-@pytest.fixture
-def path(tmp_path):
-    return str(tmp_path / "pipeline.db")
-
-
-@pytest.fixture
-def conn(path):
-    connection = db.connect(path)
-    yield connection
-    connection.close()
-
-
 def recorded(conn, path):
     return runs.recorded(conn, db_path=path, command="x", what="something", clock=CLOCK, environ={})
 

@@ -20,13 +20,6 @@ SIX = range(6)
 
 
 @pytest.fixture
-def conn(tmp_path):
-    connection = db.connect(str(tmp_path / "pipeline.db"))
-    yield connection
-    connection.close()
-
-
-@pytest.fixture
 def archived(conn, run_main, bucket):
     """Puts some items into an archive: returns a function of the worker's options."""
 

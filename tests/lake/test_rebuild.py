@@ -31,13 +31,6 @@ def item(number, day=2, **changes):
     return Item("issue", number, number, updated_at, text, hashlib.sha256(text).hexdigest())
 
 
-@pytest.fixture
-def conn(tmp_path):
-    connection = db.connect(str(tmp_path / "p.db"))
-    yield connection
-    connection.close()
-
-
 class Counting(DirectoryArchive):
     """Notes what is read; `stop_at`: a signal comes at that read. `shown`: only so many keys are listed."""
 
@@ -268,7 +261,9 @@ def test_an_archive_that_shows_less_the_second_time_ends_the_command_with_1(stor
     monkeypatch.setattr(
         "commands.archive_choice.open_archive", lambda *arguments, **options: Forgetful(tmp_path / "archive")
     )
-    code = main.main(["rebuild", "--json", "--db", str(tmp_path / "p.db"), "--archive-dir", str(tmp_path / "archive")])
+    code = main.main(
+        ["rebuild", "--json", "--db", str(tmp_path / "pipeline.db"), "--archive-dir", str(tmp_path / "archive")]
+    )
     out, err = capsys.readouterr()
     assert (code, json.loads(out)["listed"]) == (1, 4)
     assert "shows 4 objects, and 16 more were read" in err
@@ -325,7 +320,7 @@ def test_of_contents_of_one_second_the_one_fetched_last_is_in_issues_and_in_a_re
     conn, run_main, tmp_path, layout, worked_before
 ):
     def work():
-        assert run_main("worker", "-q", "--archive-dir", "archive", "--layout", layout, "--db", "p.db")[0] == 0
+        assert run_main("worker", "-q", "--archive-dir", "archive", "--layout", layout, "--db", "pipeline.db")[0] == 0
 
     def found(path):
         with contextlib.closing(db.connect(str(tmp_path / path))) as its:
@@ -340,9 +335,9 @@ def test_of_contents_of_one_second_the_one_fetched_last_is_in_issues_and_in_a_re
         if turn == worked_before:
             work()
     work()
-    assert [labels for labels, _ in found("p.db")] == ['["bug"]']
+    assert [labels for labels, _ in found("pipeline.db")] == ['["bug"]']
     assert run_main("rebuild", "-q", "--archive-dir", "archive", "--db", "new.db")[0] == 0
-    assert found("new.db") == found("p.db")
+    assert found("new.db") == found("pipeline.db")
 
 
 def test_a_place_is_told_by_real_path_endpoint_and_prefix(tmp_path, monkeypatch):
