@@ -23,8 +23,9 @@ from foundation.clock import SYSTEM_CLOCK, Clock
 from foundation.errors import ConfigurationError, Outage, PipelineError
 from lake import objects
 from lake.objects import JSON_TYPE, DamagedOnTheWay, Described, Fetched, ItemRefused, Object, ObjectOptions, Throttled
-from s3 import checksums, direct, signing
-from s3.direct import Direct, NotPlain
+from s3 import checksums, plan, signing
+from s3.direct import Direct
+from s3.plan import NotPlain
 
 log = logging.getLogger("pipeline.s3")
 
@@ -130,13 +131,12 @@ class S3Archive:
                 raise NotPlain(PLUGINS)
             if checksums.md5(b"") is None:
                 raise NotPlain("this Python has no MD5")
-            direct.check_kind(self._bucket)
-            request = self._request_of_an_upload()
+            plan.check_kind(self._bucket)
             credentials = core.get_credentials()
-            frozen = credentials.get_frozen_credentials()
-            plan = direct.plan(request, bucket=self._bucket, key=PROBE, frozen=frozen)
+            probe = Object(PROBE, b"", signing.NOTHING_SHA256, JSON_TYPE, timestamps.EPOCH)
+            upload = {"Bucket": self._bucket, **self._upload(probe)}
             return Direct(
-                plan,
+                plan.learn(self._client, upload, credentials),
                 credentials=credentials,
                 connect_seconds=CONNECT_TIMEOUT_SECONDS,
                 read_seconds=READ_TIMEOUT_SECONDS,
@@ -151,23 +151,6 @@ class S3Archive:
             log.debug("each request to S3 goes through the SDK: %s", type(error).__name__)
         return None
 
-    def _request_of_an_upload(self) -> Any:
-        """As the SDK would send it; nothing is sent."""
-
-        def stop(request: Any, **_: Any) -> None:
-            raise _Seen(request)
-
-        events = self._client.meta.events
-        events.register_first("before-send.s3.PutObject", stop)
-        try:
-            probe = Object(PROBE, b"", signing.NOTHING_SHA256, JSON_TYPE, timestamps.EPOCH)
-            self._client.put_object(Bucket=self._bucket, **self._upload(probe))
-        except _Seen as seen:
-            return seen.args[0]
-        finally:
-            events.unregister("before-send.s3.PutObject", stop)
-        raise NotPlain("another way of sending")
-
     def put(self, made: Object) -> None:
         if not self._put_directly(made):
             self._call("put_object", **self._upload(made))
@@ -178,7 +161,8 @@ class S3Archive:
         answer = self._direct.put(
             made.key,
             made.body,
-            body_sha256=made.sha256 if made.is_plain else hashlib.sha256(made.body).hexdigest(),
+            # The hash of a batch is that of its content, before it was packed.
+            body_sha256=hashlib.sha256(made.body).hexdigest() if objects.is_batch(made.key) else made.sha256,
             headers={
                 "content-type": made.content_type,
                 **{f"x-amz-meta-{name}": value for name, value in _metadata_of(made).items()},
@@ -212,14 +196,13 @@ class S3Archive:
     def get(self, key: str) -> Fetched:
         found = None if self._direct is None or objects.is_batch(key) else self._direct.get(key)
         if found is not None:
-            meta = {name: found.headers.get(f"x-amz-meta-{name}", "") for name in ("fetched-at", "sha256")}
-            return Fetched(found.body, *_metadata({"Metadata": meta}))
+            return Fetched(found.body, *_metadata(found.headers, "x-amz-meta-"))
         answer = self._call("get_object", Key=key)
         try:
             body = bytes(answer["Body"].read())
         except (botocore.exceptions.BotoCoreError, OSError) as error:
             raise Outage(f"S3 can't be reached: {_said(error)}; run again later") from error
-        return Fetched(body, *_metadata(answer))
+        return Fetched(body, *_metadata(answer.get("Metadata", {})))
 
     def describe(self, key: str) -> Described | None:
         try:
@@ -228,7 +211,7 @@ class S3Archive:
             if getattr(error.__cause__, "response", {}).get("ResponseMetadata", {}).get("HTTPStatusCode") == 404:
                 return None
             raise
-        return Described(answer["ContentLength"], *_metadata(answer))
+        return Described(answer["ContentLength"], *_metadata(answer.get("Metadata", {})))
 
     def put_damaged(self, key: str) -> None:
         """Ask to store an object under a checksum that is not its own: DamagedOnTheWay where the key may write.
@@ -290,10 +273,6 @@ class S3Archive:
             return Outage(f"{said}, after {SDK_ATTEMPTS} attempts; run again later")
         advice = ADVICE.get(code, "check bucket, key and endpoint").format(action=ACTIONS[operation])
         return ConfigurationError(f"{said}; {advice}")
-
-
-class _Seen(Exception):
-    """The request that is in it would have been sent."""
 
 
 _NEEDS_A_PERSON = (
@@ -366,10 +345,9 @@ def _metadata_of(made: Object) -> dict[str, str]:
     return {"sha256": made.sha256, "fetched-at": made.fetched_order}
 
 
-def _metadata(answer: Mapping[str, Any]) -> tuple[str, str]:
+def _metadata(found: Mapping[str, Any], before: str = "") -> tuple[str, str]:
     """`fetched-at` and `sha256`, as `put` gave them; empty where another program put the object."""
-    found = answer.get("Metadata", {})
-    return str(found.get("fetched-at", "")), str(found.get("sha256", ""))
+    return str(found.get(f"{before}fetched-at", "")), str(found.get(f"{before}sha256", ""))
 
 
 def _date(answer: Mapping[str, Any]) -> str | None:

@@ -56,11 +56,6 @@ class Object(NamedTuple):
     content_type: str
     fetched_order: str
 
-    @property
-    def is_plain(self) -> bool:
-        """Its body is its content."""
-        return self.content_type == JSON_TYPE
-
 
 class Fetched(NamedTuple):
     """What the archive gives back of an object; the hash is empty where the archive keeps none."""

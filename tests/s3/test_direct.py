@@ -4,6 +4,7 @@ import concurrent.futures
 import hashlib
 import logging
 import threading
+import urllib.parse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -12,7 +13,9 @@ from botocore.credentials import ReadOnlyCredentials
 from foundation.clock import SYSTEM_CLOCK
 from foundation.errors import ConfigurationError, Outage, PipelineError
 from lake.objects import JSON_TYPE, Object, ObjectOptions
-from s3.direct import LONGEST_PAUSE, NotPlain, _Pause, plan
+from s3 import plan
+from s3.direct import LONGEST_PAUSE, _Pause
+from s3.plan import NotPlain
 from s3_writer import S3Archive
 from tests.answering_s3 import KEYS, MD5, answering_s3
 
@@ -121,14 +124,14 @@ def test_where_the_sdk_does_something_particular_it_does_all_and_that_is_said(
 )
 def test_a_request_of_which_not_all_is_understood_is_no_model(store, change, reason):
     archive = opened(store)
-    request = archive._request_of_an_upload()
+    request = plan.prepared(archive._client, {"Bucket": "lake", **archive._upload(MADE)})
     for name, value in change.items():
         if name in request.headers:
             del request.headers[name]
         request.headers[name] = value
     frozen = ReadOnlyCredentials(KEYS["AWS_ACCESS_KEY_ID"], KEYS["AWS_SECRET_ACCESS_KEY"], None)
     with pytest.raises(NotPlain, match=reason):
-        plan(request, bucket="lake", key="probe", frozen=frozen)
+        plan.understood(request, "lake", urllib.parse.quote(MADE.key, safe="/~"), frozen)
 
 
 @pytest.mark.parametrize(
