@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import logging
 import random
 from multiprocessing.connection import Connection
@@ -108,16 +107,17 @@ def run(
 
 def _once_there(attempt: Callable[[], T], work: Work, clock: Clock, *, wait: Callable[[float], object]) -> T:
     """What `attempt` returns. With --follow a database that is not there yet is waited for, as later outages are."""
-    for count in itertools.count(1):
+    outages = 0
+    while True:
         try:
             return attempt()
         except (Outage, *db.Error) as error:
             outage = db.explain(error, work.db_path) if isinstance(error, db.Error) else error
             if not (work.settings.follow and isinstance(outage, Outage)):
                 raise
-        seconds, _ = worker.pause(outage, count, clock, random.Random())
+        outages += 1
+        seconds, _ = worker.pause(outage, outages, clock, random.Random())
         wait(seconds)
-    raise AssertionError("itertools.count has no end")
 
 
 def _connected(db_path: str, place: archive_choice.Place) -> db.Connection:

@@ -1,7 +1,8 @@
 """Small objects to and from S3, each by one signed request over a kept-open connection.
 
-It takes a sixth of the SDK's CPU (python -m benchmarks steps). Anything but a whole answer that says that all went well is nothing here (None), and the SDK's
-turn: retries, redirects, regions, throttling and every word about them stay its own.
+It takes a sixth of the SDK's CPU (python -m benchmarks steps). Anything but a whole answer that says that all went well
+is nothing here (None), and the SDK's turn: retries, redirects, regions, throttling and every word about them stay its
+own.
 """
 
 from __future__ import annotations
