@@ -12,6 +12,7 @@ import zlib
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+UNSIGNED = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"  # over TLS the SDK leaves that to the checksum behind the body
 CERTIFICATE = str(Path(__file__).parent / "aws.pem")
 
 
@@ -74,6 +75,8 @@ class _S3(BaseHTTPRequestHandler):
         body, crc32 = self._body()
         if crc32 != base64.b64encode(zlib.crc32(body).to_bytes(4, "big")).decode():
             return self._answer(400, b"<Error><Code>BadDigest</Code></Error>")
+        if headers["x-amz-content-sha256"] not in (hashlib.sha256(body).hexdigest(), UNSIGNED):
+            return self._answer(400, b"<Error><Code>XAmzContentSHA256Mismatch</Code></Error>")
         md5 = hashlib.md5(body)
         if base64.b64encode(md5.digest()).decode() != headers["content-md5"]:
             return self._answer(400, b"<Error><Code>BadDigest</Code></Error>")

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import logging
 import os
 
 import pytest
@@ -41,10 +42,15 @@ def opened(server, s3_way, monkeypatch):
     for name, value in server.env.items():
         monkeypatch.setenv(name, value)
     environ = {**server.env, "PIPELINE_S3_FAST": os.environ["PIPELINE_S3_FAST"]}
-    return lambda: S3Archive(bucket="lake", threads=2, environ=environ, user_agent="test/1")
+    return lambda: S3Archive(bucket="lake", threads=2, environ={**os.environ, **environ}, user_agent="test/1")
 
 
-def test_every_object_is_taken_and_given_back(opened, tmp_path):
+@pytest.mark.parametrize("variable", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"])
+def test_every_object_is_taken_and_given_back(opened, tmp_path, server, s3_way, monkeypatch, caplog, variable):
+    monkeypatch.delenv("AWS_CA_BUNDLE", raising=False)
+    if "AWS_CA_BUNDLE" in server.env:
+        monkeypatch.setenv(variable, server.env["AWS_CA_BUNDLE"])
+    caplog.set_level(logging.DEBUG, "pipeline.s3")
     store = opened()
     for made in OBJECTS:
         store.put(made)
@@ -52,6 +58,7 @@ def test_every_object_is_taken_and_given_back(opened, tmp_path):
         # Metadata it forgets, whoever asks.
         assert (store.get(made.key).body, store.describe(made.key).size) == (made.body, len(made.body))
     assert sorted(store.keys("raw/")) == sorted(made.key for made in OBJECTS)
+    assert s3_way == "sdk" or caplog.messages == []  # nothing was left to the SDK
 
 
 @pytest.mark.parametrize("server", [CERTIFICATE], indirect=True)

@@ -8,7 +8,7 @@ import urllib.parse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from botocore.credentials import ReadOnlyCredentials
+from botocore.credentials import Credentials, ReadOnlyCredentials
 
 from foundation.clock import SYSTEM_CLOCK
 from foundation.errors import ConfigurationError, Outage, PipelineError
@@ -25,8 +25,7 @@ MADE = Object("raw/é ~1.json", BODY, hashlib.sha256(BODY).hexdigest(), JSON_TYP
 PLAIN = ObjectOptions()
 # Of no two requests the same, or of the SDK's own kind.
 EACH_ITS_OWN = {
-    "authorization", "x-amz-date", "amz-sdk-invocation-id", "amz-sdk-request", "accept-encoding",
-    "x-amz-content-sha256",
+    "authorization", "x-amz-date", "amz-sdk-invocation-id", "amz-sdk-request", "x-amz-content-sha256",
 }  # fmt: skip
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
@@ -217,6 +216,14 @@ echo '"SessionToken": "t'$n'", "Expiration": "'$end'"}}'
     assert not any("amz-sdk-request" in headers for headers in store.uploads)
 
 
+def test_other_credentials_sign_from_the_moment_on_that_there_are_some(store):
+    archive = opened(store)
+    for name in ("first", "second"):
+        archive._direct._credentials = Credentials(name, "s")
+        archive.put(MADE)
+    assert [authorization.partition("/")[0][-6:] for authorization in store.authorizations] == ["=first", "second"]
+
+
 def test_it_is_signed_by_the_clock_that_is_given(store):
     opened(store, clock=SYSTEM_CLOCK._replace(now=lambda: 0.0)).put(MADE)
     assert [headers["X-Amz-Date"] for headers in store.uploads] == ["19700101T000000Z"]
@@ -244,6 +251,26 @@ def test_the_more_misses_in_turn_the_rarer_it_is_tried(store):
     for _ in range(40):
         archive.put(MADE)
     assert sum("amz-sdk-request" not in headers for headers in store.uploads) > 10
+
+
+def test_after_a_miss_no_connection_is_kept_beside_those_of_the_sdk(store):
+    archive = opened(store)
+    wire = archive._direct._wire
+    wire._idle.extend([wire._connection(), wire._connection()])
+    store.refusal = (500, "InternalError")
+    with pytest.raises(Outage):
+        archive.put(MADE)
+    assert not wire._idle
+
+
+def test_a_proxy_is_chosen_by_the_endpoint_as_the_sdk_does_it(store, monkeypatch):
+    proxy = store.environ["AWS_ENDPOINT_URL_S3"]
+    store.environ["AWS_ENDPOINT_URL_S3"] = "http://s3.us-east-1.amazonaws.com"
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", store.environ["AWS_ENDPOINT_URL_S3"])
+    monkeypatch.setenv("HTTP_PROXY", proxy)
+    monkeypatch.setenv("NO_PROXY", "lake.s3.us-east-1.amazonaws.com")
+    opened(store).put(MADE)
+    assert ["amz-sdk-request" in headers for headers in store.uploads] == [False]
 
 
 @pytest.mark.parametrize("status", [429, 503])

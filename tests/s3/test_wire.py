@@ -174,6 +174,13 @@ def test_no_answer_is_waited_for_for_ever(server):
             wire.ask("GET", "/k", {})
 
 
+def test_once_it_is_connected_the_time_is_that_of_an_answer(server):
+    wire = Wire(server.origin, connect_seconds=7, read_seconds=5, context=None)
+    wire.ask("GET", "/k", {})
+    (kept,) = wire._idle
+    assert kept.sock.gettimeout() == 5
+
+
 def test_a_proxy_is_told_the_whole_address_and_who_asks(server):
     port = int(server.origin.rsplit(":", 1)[1])
     proxy = Proxy("127.0.0.1", port, {"Proxy-Authorization": "Basic abc"})
