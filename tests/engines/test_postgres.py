@@ -129,9 +129,9 @@ def begin_batch(conn, rows):
     return {each.id: claimed.batch_key for each in claimed.items}
 
 
-def free_and_claim(conn, token):
+def free_and_claim(conn, token, *, now=NOW):
     with db.transaction(conn):
-        freed = queue_manager.release_expired(conn, now=NOW)
+        freed = queue_manager.release_expired(conn, now=now)
         claimed = queue_manager.claim_begun(conn, Lease(token, NOW, 60), place="here", prefix="batch-")
         return freed, len(claimed.items)
 
@@ -152,6 +152,19 @@ def test_of_a_batch_whose_lease_ended_no_part_is_freed_and_taken_for_the_whole(s
             freeing = [pool.submit(free_and_claim, conn, token) for conn, token in zip(freers, "ab")]
             end_or_wait(session, *freeing)
         assert sorted(future.result() for future in freeing) == [(0, 0), (40, 40)]
+
+
+def test_a_batch_of_which_the_rest_is_handed_back_while_it_is_claimed_is_claimed_whole(session):
+    holder, claimer = session(), session()
+    begin_batch(holder, 40)
+    holder.execute("UPDATE queue_items SET status = 'pending', claim_token = NULL, lease_until = NULL WHERE id = 1")
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        with db.transaction(holder):
+            holder.execute("SELECT 1 FROM queue_items WHERE id = 1 FOR UPDATE")
+            claiming = pool.submit(free_and_claim, claimer, "a", now=LONG_AGO)  # the lease has not ended by that
+            end_or_wait(session, claiming)
+            queue_manager.release(holder, token="owner")
+        assert claiming.result() == (0, 40)
 
 
 def test_a_batch_that_is_freed_while_its_owner_completes_it_is_all_freed_or_all_completed(session):

@@ -63,3 +63,9 @@ def test_neither_learns_what_is_the_others(aws, opened):
     ((_, host, headers),) = aws.asked
     assert host == "lake.s3.amazonaws.com"
     assert "proxy-authorization" not in headers
+
+
+def test_the_proxy_is_chosen_by_the_endpoint_whatever_the_host_of_the_bucket(aws, opened, s3_way, monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "lake.s3.amazonaws.com")  # what the SDK asks about is s3.amazonaws.com
+    opened().put(plain("k.json", b"{}"))
+    assert ["amz-sdk-request" in headers for _, _, headers in aws.asked] == [s3_way == "sdk"]

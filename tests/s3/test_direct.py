@@ -263,16 +263,6 @@ def test_after_a_miss_no_connection_is_kept_beside_those_of_the_sdk(store):
     assert not wire._idle
 
 
-def test_a_proxy_is_chosen_by_the_endpoint_as_the_sdk_does_it(store, monkeypatch):
-    proxy = store.environ["AWS_ENDPOINT_URL_S3"]
-    store.environ["AWS_ENDPOINT_URL_S3"] = "http://s3.us-east-1.amazonaws.com"
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", store.environ["AWS_ENDPOINT_URL_S3"])
-    monkeypatch.setenv("HTTP_PROXY", proxy)
-    monkeypatch.setenv("NO_PROXY", "lake.s3.us-east-1.amazonaws.com")
-    opened(store).put(MADE)
-    assert ["amz-sdk-request" in headers for headers in store.uploads] == [False]
-
-
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_store_that_has_too_much_to_do_is_left_to_the_sdk_for_longer(store, status):
     store.refusal = (status, "SlowDown")
