@@ -1,6 +1,7 @@
 """The queue in SQLite, in PostgreSQL, and procrastinate's: pages of 100 in, then claimed and completed side by side."""
 
 import contextlib
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -70,6 +71,8 @@ class Place:
             if name != SQLITE:
                 with self.server.connect(filled) as conn:
                     conn.execute("VACUUM (ANALYZE)")
+                    conn.execute("CHECKPOINT")
+        os.sync()  # or the first that is measured waits until what filled it has reached the disk
         return self
 
     def __exit__(self, *error):

@@ -3,8 +3,10 @@
 A zygote imports the pipeline once and forks each worker, so that a kill in the first milliseconds is as likely as any.
 """
 
+import functools
 import os
 import signal
+import socket
 import subprocess
 import sys
 
@@ -170,6 +172,9 @@ def _become_worker(arguments):
             arguments = arguments[1:]
         elif arguments[0].startswith("die at statement:"):
             die_at_statement(int(arguments[0][17:]))
+            arguments = arguments[1:]
+        if arguments[0].startswith("host:"):
+            socket.gethostname = functools.partial(str, arguments[0][5:])
             arguments = arguments[1:]
         clock = SYSTEM_CLOCK
         if arguments[0].startswith("clock:"):

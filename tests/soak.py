@@ -2,7 +2,8 @@
 
 `python -m tests.soak --minutes 20` in the environment of tests/run.sh: repositories that keep changing, an ingest every
 few seconds, four workers of both layouts, kills, stops, faults on both servers, clocks that jump, prune now and then.
-With `--db postgresql` the queue lies in a PostgreSQL, whose sessions are ended and which itself is killed, too.
+With `--db postgresql` the queue lies in a PostgreSQL, whose sessions are ended and which itself is killed, too, and
+the processes are of two hosts, whose clocks are hours off.
 At the end the record of the GitHub server, the bucket and the database are compared. Ends with 1 when anything is
 missing, doubled or stale, or when too little went through to say so.
 """
@@ -15,6 +16,7 @@ import json
 import os
 import random
 import signal
+import socket
 import sqlite3
 import sys
 import tempfile
@@ -81,6 +83,7 @@ class File:
     """The database of a soak as SQLite."""
 
     kills_server = False
+    hosts = ((socket.gethostname(), 0),)  # a file belongs to one
 
     def __init__(self, folder):
         self.path = str(Path(folder) / "pipeline.db")
@@ -116,6 +119,7 @@ class Server:
     """The database of a soak in a PostgreSQL of its own, each question with a connection of its own."""
 
     kills_server = True
+    hosts = (("north", 7 * 3600), ("south", -5 * 3600))  # with how far ahead their clocks are, in seconds
 
     def __init__(self, folder):
         self._server = PostgresServer()
@@ -208,9 +212,10 @@ class Soak:
             self.figures["changes"] += 1
 
     def start(self, *arguments):
-        """One process in ten has a clock that is up to a day off."""
-        jump = [f"clock:{self.rng.uniform(-DAY, DAY):.0f}"] if self.rng.random() < 0.1 else []
-        return self.zygote.start(*jump, *arguments, "--db", self.path)
+        """On one of the hosts, by the clock of that; one process in ten has one that is up to a day off."""
+        host, ahead = self.rng.choice(self.database.hosts)
+        ahead = self.rng.uniform(-DAY, DAY) if self.rng.random() < 0.1 else ahead
+        return self.zygote.start(f"host:{host}", f"clock:{ahead:.0f}", *arguments, "--db", self.path)
 
     def keep_workers(self):
         self.workers = [pid for pid in self.workers if self.zygote.is_running(pid)]
