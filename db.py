@@ -317,10 +317,14 @@ def exists(path: str) -> bool:
         raise error.explained from error
 
 
-def transaction(conn: Connection) -> ContextManager[Connection]:
-    """One write transaction: committed when the block ends, rolled back when it raises."""
+def transaction(conn: Connection, *, survives_server: bool = False) -> ContextManager[Connection]:
+    """One write transaction: committed when the block ends, rolled back when it raises.
+
+    `survives_server`: durable also where the connection is not. A PostgreSQL that crashes, or fails over, forgets the
+    last moments of such a one while others go on; SQLite forgets only in a power cut.
+    """
     if isinstance(conn, postgres.Connection):
-        return postgres.transaction(conn)
+        return postgres.transaction(conn, durable=survives_server)
     return sqlite.transaction(conn)  # type: ignore[arg-type]
 
 

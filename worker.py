@@ -352,7 +352,8 @@ class RowsInHand:
         if self.room == 0:
             return []
         settings = self._settings
-        with db.transaction(self._conn):
+        # That a row is to have an object of its own must not be forgotten: another worker's batch would have it, too.
+        with db.transaction(self._conn, survives_server=True):
             lease = Lease(self._token, db.now(self._conn, self._clock), LEASE_SECONDS, suspects=alone)
             if queue_manager.release_expired(self._conn, now=lease.now):
                 log.warning("rows whose lease had ended are free again: their worker has been stopped, not killed")

@@ -20,10 +20,10 @@ def are_wanted(number: int) -> bool:
 
 def handle() -> None:
     for number in filter(are_wanted, STOP_SIGNALS):
-        signal.signal(number, _end)
+        signal.signal(number, lambda signum, frame: end_at_once(signum))
 
 
-def _end(signum: int, frame: object) -> None:
+def end_at_once(signum: int) -> None:
     """No exception: it could come out of anywhere. Nothing is claimed yet, and a commit is whole or not at all."""
     with contextlib.suppress(OSError):
         os.write(2, b"error: interrupted; the next run goes on from here\n")

@@ -15,10 +15,11 @@ import time
 from multiprocessing.connection import Connection
 from typing import Any, Callable
 
-from commands.early_signals import STOP_SIGNALS, are_wanted
+from commands.early_signals import STOP_SIGNALS, are_wanted, end_at_once
 from foundation.errors import Interrupted
 
 REPEAT_SECONDS = 2.0
+END_SECONDS = 12.0
 
 
 class _Signals:
@@ -52,10 +53,21 @@ class _Signals:
 
 
 class SignalsRaise(_Signals):
-    """Within the block the first signal raises Interrupted: for work that is safe to drop at any point."""
+    """Within the block the first signal raises Interrupted: for work that is safe to drop at any point.
+
+    What the end still asks of a server that hangs is given END_SECONDS.
+    """
 
     def _first(self, signum: int) -> None:
+        signal.signal(signal.SIGALRM, lambda number, frame: end_at_once(signum))
+        signal.setitimer(signal.ITIMER_REAL, END_SECONDS)
         raise Interrupted(signum)
+
+    def __exit__(self, *exception: object) -> None:
+        if self.received is not None:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        super().__exit__(*exception)
 
 
 class SignalsCall(_Signals):

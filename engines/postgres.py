@@ -18,6 +18,8 @@ from foundation.errors import ConfigurationError, Outage
 if TYPE_CHECKING:
     import psycopg
 
+    from engines.session import Session
+
 T = TypeVar("T")
 OLDEST_VERSION = 12
 # `jit` goes with the others: a plan that can't do without what is off counts as dear, and would be compiled.
@@ -26,6 +28,7 @@ IDLE_SECONDS = 60  # between two statements of a transaction lie milliseconds
 UNDEFINED_TABLE, UNDEFINED_COLUMN = "42P01", "42703"
 LOCK_SECONDS = 30  # as SQLite waits for another's write lock
 STATEMENT_SECONDS = 300  # a statement of a queue's takes a second; only migrations may take as long as they need
+ANSWER_SECONDS = STATEMENT_SECONDS + 30  # a server that hangs keeps no time-outs
 _SEQUENCE = "CAST(pg_get_serial_sequence(?, 'id') AS regclass)"
 # What libpq is told where the address does not say otherwise. Without these a host that vanishes (no power, a pulled
 # cable) is waited for until the kernel gives up, a quarter of an hour later.
@@ -63,6 +66,7 @@ _PASSING = {
     "57014": "a statement was cancelled, by a time-out perhaps",
     "25006": "it only reads, as a standby does; name the primary, or add target_session_attrs=read-write",
 }
+_OF_THE_CONNECTION = ("OperationalError", "ConnectionTimeout", "AnswerMissing")
 # A refused connection has no code of its own (libpq keeps only the text).
 _NEEDS_A_PERSON = re.compile(
     r"authentication failed|no password supplied|does not exist|no pg_hba.conf entry|not permitted to log in|"
@@ -127,9 +131,10 @@ class Connection:
         self._begin += f"; SET LOCAL lock_timeout = {int(LOCK_SECONDS * 1000)}"
         self._begin += f"; SET LOCAL statement_timeout = {int(STATEMENT_SECONDS * 1000)}"
         self._begin += "".join(f"; SET LOCAL {name} = off" for name in NOT_IN_TRANSACTIONS)
-        self._begin += "" if durable else "; SET LOCAL synchronous_commit = off"
-        self._raw: psycopg.Connection[Any] | None = None
+        self._begin_lazily = self._begin + ("" if durable else "; SET LOCAL synchronous_commit = off")
+        self._raw: Session | None = None
         self.in_transaction = False
+        self.answer_seconds: float | None = ANSWER_SECONDS
 
     def execute(self, sql: str, parameters: Any = (), /) -> Cursor:
         def send() -> Cursor:
@@ -142,9 +147,11 @@ class Connection:
         with self._explained():
             self._open().cursor().executemany(_translated(sql), parameters)
 
-    def begin(self) -> None:
+    def begin(self, *, durable: bool = False) -> None:
+        """`durable`: whatever the connection is."""
+        begin = self._begin if durable else self._begin_lazily
         try:
-            self._sent(lambda: self._open().execute(self._begin), may_repeat=True)
+            self._sent(lambda: self._open().execute(begin), may_repeat=True)
         except BaseException:  # a signal that came meanwhile may leave a transaction behind
             self.roll_back()
             raise
@@ -153,13 +160,13 @@ class Connection:
     def commit(self) -> None:
         with self._explained():
             done = self._open().execute("COMMIT").statusmessage
-        self.in_transaction = False
+        self.in_transaction, self.answer_seconds = False, ANSWER_SECONDS
         if done != "COMMIT":  # a transaction that had failed is rolled back, and that is no error to the server
             raise Error(Outage(f"database {self.shown}: the transaction was not committed ({done}); run again later"))
 
     def roll_back(self) -> None:
         """Whatever state it is in. One that can't be rolled back is closed, which does the same."""
-        self.in_transaction = False
+        self.in_transaction, self.answer_seconds = False, ANSWER_SECONDS
         try:
             if self._raw is not None and not self._raw.closed:
                 self._raw.execute("ROLLBACK")
@@ -183,8 +190,9 @@ class Connection:
                     raise
             return send()
 
-    def _open(self) -> psycopg.Connection[Any]:
+    def _open(self) -> Session:
         if self._raw is not None and not self._raw.closed:
+            self._raw.answer_seconds = self.answer_seconds
             return self._raw
         if self.in_transaction:
             raise Error(Outage(f"database {self.shown}: the connection was lost; run again later"))
@@ -198,19 +206,21 @@ class Connection:
             )
         return self._raw
 
-    def _connected(self, **options: Any) -> psycopg.Connection[Any]:
+    def _connected(self, **options: Any) -> Session:
         """Statements outside of a transaction wait for no lock for ever, either; pools may refuse what says that."""
         import psycopg
+
+        from engines.session import Session
 
         if "service" not in self._parameters:  # whose options would count no more
             given = self._parameters.get("options") or _options()
             limits = f"-clock_timeout={int(LOCK_SECONDS * 1000)}"
             try:
-                return psycopg.connect(**options, **{**self._parameters, "options": f"{limits} {given}".strip()})
+                return Session.connect(**options, **{**self._parameters, "options": f"{limits} {given}".strip()})
             except psycopg.OperationalError as error:
                 if "unsupported startup parameter" not in str(error):
                     raise
-        return psycopg.connect(**options, **self._parameters)
+        return Session.connect(**options, **self._parameters)
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
@@ -236,9 +246,9 @@ def connect(address: str, *, durable: bool = True) -> Connection:
 
 
 @contextlib.contextmanager
-def transaction(conn: Connection) -> Iterator[Connection]:
+def transaction(conn: Connection, *, durable: bool = False) -> Iterator[Connection]:
     """One transaction: committed when the block ends, rolled back when it raises."""
-    conn.begin()
+    conn.begin(durable=durable)
     try:
         yield conn
         conn.commit()
@@ -281,6 +291,7 @@ def ddl(statement: str) -> str:
 
 def take_time(conn: Connection) -> None:
     """Until the end of the transaction a statement may take as long as it needs: an index of many rows does."""
+    conn.answer_seconds = None
     conn.execute("SET LOCAL statement_timeout = 0")
 
 
@@ -316,7 +327,9 @@ def vacuum(conn: Connection, table: str) -> str | None:
     ).fetchone()
     if owner is None or not owner[0]:
         return f"the table {table} is another role's: its space is free once the server has vacuumed it"
+    conn.answer_seconds = None
     conn.execute(f"VACUUM (ANALYZE) {table}")
+    conn.answer_seconds = ANSWER_SECONDS
     return None
 
 
@@ -447,7 +460,11 @@ def _explain(error: psycopg.Error, where: str) -> ConfigurationError | Outage:
     """What an error means for the person who runs the command."""
     state, said = error.sqlstate, error.diag.message_primary or " ".join(str(error).split())
     if state is None:
-        if type(error).__name__ in ("OperationalError", "ConnectionTimeout") and not _NEEDS_A_PERSON.search(said):
+        if type(error).__name__ in (
+            "OperationalError",
+            "ConnectionTimeout",
+            "AnswerMissing",
+        ) and not _NEEDS_A_PERSON.search(said):
             return Outage(f"database {where} can't be reached: {said}; see that it runs, then run again")
         return ConfigurationError(f"database {where} can't be used: {said}; check the address (--db, PIPELINE_DB)")
     if state in _PASSING:

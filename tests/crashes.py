@@ -79,8 +79,7 @@ def die_at_statement(number):
     """Let this process kill itself before its `number`-th statement, in whichever engine."""
     import sqlite3
 
-    import psycopg
-
+    from engines import session
     from tests.test_nth import Counter, counting_connect, counting_connect_to_server
 
     class Killer:
@@ -93,7 +92,8 @@ def die_at_statement(number):
                 os.kill(os.getpid(), signal.SIGKILL)
 
     killer = Killer()
-    sqlite3.connect, psycopg.connect = counting_connect(killer), counting_connect_to_server(killer)
+    sqlite3.connect = counting_connect(killer)
+    session.Session.connect = counting_connect_to_server(killer)
 
 
 def die_over(marker):

@@ -3,6 +3,7 @@
 As SQLite does it for every I/O operation (https://www.sqlite.org/testing.html#i_o_error_testing).
 """
 
+import contextlib
 import errno
 import os
 import signal
@@ -14,6 +15,7 @@ import pytest
 
 import main
 import s3_writer
+from engines import session
 from foundation.clock import SYSTEM_CLOCK
 from lake import local
 from tests.crashes import Zygote
@@ -70,23 +72,28 @@ def counting_connect(counter):
 
 
 def counting_connect_to_server(counter):
-    """In the place of psycopg.connect. A statement finds its connection cut, or is done and its answer never comes."""
+    """In the place of Session.connect. A statement finds its connection cut, or is done and its answer never comes."""
 
     class Cursor(psycopg.Cursor):
         def execute(self, statement, *arguments, **options):
-            fault = None if statement == "ROLLBACK" else counter()
+            with self.under_fault(None if statement == "ROLLBACK" else counter()):
+                return super().execute(statement, *arguments, **options)
+
+        def executemany(self, *arguments, **options):
+            with self.under_fault(counter()):
+                super().executemany(*arguments, **options)
+
+        @contextlib.contextmanager
+        def under_fault(self, fault):
             if fault == LOST:
                 cut(self.connection)
-            super().execute(statement, *arguments, **options)
+            yield
             if fault == ANSWER_LOST:
                 self.connection.close()
                 raise psycopg.OperationalError("server closed the connection unexpectedly")
-            return self
 
-    def connect(*arguments, **options):
-        return psycopg.Connection.connect(*arguments, **options, cursor_factory=Cursor)
-
-    return connect
+    connect = session.Session.connect
+    return lambda *arguments, **options: connect(*arguments, **options, cursor_factory=Cursor)
 
 
 def cut(conn):
@@ -137,7 +144,7 @@ def run(served, path_of, tmp_path, capfd):
         with pytest.MonkeyPatch.context() as patched:
             if counter is not None:
                 patched.setattr(sqlite3, "connect", counting_connect(counter))
-                patched.setattr(psycopg, "connect", counting_connect_to_server(counter))
+                patched.setattr(session.Session, "connect", counting_connect_to_server(counter))
             return [
                 main.main([command, "-q", "--db", path, *options], environ, CLOCK)
                 for command, options in (("ingest", ["--repo", "acme/widgets", "--all"]), ("worker", archive))

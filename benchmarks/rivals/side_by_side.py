@@ -39,7 +39,7 @@ class Ours(Pipeline):
         took = []
         while rows > 0:
             started = time.perf_counter()
-            with self.db.transaction(self.conn):
+            with self.db.transaction(self.conn, survives_server=True):
                 claim = self.queue.claim_next(
                     self.conn, lease, place="here", prefix="k", limit=min(CLAIM, rows), new_batch=None
                 )
