@@ -193,7 +193,7 @@ def pytest_collection_modifyitems(items):
         is_slow = item.get_closest_marker("slow") is not None
         is_on_postgres = "postgres" in item.fixturenames or parameters.get("db_path") == "postgresql"
         runs_commands = is_slow or not {"run_main", "served"}.isdisjoint(item.fixturenames)
-        if (is_slow and parameters.get("s3_way") == "sdk") or (runs_commands and is_on_postgres):
+        if runs_commands and (parameters.get("s3_way") == "sdk" or is_on_postgres):
             item.add_marker(pytest.mark.long)
 
 

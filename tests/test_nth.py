@@ -1,6 +1,7 @@
 """Every statement, HTTP request and upload of a whole run fails once, for each N in turn; a rerun makes it good.
 
-As SQLite does it for every I/O operation (https://www.sqlite.org/testing.html#i_o_error_testing).
+As SQLite does it for every I/O operation (https://www.sqlite.org/testing.html#i_o_error_testing). Of the statements the
+ordinary tests take every seventh; the long ones take the others.
 """
 
 import errno
@@ -43,11 +44,22 @@ FULL = sqlite3.OperationalError("database or disk is full")
 LOCKED = sqlite3.OperationalError("database is locked")
 FULL_SERVER = psycopg.errors.DiskFull("could not extend file")
 LOST, ANSWER_LOST = "connection lost", "answer lost"
-STATEMENT_FAULTS = [
-    ("sqlite", FULL),
-    ("sqlite", LOCKED),
-    *(pytest.param("postgresql", fault, marks=pytest.mark.long) for fault in (FULL_SERVER, LOST, ANSWER_LOST)),
-]
+PARTS = 7  # a prime: what comes back every few statements is met at each of them
+
+
+def in_parts(*cases):
+    """Each case with every seventh N, from the first, the second, ...; all but one of SQLite's are long."""
+    return [
+        pytest.param(*case, first, marks=() if case[0] == "sqlite" and first == number else pytest.mark.long)
+        for number, case in enumerate(cases, start=1)
+        for first in range(1, 1 + PARTS)
+    ]
+
+
+STATEMENT_FAULTS = in_parts(
+    ("sqlite", FULL), ("sqlite", LOCKED),
+    ("postgresql", FULL_SERVER), ("postgresql", LOST), ("postgresql", ANSWER_LOST),
+)  # fmt: skip
 
 
 def counting_connect(counter):
@@ -181,11 +193,11 @@ def check(run, whole, path_of, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:<psycopg:ResourceWarning")  # a command that fails leaves its end to the process's
-@pytest.mark.parametrize("engine, fault", STATEMENT_FAULTS, ids=str)
-def test_after_any_statement_failed_once_a_rerun_ends_as_if_it_had_not(run, check, capfd, fault):
-    at, counter = 0, Counter()
+@pytest.mark.parametrize("engine, fault, first", STATEMENT_FAULTS, ids=str)
+def test_after_any_statement_failed_once_a_rerun_ends_as_if_it_had_not(run, check, capfd, fault, first):
+    at, counter = first - PARTS, Counter()
     while counter.count >= at:
-        at += 1
+        at += PARTS
         counter = Counter(at, fault)
         codes = run(f"n{at}", counter=counter)
         said = capfd.readouterr().err
@@ -196,14 +208,14 @@ def test_after_any_statement_failed_once_a_rerun_ends_as_if_it_had_not(run, chec
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine", ["sqlite", pytest.param("postgresql", marks=pytest.mark.long)])
-def test_after_a_kill_at_any_statement_a_rerun_ends_as_if_there_had_been_none(check, served, path_of, tmp_path):
+@pytest.mark.parametrize("engine, first", in_parts(("sqlite",), ("postgresql",)))
+def test_after_a_kill_at_any_statement_a_rerun_ends_as_if_there_had_been_none(check, served, path_of, tmp_path, first):
     zygote = Zygote({"GITHUB_API_URL": served.url, "GITHUB_TOKEN": "t"}, tmp_path / "log")
     try:
         for command in ("ingest", "worker"):
-            at, end = 0, -signal.SIGKILL
+            at, end = first - PARTS, -signal.SIGKILL
             while end == -signal.SIGKILL:
-                at += 1
+                at += PARTS
                 name = f"{command}{at}"
                 path, archive = path_of(name), tmp_path / name
                 options = {"ingest": ["--repo", "acme/widgets", "--all"], "worker": ["--archive-dir", archive]}
