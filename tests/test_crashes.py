@@ -146,6 +146,7 @@ def test_a_worker_stopped_past_its_lease_changes_nothing_that_another_has_claime
         stalled = zygote.start(*arguments)
         while queue_manager.counts(conn).processing == 0 or not list(archive.rglob("dt=*")):
             assert zygote.is_running(stalled)
+            REAL_SLEEP(0.01)
         held = stop_with_its_lease_run_out(zygote, conn, stalled)
         finish(zygote, *arguments)
         if queue_manager.counts(conn)[:2] == (0, 0):
@@ -205,6 +206,7 @@ def test_a_signal_during_many_uploads_leaves_nothing_in_hand(conn, path, bucket,
     with started_main(*arguments, env=bucket.env, cwd=tmp_path) as process:
         while queue_manager.counts(conn).done == 0:
             assert process.poll() is None, process.stderr.read()
+            REAL_SLEEP(0.01)
         process.send_signal(number)
         out, err = process.communicate(timeout=30)
     assert (process.returncode, "Traceback" in err) == (code, False), err

@@ -20,6 +20,7 @@ from lake import local
 from tests.crashes import Zygote
 from tests.fault_proxy import FaultProxy
 from tests.reconcile import problems, questions, read_directory
+from tests.turns import PARTS, in_parts, with_layouts
 
 REAL_CONNECT = sqlite3.connect
 CLOCK = SYSTEM_CLOCK._replace(sleep=lambda seconds: None)
@@ -44,18 +45,6 @@ FULL = sqlite3.OperationalError("database or disk is full")
 LOCKED = sqlite3.OperationalError("database is locked")
 FULL_SERVER = psycopg.errors.DiskFull("could not extend file")
 LOST, ANSWER_LOST = "connection lost", "answer lost"
-PARTS = 7  # a prime: what comes back every few statements is met at each of them
-
-
-def in_parts(*cases):
-    """Each case with every seventh N, from the first, the second, ...; all but one of SQLite's are long."""
-    return [
-        pytest.param(*case, first, marks=() if case[0] == "sqlite" and first == number else pytest.mark.long)
-        for number, case in enumerate(cases, start=1)
-        for first in range(1, 1 + PARTS)
-    ]
-
-
 STATEMENT_FAULTS = in_parts(
     ("sqlite", FULL), ("sqlite", LOCKED),
     ("postgresql", FULL_SERVER), ("postgresql", LOST), ("postgresql", ANSWER_LOST),
@@ -274,9 +263,11 @@ def test_after_any_call_of_the_local_archive_failed_once_a_rerun_ends_as_if_it_h
     assert at > 3
 
 
+UPLOAD_FAULTS = [(500, "InternalError"), (403, "AccessDenied"), "reset", "reset_after"]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("layout", ["object", "batch"])
-@pytest.mark.parametrize("kind", [(500, "InternalError"), (403, "AccessDenied"), "reset", "reset_after"], ids=str)
+@pytest.mark.parametrize("kind, layout", with_layouts(UPLOAD_FAULTS), ids=str)
 def test_after_any_upload_failed_once_a_rerun_ends_with_every_payload_there_once(
     run, bucket, tmp_path, monkeypatch, layout, kind
 ):

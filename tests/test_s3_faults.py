@@ -13,6 +13,7 @@ from lake.objects import Object
 from tests.fault_proxy import AFTER, BEFORE, DAMAGE, FaultProxy, some_of
 from tests.reconcile import problems
 from tests.test_worker import enqueue
+from tests.turns import with_layouts
 
 pytestmark = pytest.mark.slow
 
@@ -45,8 +46,7 @@ def work(tmp_path, capsys):
     return run
 
 
-@pytest.mark.parametrize("layout", ["object", "batch"])
-@pytest.mark.parametrize("fault", LASTING, ids=str)
+@pytest.mark.parametrize("fault, layout", with_layouts(LASTING), ids=str)
 def test_a_lasting_outage_loses_nothing_and_says_what_to_do(
     proxy, bucket, conn, work, tmp_path, monkeypatch, fault, layout
 ):
