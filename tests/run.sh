@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Sets up a virtual environment of its own and runs linters, type check and tests, four at a time (most of them wait for
-# processes); those that take a good part of a minute each only with `tests/run.sh --long`.
+# processes); those that take a good part of a minute each, and most of many like cases, only with `tests/run.sh --long`.
 # With arguments: only pytest, with these arguments. $PYTHON names the interpreter (default: python3).
 set -euo pipefail
 
