@@ -57,7 +57,6 @@ class Zygote:
 
 def die_at(point, number):
     """Let this process kill itself when it passes the point for the `number`-th time."""
-    import s3_writer
     import worker
     from lake import local
 
@@ -69,7 +68,8 @@ def die_at(point, number):
         if len(passed) == number:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    for owner in [local.DirectoryArchive, s3_writer.S3Archive] if place == "STORE" else [worker.RowsInHand]:
+    stores = [local.DirectoryArchive, *([sys.modules["s3_writer"].S3Archive] if has_bucket() else [])]
+    for owner in stores if place == "STORE" else [worker.RowsInHand]:
         setattr(owner, name, _wrapped(getattr(owner, name), when, pass_by))
 
 
@@ -185,10 +185,16 @@ def _become_worker(arguments):
             os._exit(code)
 
 
+def has_bucket():
+    return "BUCKET_NAME" in os.environ
+
+
 def serve():
     import commands.ingest  # noqa: F401 - what a fork needs is there before
     import commands.worker  # noqa: F401
-    import s3_writer  # noqa: F401
+
+    if has_bucket():
+        import s3_writer  # noqa: F401 - half of the time that all this takes
 
     children = _Children()
     for line in sys.stdin:

@@ -20,6 +20,7 @@ from tests.conftest import NO_POSTGRES, REAL_SLEEP, ROOT, started_main
 from tests.crashes import POINTS, Zygote
 from tests.postgres_server import PostgresServer
 from tests.reconcile import problems, read_directory
+from tests.turns import with_others
 
 KILLS = 200
 ROWS = 5000
@@ -198,8 +199,13 @@ def test_eight_workers_share_a_queue_without_a_lock_error_or_a_row_done_twice(zy
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-@pytest.mark.parametrize("options", [[], ["--processes", "2"], ["--layout", "batch"], ["--follow"]], ids=str)
+@pytest.mark.parametrize(
+    "options, number, code",
+    with_others(
+        [[], ["--processes", "2"], ["--layout", "batch"], ["--follow"]], (signal.SIGTERM, 143), (signal.SIGINT, 130)
+    ),
+    ids=str,
+)
 def test_a_signal_during_many_uploads_leaves_nothing_in_hand(conn, path, bucket, tmp_path, number, code, options):
     enqueue(conn, 300 if options else 1000)
     arguments = ["worker", "--db", path, *options]

@@ -20,7 +20,7 @@ from lake import local
 from tests.crashes import Zygote
 from tests.fault_proxy import FaultProxy
 from tests.reconcile import problems, questions, read_directory
-from tests.turns import PARTS, in_parts, with_layouts
+from tests.turns import PARTS, in_parts, with_others
 
 REAL_CONNECT = sqlite3.connect
 CLOCK = SYSTEM_CLOCK._replace(sleep=lambda seconds: None)
@@ -267,7 +267,7 @@ UPLOAD_FAULTS = [(500, "InternalError"), (403, "AccessDenied"), "reset", "reset_
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind, layout", with_layouts(UPLOAD_FAULTS), ids=str)
+@pytest.mark.parametrize("kind, layout", with_others(UPLOAD_FAULTS, ("object",), ("batch",)), ids=str)
 def test_after_any_upload_failed_once_a_rerun_ends_with_every_payload_there_once(
     run, bucket, tmp_path, monkeypatch, layout, kind
 ):

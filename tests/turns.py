@@ -14,10 +14,10 @@ def in_parts(*cases):
     ]
 
 
-def with_layouts(faults):
-    """Each fault with either layout; one of them is ordinary, by turns."""
+def with_others(cases, *others):
+    """Each case with each of two others; one of them is ordinary, by turns."""
     return [
-        pytest.param(fault, layout, marks=() if number % 2 == place else pytest.mark.long)
-        for number, fault in enumerate(faults)
-        for place, layout in enumerate(("object", "batch"))
+        pytest.param(case, *other, marks=() if number % 2 == place else pytest.mark.long)
+        for number, case in enumerate(cases)
+        for place, other in enumerate(others)
     ]
