@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 
-from tests.conftest import ROOT
+from tests.environments import ROOT
 
 # Where a worker can be made to kill itself: (module or class, function, before or after its call).
 POINTS = {
@@ -127,6 +127,8 @@ class _Children:
         self.ended = {}
 
     def start(self, *arguments):
+        if arguments[0].startswith("die at statement:"):
+            import tests.test_nth  # noqa: F401 - once, and not in each fork
         pid = os.fork()
         if pid == 0:
             _become_worker(arguments)
