@@ -127,8 +127,7 @@ class _Children:
         self.ended = {}
 
     def start(self, *arguments):
-        if arguments[0].startswith("die at statement:"):
-            import tests.test_nth  # noqa: F401 - once, and not in each fork
+        _import_for(arguments)
         pid = os.fork()
         if pid == 0:
             _become_worker(arguments)
@@ -153,6 +152,16 @@ class _Children:
             self.ended[int(pid)] = os.waitpid(int(pid), 0)[1]
         status = self.ended[int(pid)]
         return -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+
+
+def _import_for(arguments):
+    """What serve() need not have for all: once, and not in each fork."""
+    if arguments[0].startswith("die at statement:"):
+        import tests.test_nth  # noqa: F401
+    if any(argument.startswith("postgresql:") for argument in arguments):
+        import psycopg  # noqa: F401
+
+        import engines.postgres  # noqa: F401
 
 
 def _become_worker(arguments):
@@ -194,6 +203,7 @@ def has_bucket():
 def serve():
     import commands.ingest  # noqa: F401 - what a fork needs is there before
     import commands.worker  # noqa: F401
+    import main  # noqa: F401
 
     if has_bucket():
         import s3_writer  # noqa: F401 - half of the time that all this takes
