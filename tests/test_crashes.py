@@ -68,8 +68,7 @@ def bring_home(zygote, conn, *arguments):
             conn.execute("UPDATE queue_items SET available_at = '1970-01-01T00:00:00Z' WHERE status = 'pending'")
 
 
-@pytest.mark.parametrize("layout", ["object", "batch"])
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize("point, layout", with_others(POINTS, ("object",), ("batch",)))
 def test_a_worker_killed_at_this_point_is_made_good_by_the_next(zygote, conn, path, tmp_path, point, layout):
     archive = tmp_path / "archive"
     arguments = ["worker", "--db", path, "--archive-dir", archive, "--layout", layout]
