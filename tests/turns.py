@@ -21,3 +21,7 @@ def with_others(cases, *others):
         for number, case in enumerate(cases)
         for place, other in enumerate(others)
     ]
+
+
+def one_in_three(cases):
+    return [pytest.param(case, marks=pytest.mark.long if place % 3 else ()) for place, case in enumerate(cases)]
