@@ -63,6 +63,23 @@ def signals_count():
             signal.signal(number, lambda signum, frame: None)  # other than SIG_IGN it ends with exec
 
 
+@pytest.fixture(scope="session", autouse=True)
+def models_of_the_sdk():
+    """They never change: it reads them once, not for each of our clients, which takes a tenth of a second."""
+    from botocore.loaders import JSONFileLoader
+
+    load, loaded = JSONFileLoader.load_file, {}
+
+    def load_once(self, path):
+        if path not in loaded:
+            loaded[path] = load(self, path)
+        return loaded[path]
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(JSONFileLoader, "load_file", load_once)
+        yield
+
+
 @pytest.fixture
 def github():
     with GitHubServer() as server:
@@ -193,7 +210,7 @@ def pytest_collection_modifyitems(items):
         is_slow = item.get_closest_marker("slow") is not None
         is_on_postgres = "postgres" in item.fixturenames or parameters.get("db_path") == "postgresql"
         runs_commands = is_slow or not {"run_main", "served"}.isdisjoint(item.fixturenames)
-        if (is_slow and parameters.get("s3_way") == "sdk") or (runs_commands and is_on_postgres):
+        if runs_commands and (parameters.get("s3_way") == "sdk" or is_on_postgres):
             item.add_marker(pytest.mark.long)
 
 

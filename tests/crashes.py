@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 
-from tests.conftest import ROOT
+from tests.environments import ROOT
 
 # Where a worker can be made to kill itself: (module or class, function, before or after its call).
 POINTS = {
@@ -59,7 +59,6 @@ class Zygote:
 
 def die_at(point, number):
     """Let this process kill itself when it passes the point for the `number`-th time."""
-    import s3_writer
     import worker
     from lake import local
 
@@ -71,7 +70,8 @@ def die_at(point, number):
         if len(passed) == number:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    for owner in [local.DirectoryArchive, s3_writer.S3Archive] if place == "STORE" else [worker.RowsInHand]:
+    stores = [local.DirectoryArchive, *([sys.modules["s3_writer"].S3Archive] if has_bucket() else [])]
+    for owner in stores if place == "STORE" else [worker.RowsInHand]:
         setattr(owner, name, _wrapped(getattr(owner, name), when, pass_by))
 
 
@@ -129,6 +129,7 @@ class _Children:
         self.ended = {}
 
     def start(self, *arguments):
+        _import_for(arguments)
         pid = os.fork()
         if pid == 0:
             _become_worker(arguments)
@@ -153,6 +154,16 @@ class _Children:
             self.ended[int(pid)] = os.waitpid(int(pid), 0)[1]
         status = self.ended[int(pid)]
         return -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+
+
+def _import_for(arguments):
+    """What serve() need not have for all: once, and not in each fork."""
+    if arguments[0].startswith("die at statement:"):
+        import tests.test_nth  # noqa: F401
+    if any(argument.startswith("postgresql:") for argument in arguments):
+        import psycopg  # noqa: F401
+
+        import engines.postgres  # noqa: F401
 
 
 def _become_worker(arguments):
@@ -190,10 +201,17 @@ def _become_worker(arguments):
             os._exit(code)
 
 
+def has_bucket():
+    return "BUCKET_NAME" in os.environ
+
+
 def serve():
     import commands.ingest  # noqa: F401 - what a fork needs is there before
     import commands.worker  # noqa: F401
-    import s3_writer  # noqa: F401
+    import main  # noqa: F401
+
+    if has_bucket():
+        import s3_writer  # noqa: F401 - half of the time that all this takes
 
     children = _Children()
     for line in sys.stdin:

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Sets up a virtual environment of its own and runs linters, type check and tests, four at a time (most of them wait for
-# processes); those that take a good part of a minute each only with `tests/run.sh --long`.
+# processes); those that take a good part of a minute each, and most of many like cases, only with `tests/run.sh --long`.
 # With arguments: only pytest, with these arguments. $PYTHON names the interpreter (default: python3).
 set -euo pipefail
 
@@ -26,7 +26,8 @@ fi
 # What the caller's shell holds must reach no test: they run without account and without secret.
 for name in $(compgen -e | grep -E '^(AWS|PIPELINE)_' || true); do unset "$name"; done
 unset GITHUB_TOKEN GH_TOKEN GITHUB_API_URL BUCKET_NAME
-export AWS_EC2_METADATA_DISABLED=true PYTHONDONTWRITEBYTECODE=1
+unset PYTHONDONTWRITEBYTECODE # hundreds of processes would compile all modules anew: a fifth of the time
+export AWS_EC2_METADATA_DISABLED=true
 
 pytest() { exec "$venv/bin/python" -m pytest "$@"; }
 if [ "$*" = --long ]; then

@@ -20,6 +20,7 @@ from tests.conftest import NO_POSTGRES, REAL_SLEEP, ROOT, started_main
 from tests.crashes import POINTS, Zygote
 from tests.postgres_server import PostgresServer
 from tests.reconcile import problems, read_directory
+from tests.turns import with_others
 
 KILLS = 200
 ROWS = 5000
@@ -47,8 +48,10 @@ def path(db_path):
 
 
 @pytest.fixture
-def zygote(bucket, tmp_path):
-    made = Zygote(bucket.env, tmp_path / "log")
+def zygote(request, tmp_path):
+    """Its workers reach the bucket of a test that has one."""
+    env = request.getfixturevalue("bucket").env if "bucket" in request.fixturenames else {}
+    made = Zygote(env, tmp_path / "log")
     yield made
     made.close()
 
@@ -65,8 +68,7 @@ def bring_home(zygote, conn, *arguments):
             conn.execute("UPDATE queue_items SET available_at = '1970-01-01T00:00:00Z' WHERE status = 'pending'")
 
 
-@pytest.mark.parametrize("layout", ["object", "batch"])
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize("point, layout", with_others(POINTS, ("object",), ("batch",)))
 def test_a_worker_killed_at_this_point_is_made_good_by_the_next(zygote, conn, path, tmp_path, point, layout):
     archive = tmp_path / "archive"
     arguments = ["worker", "--db", path, "--archive-dir", archive, "--layout", layout]
@@ -144,6 +146,7 @@ def test_a_worker_stopped_past_its_lease_changes_nothing_that_another_has_claime
         stalled = zygote.start(*arguments)
         while queue_manager.counts(conn).processing == 0 or not list(archive.rglob("dt=*")):
             assert zygote.is_running(stalled)
+            REAL_SLEEP(0.01)
         held = stop_with_its_lease_run_out(zygote, conn, stalled)
         finish(zygote, *arguments)
         if queue_manager.counts(conn)[:2] == (0, 0):
@@ -195,14 +198,20 @@ def test_eight_workers_share_a_queue_without_a_lock_error_or_a_row_done_twice(zy
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-@pytest.mark.parametrize("options", [[], ["--processes", "2"], ["--layout", "batch"], ["--follow"]], ids=str)
+@pytest.mark.parametrize(
+    "options, number, code",
+    with_others(
+        [[], ["--processes", "2"], ["--layout", "batch"], ["--follow"]], (signal.SIGTERM, 143), (signal.SIGINT, 130)
+    ),
+    ids=str,
+)
 def test_a_signal_during_many_uploads_leaves_nothing_in_hand(conn, path, bucket, tmp_path, number, code, options):
     enqueue(conn, 300 if options else 1000)
     arguments = ["worker", "--db", path, *options]
     with started_main(*arguments, env=bucket.env, cwd=tmp_path) as process:
         while queue_manager.counts(conn).done == 0:
             assert process.poll() is None, process.stderr.read()
+            REAL_SLEEP(0.01)
         process.send_signal(number)
         out, err = process.communicate(timeout=30)
     assert (process.returncode, "Traceback" in err) == (code, False), err

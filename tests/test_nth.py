@@ -1,6 +1,7 @@
 """Every statement, HTTP request and upload of a whole run fails once, for each N in turn; a rerun makes it good.
 
-As SQLite does it for every I/O operation (https://www.sqlite.org/testing.html#i_o_error_testing).
+As SQLite does it for every I/O operation (https://www.sqlite.org/testing.html#i_o_error_testing). Of the statements the
+ordinary tests take every seventh; the long ones take the others.
 """
 
 import contextlib
@@ -21,6 +22,7 @@ from lake import local
 from tests.crashes import Zygote
 from tests.fault_proxy import FaultProxy
 from tests.reconcile import problems, questions, read_directory
+from tests.turns import PARTS, in_parts, with_others
 
 REAL_CONNECT = sqlite3.connect
 CLOCK = SYSTEM_CLOCK._replace(sleep=lambda seconds: None)
@@ -45,11 +47,10 @@ FULL = sqlite3.OperationalError("database or disk is full")
 LOCKED = sqlite3.OperationalError("database is locked")
 FULL_SERVER = psycopg.errors.DiskFull("could not extend file")
 LOST, ANSWER_LOST = "connection lost", "answer lost"
-STATEMENT_FAULTS = [
-    ("sqlite", FULL),
-    ("sqlite", LOCKED),
-    *(pytest.param("postgresql", fault, marks=pytest.mark.long) for fault in (FULL_SERVER, LOST, ANSWER_LOST)),
-]
+STATEMENT_FAULTS = in_parts(
+    ("sqlite", FULL), ("sqlite", LOCKED),
+    ("postgresql", FULL_SERVER), ("postgresql", LOST), ("postgresql", ANSWER_LOST),
+)  # fmt: skip
 
 
 def counting_connect(counter):
@@ -188,11 +189,11 @@ def check(run, whole, path_of, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:<psycopg:ResourceWarning")  # a command that fails leaves its end to the process's
-@pytest.mark.parametrize("engine, fault", STATEMENT_FAULTS, ids=str)
-def test_after_any_statement_failed_once_a_rerun_ends_as_if_it_had_not(run, check, capfd, fault):
-    at, counter = 0, Counter()
+@pytest.mark.parametrize("engine, fault, first", STATEMENT_FAULTS, ids=str)
+def test_after_any_statement_failed_once_a_rerun_ends_as_if_it_had_not(run, check, capfd, fault, first):
+    at, counter = first - PARTS, Counter()
     while counter.count >= at:
-        at += 1
+        at += PARTS
         counter = Counter(at, fault)
         codes = run(f"n{at}", counter=counter)
         said = capfd.readouterr().err
@@ -203,14 +204,14 @@ def test_after_any_statement_failed_once_a_rerun_ends_as_if_it_had_not(run, chec
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine", ["sqlite", pytest.param("postgresql", marks=pytest.mark.long)])
-def test_after_a_kill_at_any_statement_a_rerun_ends_as_if_there_had_been_none(check, served, path_of, tmp_path):
+@pytest.mark.parametrize("engine, first", in_parts(("sqlite",), ("postgresql",)))
+def test_after_a_kill_at_any_statement_a_rerun_ends_as_if_there_had_been_none(check, served, path_of, tmp_path, first):
     zygote = Zygote({"GITHUB_API_URL": served.url, "GITHUB_TOKEN": "t"}, tmp_path / "log")
     try:
         for command in ("ingest", "worker"):
-            at, end = 0, -signal.SIGKILL
+            at, end = first - PARTS, -signal.SIGKILL
             while end == -signal.SIGKILL:
-                at += 1
+                at += PARTS
                 name = f"{command}{at}"
                 path, archive = path_of(name), tmp_path / name
                 options = {"ingest": ["--repo", "acme/widgets", "--all"], "worker": ["--archive-dir", archive]}
@@ -269,9 +270,11 @@ def test_after_any_call_of_the_local_archive_failed_once_a_rerun_ends_as_if_it_h
     assert at > 3
 
 
+UPLOAD_FAULTS = [(500, "InternalError"), (403, "AccessDenied"), "reset", "reset_after"]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("layout", ["object", "batch"])
-@pytest.mark.parametrize("kind", [(500, "InternalError"), (403, "AccessDenied"), "reset", "reset_after"], ids=str)
+@pytest.mark.parametrize("kind, layout", with_others(UPLOAD_FAULTS, ("object",), ("batch",)), ids=str)
 def test_after_any_upload_failed_once_a_rerun_ends_with_every_payload_there_once(
     run, bucket, tmp_path, monkeypatch, layout, kind
 ):

@@ -351,10 +351,24 @@ def address_for_the_model(postgres):
     QueueOnPostgres.address = postgres.url(postgres.migrated())
 
 
-TestQueue = Queue.TestCase
-TestQueueOnPostgres = pytest.mark.usefixtures("address_for_the_model")(QueueOnPostgres.TestCase)
-EXAMPLES = int(os.environ.get("QUEUE_MODEL_EXAMPLES", "100"))
-TestQueue.settings = settings(
-    max_examples=EXAMPLES, stateful_step_count=80, deadline=None, suppress_health_check=list(HealthCheck)
-)
-TestQueueOnPostgres.settings = settings(TestQueue.settings, max_examples=max(1, EXAMPLES // 5))  # each takes longer
+class QueueAtLength(Queue):
+    """What fewer examples of the ordinary tests pass over."""
+
+
+class QueueOnPostgresAtLength(QueueOnPostgres):
+    pass
+
+
+def runs(machine, examples):
+    machine.TestCase.settings = settings(
+        max_examples=examples, stateful_step_count=80, deadline=None, suppress_health_check=list(HealthCheck)
+    )
+    return machine.TestCase
+
+
+EXAMPLES = int(os.environ.get("QUEUE_MODEL_EXAMPLES", "30"))
+on_postgres = pytest.mark.usefixtures("address_for_the_model")
+TestQueue = runs(Queue, EXAMPLES)
+TestQueueOnPostgres = on_postgres(runs(QueueOnPostgres, max(1, EXAMPLES // 5)))  # each takes longer
+TestQueueAtLength = pytest.mark.long(runs(QueueAtLength, 100))
+TestQueueOnPostgresAtLength = pytest.mark.long(on_postgres(runs(QueueOnPostgresAtLength, 20)))

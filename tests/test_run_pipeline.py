@@ -242,6 +242,7 @@ def test_what_is_no_repository_is_refused_before_anything_is_set_up(copy, tmp_pa
     assert argument != "demo" or "--demo" in said
 
 
+@pytest.mark.long
 def test_the_driver_of_postgresql_is_installed_only_where_the_queue_lies_there(copy, tmp_path):
     (copy.parent / "requirements-postgres.txt").write_text("./not-there")
     code, calls, said = run(copy, "a/b", cwd=tmp_path, PIPELINE_DB="postgresql://host/lake")

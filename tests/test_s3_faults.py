@@ -13,6 +13,7 @@ from lake.objects import Object
 from tests.fault_proxy import AFTER, BEFORE, DAMAGE, FaultProxy, some_of
 from tests.reconcile import problems
 from tests.test_worker import enqueue
+from tests.turns import with_others
 
 pytestmark = pytest.mark.slow
 
@@ -45,8 +46,7 @@ def work(tmp_path, capsys):
     return run
 
 
-@pytest.mark.parametrize("layout", ["object", "batch"])
-@pytest.mark.parametrize("fault", LASTING, ids=str)
+@pytest.mark.parametrize("fault, layout", with_others(LASTING, ("object",), ("batch",)), ids=str)
 def test_a_lasting_outage_loses_nothing_and_says_what_to_do(
     proxy, bucket, conn, work, tmp_path, monkeypatch, fault, layout
 ):
@@ -67,7 +67,7 @@ def test_a_lasting_outage_loses_nothing_and_says_what_to_do(
     assert problems(str(tmp_path / "pipeline.db"), bucket.objects(), bucket.get) == []
 
 
-@pytest.mark.parametrize("layout", ["object", "batch"])
+@pytest.mark.parametrize("layout", ["object", pytest.param("batch", marks=pytest.mark.long)])
 def test_under_faults_of_every_kind_everything_comes_home_and_nothing_fails(
     proxy, bucket, conn, work, tmp_path, layout, s3_way
 ):

@@ -562,6 +562,7 @@ def test_a_killed_process_leaves_nothing_that_the_next_run_does_not_bring_home(c
     with started_main("worker", "--db", path, "--archive-dir", archive, "--threads", 2, cwd=tmp_path) as process:
         while not (archive / "raw").exists():
             assert process.poll() is None, process.stderr.read()
+            REAL_SLEEP(0.01)
         process.send_signal(number)
         _, err = process.communicate(timeout=30)
     assert (process.returncode, "Traceback" in err) == (code, False)

@@ -1,0 +1,27 @@
+"""Which of many like cases the ordinary tests take; the others are long, so that `.ci/run` takes each of them."""
+
+import pytest
+
+PARTS = 7  # a prime: what comes back every few statements is met at each of them
+
+
+def in_parts(*cases):
+    """A case (engine, ...) with every seventh N from the first, second, ... on. One of SQLite's is ordinary."""
+    return [
+        pytest.param(*case, first, marks=() if case[0] == "sqlite" and first == number else pytest.mark.long)
+        for number, case in enumerate(cases, start=1)
+        for first in range(1, 1 + PARTS)
+    ]
+
+
+def with_others(cases, *others):
+    """Each case with each of two others; one of them is ordinary, by turns."""
+    return [
+        pytest.param(case, *other, marks=() if number % 2 == place else pytest.mark.long)
+        for number, case in enumerate(cases)
+        for place, other in enumerate(others)
+    ]
+
+
+def one_in_three(cases):
+    return [pytest.param(case, marks=pytest.mark.long if place % 3 else ()) for place, case in enumerate(cases)]
