@@ -60,7 +60,7 @@ def claim_next(conn, *, batches):
 
 
 def prune(conn, *, before="2030-01-01T00:00:00Z", limit=1000):
-    item_types = {"issues": "issue", "pulls": "pull_request"}
+    item_types = {"issues": ["issue"], "pulls": ["pull_request"]}
     return queue_manager.prune(conn, finished_before=before, overlap_seconds=60, limit=limit, item_types=item_types)
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from foundation.records import ClaimedItem
+from foundation.records import ClaimedItem, Row
 from lake import objects
 from lake.objects import ItemRefused
 
@@ -102,6 +102,7 @@ def test_an_object_that_is_whole_gives_its_payloads_and_itself():
 
 def test_a_later_line_of_a_batch_supersedes_one_of_the_same_item_and_second():
     def row(item_id, updated_at="t"):
-        return {"item_type": "issue", "id": item_id, "updated_at": updated_at}
+        return Row("issues", {"item_type": "issue", "id": item_id, "updated_at": updated_at})
 
-    assert objects.superseded([row(1), row(2), None, row(1), row(2, "later"), row(1)]) == {0, 3}
+    rows = [[row(1)], [row(2)], [], [row(1)], [row(2, "later")], [row(1), row(3)]]
+    assert objects.newest(rows) == [[], [row(2)], [], [], [row(2, "later")], [row(1), row(3)]]
