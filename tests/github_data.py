@@ -3,72 +3,19 @@
 An issue and a pull request have ids from separate number spaces; a pull request also stands in the issues list.
 """
 
-import bisect
 import hashlib
 import json
 import random
 import threading
-import time
-from typing import NamedTuple
 
-API = "https://api.github.com"  # in payloads, so that their bytes do not depend on a port
-STREAMS = ("issues", "pulls")
+from tests.github_world.basics import API, Served, Stream, compact_json, utc
+from tests.github_world.comments import Comments
 
-
-def utc(seconds):
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+STREAMS = ("issues", "pulls")  # what has a number; a pull request stands in both
+TALK = ("issue-comments", "review-comments")
 
 
-def compact_json(payload):
-    return json.dumps(payload, ensure_ascii=False, separators=(",", ":"))
-
-
-class Served(NamedTuple):
-    """One version of an item, as a list showed it."""
-
-    repo: str
-    stream: str
-    id: int
-    number: int
-    updated_at: str
-    sha256: str
-
-
-class Stream:
-    """The items of one list: a render function by id, and the order by (updated_at, id)."""
-
-    def __init__(self):
-        self.order = []  # sorted (updated_at, id)
-        self.items = {}  # id -> (updated_at, number, state, render)
-
-    def remove(self, item_id):
-        self.order.remove((self.items.pop(item_id)[0], item_id))
-
-    def put(self, item_id, number, updated_at, state, render):
-        if item_id in self.items:
-            self.order.pop(bisect.bisect_left(self.order, (self.items[item_id][0], item_id)))
-        self.items[item_id] = (updated_at, number, state, render)
-        bisect.insort(self.order, (updated_at, item_id))
-
-    def select(self, *, state, since, newest_first, first, count):
-        """(ids of a page, how many there are in all)."""
-        start = bisect.bisect_left(self.order, (since, -1)) if since else 0
-        chosen = range(start, len(self.order))
-        if state != "all":
-            chosen = [at for at in chosen if self.items[self.order[at][1]][2] == state]
-        chosen = chosen[::-1] if newest_first else chosen
-        return [self.order[at][1] for at in chosen[first : first + count]], len(chosen)
-
-    def after(self, key, count, newest_first=False):
-        """From behind `key` on: ids, and whether there are more."""
-        if newest_first:
-            end = bisect.bisect_left(self.order, key)
-            return [item_id for _, item_id in self.order[max(0, end - count) : end]][::-1], end > count
-        start = bisect.bisect_right(self.order, key)
-        return [item_id for _, item_id in self.order[start : start + count]], start + count < len(self.order)
-
-
-class Repo:
+class Repo(Comments):
     """One repository. `touch` changes an item now, by the server's clock."""
 
     def __init__(
@@ -78,11 +25,12 @@ class Repo:
         self.full_name, self.id, self._clock = full_name, repo_id, clock
         self.issues_enabled, self.pulls_enabled = issues_enabled, pulls_enabled
         self.archived, self.fork, self.private, self.cursors = archived, fork, private, cursors
-        self.broken = set()  # (stream, number) of items that make each page that holds them a 502
-        self.streams = {name: Stream() for name in STREAMS}
+        self.broken = set()  # (stream, number or id) of items that make each page that holds them a 502
+        self.streams = {name: Stream() for name in STREAMS + TALK}
         self.lock = threading.RLock()
         self._fields = {}  # (stream, number) -> the fields given, for `touch`
         self._next_number = 1
+        self._begin_comments()
 
     def payload(self):
         return {
@@ -128,6 +76,26 @@ class Repo:
             fields = {**self._fields[stream, number], "updated_at": utc(self._clock()), **changes}
             fields["edits"] = fields.get("edits", 0) + 1
             return self._put(stream, number, fields)
+
+    def _moved(self, number, at, **changes):
+        """Something happened to it: it was updated then, if nothing came later."""
+        stream = self.stream_of(number)
+        self.touch(stream, number, updated_at=max(at, self._fields[stream, number]["updated_at"]), **changes)
+
+    def _quietly(self, number, **changes):
+        """Shown otherwise from now on, without a new time."""
+        stream = self.stream_of(number)
+        self._put(stream, number, {**self._fields[stream, number], **changes})
+
+    def _count(self, number, name):
+        return self._fields[self.stream_of(number), number].get(name, 0)
+
+    def _when(self, at):
+        """A time given in seconds, as text, or not at all: now."""
+        return at if isinstance(at, str) else utc(self._clock() if at is None else at)
+
+    def node_id(self, kind, item_id):
+        return f"{kind}_{self.id}_{item_id}"
 
     def make(self, count, *, pulls=0.4, start=None, step_seconds=60.0, same_second=False, body_bytes=200, seed=1):
         """`count` items, the last of them updated now (or `step_seconds` apart from `start` on)."""
