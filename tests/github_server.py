@@ -65,6 +65,7 @@ class GitHubServer(ThreadingHTTPServer):
         self.latency_seconds, self.max_page = latency_seconds, max_page
         self.url = "http://127.0.0.1:%d" % self.server_address[1]
         self.deepest = {"issue-comments": 40_000, "review-comments": 40_000}  # a list is served up to this item
+        self.event_pages = 300  # and that of events up to this page, which links to no further one
         self.after_page = self.after_selection = None
         self.journal, self.served = [], set()
         self.keeps_served = True  # False saves a hash of each item
@@ -239,7 +240,7 @@ class GitHubServer(ThreadingHTTPServer):
         page = int(query.get("page", 1))
         if stream == "issues" and page > self.max_page and "after" not in query:
             return _error(422, TOO_DEEP)
-        if stream in self.deepest and page * size > self.deepest[stream]:
+        if page * size > self.deepest.get(stream, page * size) or (stream == "events" and page > self.event_pages):
             return _error(422, TOO_FAR)
         with repo.lock:
             items = repo.streams[stream]
@@ -248,6 +249,7 @@ class GitHubServer(ThreadingHTTPServer):
                 total = None
             else:
                 ids, total = orders.select(stream, items, query, (page - 1) * size, size)
+                total = min(total, self.event_pages * size) if stream == "events" else total
                 more = page * size < total
             if repo.broken & {(stream, known) for item_id in ids for known in (items.items[item_id][1], item_id)}:
                 return Answer(502, BAD_GATEWAY, {"Content-Type": "text/html"})

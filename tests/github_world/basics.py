@@ -1,5 +1,6 @@
 """Times, texts and addresses as GitHub writes them; one list's items and their order."""
 
+import base64
 import bisect
 import json
 import time
@@ -15,6 +16,14 @@ def utc(seconds):
 
 def compact_json(payload):
     return json.dumps(payload, ensure_ascii=False, separators=(",", ":"))
+
+
+def node_id(kind, *numbers):
+    """GraphQL's id of an object, as GitHub has made them since 2021: [0, repository, ..., id] in msgpack."""
+    packed = bytes([0x91 + len(numbers), 0])
+    for number in numbers:
+        packed += b"\xcf" + number.to_bytes(8, "big") if number >> 32 else b"\xce" + number.to_bytes(4, "big")
+    return kind + "_" + base64.urlsafe_b64encode(packed).decode().rstrip("=")
 
 
 class Served(NamedTuple):
@@ -34,17 +43,17 @@ class Stream:
     def __init__(self):
         self.order = []  # sorted (updated_at, id)
         self.items = {}  # id -> (updated_at, number, state, render)
-        self.created = {}  # id -> what `sort=created` goes by, where a list has it
+        self.sorted_by = {}  # id -> what another order than that by time goes by, where the list has one
 
     def remove(self, item_id):
         self.order.remove((self.items.pop(item_id)[0], item_id))
-        self.created.pop(item_id, None)
+        self.sorted_by.pop(item_id, None)
 
-    def put(self, item_id, number, updated_at, state, render, created_at=None):
+    def put(self, item_id, number, updated_at, state, render, sorted_by=None):
         if item_id in self.items:
             self.order.pop(bisect.bisect_left(self.order, (self.items[item_id][0], item_id)))
         self.items[item_id] = (updated_at, number, state, render)
-        self.created[item_id] = created_at
+        self.sorted_by[item_id] = sorted_by
         bisect.insort(self.order, (updated_at, item_id))
 
     def select(self, *, state, since, newest_first, first, count):

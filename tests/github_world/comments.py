@@ -74,7 +74,7 @@ class Comments:
         shown = self._issue_comment if kind == "issue-comments" else self._review_comment
         self.streams[kind].put(
             item_id, fields["of"], fields["updated_at"], "", lambda: compact_json(shown(item_id, fields)),
-            created_at=fields["created_at"],
+            sorted_by=fields["created_at"],
         )  # fmt: skip
 
     def _issue_comment(self, item_id, fields):

@@ -5,6 +5,10 @@ NAMES = {  # the address below a repository's -> what the tests call the list
     "pulls": "pulls",
     "issues/comments": "issue-comments",
     "pulls/comments": "review-comments",
+    "issues/events": "events",
+    "milestones": "milestones",
+    "labels": "labels",
+    "releases": "releases",
 }
 ADDRESSES = {name: address for address, name in NAMES.items()}
 
@@ -30,8 +34,31 @@ def comments(items, query):
     if query.get("sort") not in ("created", "updated"):
         return sorted(found)
     if query["sort"] == "created":
-        found.sort(key=lambda item_id: (items.created[item_id], item_id))
+        found.sort(key=lambda item_id: (items.sorted_by[item_id], item_id))
     return found if query.get("direction") == "asc" else found[::-1]
 
 
-ORDERS = {"issue-comments": comments, "review-comments": comments}
+def events(items, query):
+    """Newest first, and nothing else can be asked for."""
+    return [item_id for _, item_id in reversed(items.order)]
+
+
+def milestones(items, query):
+    """The open ones, if nothing else is said, by the day when they are due."""
+    state, is_descending = query.get("state", "open"), query.get("direction") == "desc"
+    found = [item_id for item_id, item in items.items.items() if state in ("all", item[2])]
+    return sorted(found, key=lambda item_id: (items.sorted_by[item_id] or "", item_id), reverse=is_descending)
+
+
+def labels(items, query):
+    return sorted(items.items, key=lambda item_id: items.sorted_by[item_id].lower())
+
+
+def releases(items, query):
+    return sorted(items.items, key=lambda item_id: (items.sorted_by[item_id], item_id), reverse=True)
+
+
+ORDERS = {
+    "issue-comments": comments, "review-comments": comments, "events": events,
+    "milestones": milestones, "labels": labels, "releases": releases,
+}  # fmt: skip
