@@ -1,12 +1,13 @@
 """The streams of comments, from GitHub's list to the table."""
 
+import contextlib
 import random
 
 import pytest
 
 import db
 from fetcher import ALL_HISTORY
-from tests.conftest import run_main
+from tests.github_server import GitHubServer
 from tests.ingesting import Killed, github, run, time  # noqa: F401 - fixtures
 
 KINDS = {"issue-comments": "issue_comment", "review-comments": "review_comment"}
@@ -39,9 +40,10 @@ def missing(tmp_path, stream, before):
     """Comments of which neither the version that existed before nor a newer one is in the queue."""
     conn = db.connect(str(tmp_path / "p.db"))
     found = conn.execute(
-        "SELECT item_id, max(updated_at) FROM queue_items WHERE item_type = ? GROUP BY item_id", (KINDS[stream],)
+        "SELECT item_id, max(updated_at) AS updated_at FROM queue_items WHERE item_type = ? GROUP BY item_id",
+        (KINDS[stream],),
     )
-    newest = {item_id: updated_at for item_id, updated_at in found}
+    newest = {row["item_id"]: row["updated_at"] for row in found}
     conn.close()
     return [item_id for item_id, updated_at in before.items() if newest.get(item_id, "") < updated_at]
 
@@ -85,9 +87,7 @@ def test_where_no_comment_changed_one_request_that_costs_nothing_is_made(run, ti
     assert (result.requests, result.not_modified, result.enqueued) == (1, 1, 0)
 
 
-def test_comments_are_archived_extracted_and_rebuilt(tmp_path):
-    from tests.github_server import GitHubServer
-
+def test_comments_are_archived_extracted_and_rebuilt(run_main, tmp_path):
     def main(*words):
         code, _, err = run_main(*words, env={"PIPELINE_DB": str(tmp_path / "p.db"), **env})
         assert code == 0, err
@@ -111,14 +111,13 @@ def test_comments_are_archived_extracted_and_rebuilt(tmp_path):
     found = comments()
     assert [row[:3] for row in found] == [("issue", 1, "bo"), ("review", 2, "bo")]
     assert "/issue-comments/dt=" in found[0][3]
-    with db.transaction(db.connect(str(tmp_path / "p.db"))) as conn:
+    with contextlib.closing(db.connect(str(tmp_path / "p.db"))) as conn:
         conn.execute("DELETE FROM comments")
-    conn.close()
     main("rebuild", "--archive-dir", archive)
     assert comments() == found
 
 
-def test_streams_that_are_not_there_are_named_before_anything_is_asked(tmp_path):
+def test_streams_that_are_not_there_are_named_before_anything_is_asked(run_main, tmp_path):
     env = {"PIPELINE_DB": str(tmp_path / "p.db")}
     for words, given in (["--streams", "issues,stars"], {}), ([], {"PIPELINE_STREAMS": "stars"}):
         code, _, err = run_main("ingest", "--repo", "acme/widgets", *words, env={**env, **given})

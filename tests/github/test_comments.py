@@ -7,7 +7,8 @@ from github.streams import KINDS, STREAMS
 from tables.columns import FILLED
 
 ISSUE_COMMENT = {
-    "id": 11, "url": "https://api.github.com/repos/Acme/Widgets/issues/comments/11", "user": {"login": "bo", "type": "Bot"},
+    "id": 11, "url": "https://api.github.com/repos/Acme/Widgets/issues/comments/11",
+    "user": {"login": "bo", "type": "Bot"},
     "issue_url": "https://api.github.com/repos/Acme/Widgets/issues/42", "author_association": "MEMBER",
     "created_at": "2026-11-20T10:00:00Z", "updated_at": "2026-11-20T11:00:00Z", "html_url": "https://github.com/x",
 }  # fmt: skip
