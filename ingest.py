@@ -133,6 +133,7 @@ class Ingest:
             stream=STREAMS[stream],
             state=state,
             look_from=self._look_from,
+            work=queue_manager.work(conn, repo=known_as) if STREAMS[stream].needs else (),
             recall=lambda repo_id: self._recall(stream, repo_id, scan.repo),
             on_request=started.requests.append,
         )

@@ -49,7 +49,8 @@ class Scan:
 
     `repo` is the name asked for, `known_as` the one that it was found under before, where it has been renamed. A
     repository is its numeric id: `recall(id)` gives the state that is known of that one (None: none), and
-    `look_from(state)` the time that this run wants to look from.
+    `look_from(state)` the time that this run wants to look from. `work`: what the work list held when the scan began,
+    as (number, updated_at), for a stream that needs another.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Scan:
         stream: Stream,
         state: StreamState,
         look_from: Callable[[StreamState], str],
+        work: Sequence[tuple[int, str]] = (),
         recall: Callable[[int], StreamState | None] = lambda repo_id: None,
         on_request: Callable[[int], None] = lambda status: None,
     ) -> None:
@@ -70,6 +72,7 @@ class Scan:
         self._stream = stream
         self._state = state
         self._look_from = look_from
+        self._work = work
         self._recall = recall
         self._on_request = on_request
         self._since = self._wanted()
