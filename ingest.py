@@ -13,7 +13,7 @@ from typing import Callable, Iterator, Mapping, NamedTuple, Sequence
 
 import db
 import queue_manager
-from fetcher import Page, StreamScan
+from fetcher import Page, scan_of
 from foundation import timestamps
 from foundation.clock import Clock
 from foundation.errors import (
@@ -32,7 +32,7 @@ from github import repositories
 from github.api import GitHub
 from github.rate_limit import RateLimitReached
 from github.refusals import NotReadable
-from github.streams import STREAMS
+from github.streams import KNOWN_BY_ID, STREAMS
 
 log = logging.getLogger("pipeline.ingest")
 
@@ -126,13 +126,14 @@ class Ingest:
             log.info("%s %s, for the first time: the last %d days; --all for everything", repo, stream, days)
         if stream not in self._known:
             self._known[stream] = queue_manager.load_known(conn, stream=stream)
-        scan = StreamScan(
+        scan = scan_of(STREAMS[stream])(
             api=self._api,
             repo=repo,
             known_as=known_as,
             stream=STREAMS[stream],
             state=state,
             look_from=self._look_from,
+            work=queue_manager.work(conn, repo=known_as) if STREAMS[stream].needs else (),
             recall=lambda repo_id: self._recall(stream, repo_id, scan.repo),
             on_request=started.requests.append,
         )
@@ -191,7 +192,11 @@ class Ingest:
                 queue_manager.settle_name(
                     conn, repo=page.repo, repo_id=page.state.repo_id, was=page.was, asked_for=stream.asked_for
                 )
-            enqueued = queue_manager.enqueue(conn, repo=page.repo, items=page.items, now=db.now(conn, self._clock))
+            enqueued = queue_manager.enqueue(
+                conn, repo=page.repo, items=page.items, now=db.now(conn, self._clock), known_by_id=KNOWN_BY_ID
+            )
+            queue_manager.note_work(conn, repo=page.repo, versions=page.noted)
+            queue_manager.settle_work(conn, repo=page.repo, versions=page.settled)
             queue_manager.save_stream(conn, repo=page.repo, stream=result.stream, state=page.state)
         if page.repo.lower() != stream.asked_for.lower() and identity != stream.identity:
             log.warning("%s is now %s on GitHub; its cursor goes on under that name", stream.asked_for, page.repo)

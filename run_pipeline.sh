@@ -224,7 +224,7 @@ demo() {
     fi
     { mkdir -p demo && cd demo && : >"$mark"; } || die "./demo can't be made; run this in a folder that you may write to"
     rm -rf pipeline.db pipeline.db-wal pipeline.db-shm pipeline.db.owners archive github-url
-    unset GITHUB_TOKEN GH_TOKEN BUCKET_NAME PIPELINE_DB
+    unset GITHUB_TOKEN GH_TOKEN BUCKET_NAME PIPELINE_DB PIPELINE_STREAMS
     # In a process group of its own, as run_child's: at Ctrl-C it serves until the child has ended.
     set -m
     (cd "$here" && exec "$venv/bin/python" -m tests.github_server --items 500 --repo acme/widgets \

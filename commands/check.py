@@ -20,6 +20,7 @@ def run(
     *,
     repos: Sequence[str],
     repos_file: str | None,
+    streams: Sequence[str],
     bucket: str | None,
     archive_dir: str | None,
     prefix: str,
@@ -33,7 +34,7 @@ def run(
     )
     names = [*repos, *(repositories.from_file(repos_file, context.environ) if repos_file else [])]
     found = [
-        *_guarded("GitHub", lambda: findings.github(api_client(context), names, clock=context.clock)),
+        *_guarded("GitHub", lambda: findings.github(api_client(context), names, streams, clock=context.clock)),
         *_guarded("archive", lambda: _archive(bucket, archive_dir, prefix, objects, context.environ, context.clock)),
         *_guarded("database", lambda: findings.database(context.db_path, clock=context.clock)),
     ]

@@ -17,7 +17,6 @@ from foundation import settings, timestamps
 from foundation.errors import EXIT_CONFIGURATION, EXIT_OK, EXIT_OUTAGE, ConfigurationError, Outage, PipelineError
 from github import repositories
 from github.api import GitHub
-from github.streams import STREAMS
 
 log = logging.getLogger("pipeline.ingest")
 
@@ -34,6 +33,7 @@ def run(
     since: str | None,
     all_history: bool,
     only: str | None,
+    streams: Sequence[str],
     jobs: int,
     max_wait_seconds: int,
     reserve_points: int,
@@ -60,8 +60,8 @@ def run(
         listed, failures = repositories.of_organisations(
             api, orgs, include_archived=not skip_archived, include_forks=include_forks
         )
-        streams = [only] if only else list(STREAMS)
-        targets = [(repo, stream) for repo in repositories.unique([*names, *listed]) for stream in streams]
+        chosen = [only] if only else streams
+        targets = [(repo, stream) for repo in repositories.unique([*names, *listed]) for stream in chosen]
         locks = _locks(conn, targets)
         record.hold(sorted(set(locks.values())))
         scans = ingest.Ingest(

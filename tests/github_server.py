@@ -22,8 +22,11 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from tests.github_data import Repo, compact_json, load, populate
+from tests.github_data import Repo, load, populate
+from tests.github_world import orders
+from tests.github_world.basics import compact_json
 
+TOO_FAR = "In order to keep the API fast for everyone, pagination is limited for this resource."
 WINDOW_SECONDS = 3600
 ANONYMOUS_LIMIT = 60
 BAD_GATEWAY = b"<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>"
@@ -61,6 +64,8 @@ class GitHubServer(ThreadingHTTPServer):
         self.clock, self.tokens, self.rate_limit = clock, tokens, rate_limit
         self.latency_seconds, self.max_page = latency_seconds, max_page
         self.url = "http://127.0.0.1:%d" % self.server_address[1]
+        self.deepest = {"issue-comments": 40_000, "review-comments": 40_000}  # a list is served up to this item
+        self.event_pages = 300  # and that of events up to this page, which links to no further one
         self.after_page = self.after_selection = None
         self.journal, self.served = [], set()
         self.keeps_served = True  # False saves a hash of each item
@@ -185,7 +190,7 @@ class GitHubServer(ThreadingHTTPServer):
             if name in self._moved and name not in self.repos:
                 return self._redirect(self._moved[name], parts[3:], query)
             return self._repo(self.repos.get(name), parts[3:], query)
-        if parts[0] == "repositories" and len(parts) == 3:
+        if parts[0] == "repositories" and len(parts) >= 3:
             return self._repo(self._by_id(parts[1]), parts[2:], query)
         return _error(404, "Not Found")
 
@@ -218,11 +223,11 @@ class GitHubServer(ThreadingHTTPServer):
             return _error(410, "Issues has been disabled in this repository.")
         if rest[0] == "pulls" and not repo.pulls_enabled:
             return _error(404, "Not Found")
-        if rest[0] == "pulls" and len(rest) > 1:
+        if "/".join(rest) in orders.NAMES:
+            return self._list(repo, orders.NAMES["/".join(rest)], query)
+        if rest[0] == "pulls":
             return self._pull(repo, *rest[1:])
-        if rest[0] not in repo.streams or len(rest) > 1:
-            return _error(404, "Not Found")
-        return self._list(repo, rest[0], query)
+        return _error(404, "Not Found")
 
     def _pull(self, repo, number, part=None):
         pull = repo.pull(int(number)) if number.isdecimal() else None
@@ -235,21 +240,18 @@ class GitHubServer(ThreadingHTTPServer):
         page = int(query.get("page", 1))
         if stream == "issues" and page > self.max_page and "after" not in query:
             return _error(422, TOO_DEEP)
-        since = query.get("since") if stream == "issues" else None
-        newest_first = query.get("direction") != "asc"
+        if page * size > self.deepest.get(stream, page * size) or (stream == "events" and page > self.event_pages):
+            return _error(422, TOO_FAR)
         with repo.lock:
             items = repo.streams[stream]
-            if "after" in query:
-                ids, more = items.after(_from_cursor(query["after"]), size, newest_first)
-            elif since and since < "2007-10":
-                ids, more = [], False
+            if "after" in query and stream == "issues":
+                ids, more = items.after(_from_cursor(query["after"]), size, query.get("direction") != "asc")
+                total = None
             else:
-                ids, total = items.select(
-                    state=query.get("state", "open"), since=since, newest_first=newest_first,
-                    first=(page - 1) * size, count=size,
-                )  # fmt: skip
+                ids, total = orders.select(stream, items, query, (page - 1) * size, size)
+                total = min(total, self.event_pages * size) if stream == "events" else total
                 more = page * size < total
-            if repo.broken & {(stream, items.items[item_id][1]) for item_id in ids}:
+            if repo.broken & {(stream, known) for item_id in ids for known in (items.items[item_id][1], item_id)}:
                 return Answer(502, BAD_GATEWAY, {"Content-Type": "text/html"})
             if self.after_selection:
                 self.after_selection(repo, stream, [items.items[item_id][1] for item_id in ids])
@@ -258,7 +260,6 @@ class GitHubServer(ThreadingHTTPServer):
             last = (items.items[ids[-1]][0], ids[-1]) if ids else None
         with self._lock:
             self.served.update(served)
-            total = len(items.order)
         headers = {"Link": self._link(repo, stream, query, page, last, total)} if more else {}
         if self.after_page:
             self.after_page(repo, stream, served)
@@ -266,7 +267,7 @@ class GitHubServer(ThreadingHTTPServer):
 
     def _link(self, repo, stream, query, page, last, total):
         """Issues: a cursor, beside a page number that means nothing, and no last page. Pull requests: numbers."""
-        address = "%s/repositories/%d/%s?" % (self.url, repo.id, stream)
+        address = "%s/repositories/%d/%s?" % (self.url, repo.id, orders.ADDRESSES[stream])
         query = {**query, "page": str(page + 1)}
         if repo.cursors and stream == "issues":
             query["after"] = base64.urlsafe_b64encode(json.dumps(last).encode()).decode()

@@ -19,6 +19,7 @@ from tests.conftest import started_main
 from tests.crashes import Zygote
 from tests.postgres_server import PASSWORD
 from tests.test_db import issues_row
+from tests.test_migrations import any_row
 from tests.test_queue_manager import claim, enqueue, item
 
 NOW = "2026-11-23T10:00:00Z"
@@ -66,13 +67,17 @@ def fill(path, *, rows=20):
             queue_manager.fail(conn, item_id=3, token="me", s3_key=None, error="no", now=NOW)
             queue_manager.put_off(conn, item_id=4, token="me", error="later", available_at=NOW)
             conn.execute("DELETE FROM queue_items WHERE id = ?", (rows + 1,))
-            db.upsert_issues(conn, [issues_row(lead_time_hours=1 / 3), issues_row(id=2, title="é\u2028😀")])
+            db.upsert(conn, "issues", [issues_row(lead_time_hours=1 / 3), issues_row(id=2, title="é\u2028😀")])
             queue_manager.save_stream(conn, repo="acme/widgets", stream="issues", state=STATE)
             queue_manager.settle_name(conn, repo="acme/new", repo_id=7, was="acme/widgets", asked_for="acme/old")
             runs.start_run(conn, command="worker", owner="gone", now=NOW)
             notes.note_read(conn, "scope", ["b", "a"])
             notes.count_archived(conn, place=place("one"), items=5)
             notes.note_copied(conn, source=place("one"), target=place("two"))
+            for table in set(db.FILLED) - {"issues"}:
+                db.upsert(conn, table, [any_row(conn, table, "2026-01-02T00:00:00Z")])
+            queue_manager.note_work(conn, repo="acme/widgets", versions=[(1, "2026-01-02T00:00:00Z")])
+            conn.execute("INSERT INTO ignored_users VALUES ('renovate')")
 
 
 def contents(path):
