@@ -3,22 +3,22 @@
 An issue and a pull request have ids from separate number spaces; a pull request also stands in the issues list.
 """
 
-import hashlib
 import json
 import random
 import threading
 
-from tests.github_world.basics import API, Served, Stream, compact_json, node_id, utc
+from tests.github_world.basics import API, Served, Stream, compact_json, node_id, sha256, utc
 from tests.github_world.comments import Comments
 from tests.github_world.events import Events
 from tests.github_world.meta import Meta
+from tests.github_world.reviews import Reviews
 
 STREAMS = ("issues", "pulls")  # what has a number; a pull request stands in both
 OTHERS = ("issue-comments", "review-comments", "events", "milestones", "labels", "releases")
 AS_ISSUE = 5 * 10**11  # between a pull request's id and that of the same as an issue
 
 
-class Repo(Comments, Events, Meta):
+class Repo(Comments, Events, Meta, Reviews):
     """One repository. `touch` changes an item now, by the server's clock."""
 
     def __init__(
@@ -36,6 +36,7 @@ class Repo(Comments, Events, Meta):
         self._begin_comments()
         self._begin_events()
         self._begin_meta()
+        self._begin_reviews()
 
     def payload(self):
         return {
@@ -65,16 +66,16 @@ class Repo(Comments, Events, Meta):
                     text = render()
                     stream.items[item_id] = (*what, lambda text=text: text)
 
+    def known(self):
+        """(stream, number) of each issue and pull request."""
+        return self._fields.keys()
+
+    def fields(self, stream, number):
+        """What was said of it when it was made or touched."""
+        return self._fields[stream, number]
+
     def stream_of(self, number):
         return next(stream for stream in STREAMS if (stream, number) in self._fields)
-
-    def pull(self, number):
-        """One pull request by itself, which shows more than the list does; None where there is none."""
-        fields = self._fields.get(("pulls", number))
-        if fields is None:
-            return None
-        more = {"merged_by": None, "commits": 0, "review_comments": 0, "requested_reviewers": []}
-        return {**json.loads(self._pull(self.id * 10**6 + number, number, fields)), **more}
 
     def touch(self, stream, number, *, actor="ada", **changes):
         """An edit, by `actor`; what changes of state, labels and so on is noted as events, too."""
@@ -105,10 +106,12 @@ class Repo(Comments, Events, Meta):
     def delete_issue(self, number):
         """With all that was said of it and happened to it: later pages move up."""
         with self.lock:
-            for item_id in [at for at, event in self._happened.items() if event["of"] == number]:
-                del self._happened[item_id]
-            for key in [key for key, comment in self._said.items() if comment["of"] == number]:
-                del self._said[key]
+            for item_id in [at for at, event in self.happened.items() if event["of"] == number]:
+                del self.happened[item_id]
+            for key in [key for key, comment in self.said.items() if comment["of"] == number]:
+                del self.said[key]
+            for review_id in [at for at, review in self.reviews.items() if review["of"] == number]:
+                del self.reviews[review_id]
             for stream in (*STREAMS, "issue-comments", "review-comments", "events"):
                 items = self.streams[stream]
                 for item_id in [item_id for item_id, item in items.items.items() if item[1] == number]:
@@ -230,7 +233,7 @@ class Repo(Comments, Events, Meta):
 
     def served(self, stream, item_id, text):
         updated_at, number = self.streams[stream].items[item_id][:2]
-        return Served(self.full_name, stream, item_id, number, updated_at, hashlib.sha256(text.encode()).hexdigest())
+        return Served(self.full_name, stream, item_id, number, updated_at, sha256(text))
 
 
 def _user(login):

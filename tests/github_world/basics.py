@@ -2,6 +2,7 @@
 
 import base64
 import bisect
+import hashlib
 import json
 import time
 from typing import NamedTuple
@@ -16,6 +17,10 @@ def utc(seconds):
 
 def compact_json(payload):
     return json.dumps(payload, ensure_ascii=False, separators=(",", ":"))
+
+
+def sha256(text):
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def node_id(kind, *numbers):

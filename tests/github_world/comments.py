@@ -17,7 +17,7 @@ class Comments:
     """
 
     def _begin_comments(self):
-        self._said = {}  # (kind, id) -> fields
+        self.said = {}  # (kind, id) -> fields
         self._comment_ids = {kind: itertools.count(self.id * 10**7 + 1) for kind in KINDS}
 
     def add_comment(self, number, *, body="I see it, too.", author="bo", at=None, **fields):
@@ -44,7 +44,7 @@ class Comments:
 
     def comment_ids(self, number, kind="issue-comments"):
         """Oldest first."""
-        return sorted(item_id for of, item_id in self._said if of == kind and self._said[of, item_id]["of"] == number)
+        return sorted(item_id for of, item_id in self.said if of == kind and self.said[of, item_id]["of"] == number)
 
     def _say(self, kind, number, fields, at):
         with self.lock:
@@ -59,23 +59,27 @@ class Comments:
 
     def _edit(self, kind, item_id, changes):
         with self.lock:
-            before = self._said[kind, item_id]
+            before = self.said[kind, item_id]
             self._put_comment(kind, item_id, {**before, "updated_at": utc(self._clock()), **changes})
 
     def _unsay(self, kind, item_id):
         with self.lock:
-            number = self._said.pop((kind, item_id))["of"]
+            number = self.said.pop((kind, item_id))["of"]
             self.streams[kind].remove(item_id)
             if kind == "issue-comments":
                 self._quietly(number, comments=self._count(number, "comments") - 1)
 
     def _put_comment(self, kind, item_id, fields):
-        self._said[kind, item_id] = fields
-        shown = self._issue_comment if kind == "issue-comments" else self._review_comment
+        self.said[kind, item_id] = fields
         self.streams[kind].put(
-            item_id, fields["of"], fields["updated_at"], "", lambda: compact_json(shown(item_id, fields)),
+            item_id, fields["of"], fields["updated_at"], "", lambda: compact_json(self.comment(kind, item_id)),
             sorted_by=fields["created_at"],
         )  # fmt: skip
+
+    def comment(self, kind, item_id):
+        """As REST has it."""
+        shown = self._issue_comment if kind == "issue-comments" else self._review_comment
+        return shown(item_id, self.said[kind, item_id])
 
     def _issue_comment(self, item_id, fields):
         url = "%s/repos/%s/issues/comments/%d" % (API, self.full_name, item_id)

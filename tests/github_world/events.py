@@ -27,7 +27,7 @@ class Events:
     """A repository's part. An event shows its issue as that is now, whenever it is asked for."""
 
     def _begin_events(self):
-        self._happened = {}  # id -> fields
+        self.happened = {}  # id -> fields
         self._event_ids = itertools.count(self.id * 10**7 + 1)
 
     def add_event(self, number, event, *, actor="ada", at=None, label=None, assignee=None, milestone=None,
@@ -51,7 +51,7 @@ class Events:
         with self.lock:
             event_id = next(self._event_ids)
             created_at = self._when(at)
-            self._happened[event_id] = {
+            self.happened[event_id] = {
                 "of": number, "event": event, "actor": person(actor), "created_at": created_at, "details": details
             }  # fmt: skip
             self.streams["events"].put(event_id, number, created_at, "", lambda: compact_json(self._event(event_id)))
@@ -59,10 +59,10 @@ class Events:
 
     def events_of(self, number):
         """(id, fields), oldest first."""
-        return sorted((found for found in self._happened.items() if found[1]["of"] == number), key=_when_and_id)
+        return sorted((found for found in self.happened.items() if found[1]["of"] == number), key=_when_and_id)
 
     def event_node_id(self, event_id):
-        fields = self._happened[event_id]
+        fields = self.happened[event_id]
         prefix = KINDS.get(fields["event"], ("", "E"))[1]
         return self.node_id(prefix, self.issue_id(fields["of"]), event_id)
 
@@ -76,7 +76,7 @@ class Events:
             self.add_event(number, event, actor=actor, at=at, **details)
 
     def _event(self, event_id):
-        fields = self._happened[event_id]
+        fields = self.happened[event_id]
         commit = fields["details"].get("commit_id")
         details = {name: value for name, value in fields["details"].items() if name != "commit_id"}
         return {

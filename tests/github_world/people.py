@@ -30,6 +30,9 @@ def actor(user):
     """The same as GraphQL has it: a bot's login stands without "[bot]" there."""
     if user is None:
         return None
-    login = user["login"]
-    kind = user.get("type", "User")
-    return {"login": login[:-5] if kind == "Bot" and login.endswith("[bot]") else login, "__typename": kind}
+    login, kind = user["login"], user.get("type", "User")
+    plain = login[:-5] if kind == "Bot" and login.endswith("[bot]") else login
+    return {
+        "__typename": kind, "login": plain, "url": f"{WEB}/{plain}", "id": f"U_{user.get('id')}",
+        "databaseId": user.get("id", 1) % 2**31,
+    }  # fmt: skip
