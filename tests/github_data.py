@@ -7,9 +7,10 @@ import json
 import random
 import threading
 
-from tests.github_world.basics import API, Served, Stream, compact_json, node_id, sha256, utc
+from tests.github_world import history
+from tests.github_world.basics import API, Served, Stream, compact_json, node_id, seconds, sha256, utc
 from tests.github_world.comments import Comments
-from tests.github_world.events import Events
+from tests.github_world.events import NOTICED, Events
 from tests.github_world.meta import Meta
 from tests.github_world.reviews import Reviews
 
@@ -83,7 +84,7 @@ class Repo(Comments, Events, Meta, Reviews):
             before = self._fields[stream, number]
             fields = {**before, "updated_at": utc(self._clock()), **changes}
             fields["edits"] = fields.get("edits", 0) + 1
-            if changes.keys() - {"updated_at"}:
+            if changes.keys() & NOTICED:
                 self._notice(number, before, fields, actor)
             return self._put(stream, number, fields)
 
@@ -106,13 +107,9 @@ class Repo(Comments, Events, Meta, Reviews):
     def delete_issue(self, number):
         """With all that was said of it and happened to it: later pages move up."""
         with self.lock:
-            for item_id in [at for at, event in self.happened.items() if event["of"] == number]:
-                del self.happened[item_id]
-            for key in [key for key, comment in self.said.items() if comment["of"] == number]:
-                del self.said[key]
-            for review_id in [at for at, review in self.reviews.items() if review["of"] == number]:
-                del self.reviews[review_id]
-            for stream in (*STREAMS, "issue-comments", "review-comments", "events"):
+            for forget in (self._forget_comments, self._forget_events, self._forget_reviews):
+                forget(number)
+            for stream in STREAMS:
                 items = self.streams[stream]
                 for item_id in [item_id for item_id, item in items.items.items() if item[1] == number]:
                     items.remove(item_id)
@@ -161,14 +158,20 @@ class Repo(Comments, Events, Meta, Reviews):
         fields = self._fields[stream, number]
         return json.loads(self._issue(self.issue_id(number), number, fields, stream == "pulls"))
 
-    def make(self, count, *, pulls=0.4, start=None, step_seconds=60.0, same_second=False, body_bytes=200, seed=1):
-        """`count` items, the last of them updated now (or `step_seconds` apart from `start` on)."""
-        rng = random.Random(seed)
+    def make(self, count, *, pulls=0.4, start=None, step_seconds=60.0, same_second=False, body_bytes=200, seed=1,
+             **talk):  # fmt: skip
+        """`count` items, the last of them updated now (or `step_seconds` apart from `start` on).
+
+        `talk`: how many `comments`, `review_comments`, `events` and `reviews` there are of them in all.
+        """
+        rng, made = random.Random(seed), []
         start = self._clock() - count * step_seconds if start is None else start
         for at in range(count):
             updated = utc(start + (0 if same_second else at * step_seconds))
             fields = {"updated_at": updated, "body": "x" * body_bytes, **_variety(rng, updated)}
-            self._add("pulls" if rng.random() < pulls else "issues", fields)
+            made.append(self._add("pulls" if rng.random() < pulls else "issues", fields))
+        if talk:
+            history.scatter(self, made, history.a_rng(seed), **talk)
         return self
 
     def _add(self, stream, fields):
@@ -258,8 +261,8 @@ WHERE = ["in the parser", "on Windows", "with large files", "after an upgrade", 
 
 
 def populate(repo, count, now, seed=1):
-    """A year of a project's life: people, labels, and lead times from minutes to weeks."""
-    rng = random.Random(seed)
+    """A year of a project's life: people, labels, what they said, and lead times from minutes to weeks."""
+    rng, talk = random.Random(seed), history.a_rng(seed)
     for created in sorted(now - rng.random() * 365 * 86400 for _ in range(count)):
         is_pull = rng.random() < 0.4
         hours = rng.lognormvariate(*((2.5, 1.8) if is_pull else (4.0, 2.0)))  # medians of 12 and 55 hours
@@ -269,8 +272,8 @@ def populate(repo, count, now, seed=1):
             "user": _user(rng.choice(PEOPLE)), "body": "It happens " + rng.choice(WHERE) + ".",
             "labels": [{"id": LABELS.index(name) + 1, "name": name} for name in rng.sample(LABELS, rng.randrange(4))],
             "assignees": [_user(name) for name in rng.sample(PEOPLE, rng.randrange(2))],
-            "comments": int(rng.expovariate(0.3)),
         }  # fmt: skip
+        comments = int(rng.expovariate(0.3))
         if finished < now and rng.random() < 0.85:
             fields.update(state="closed", closed_at=utc(finished), updated_at=utc(finished))
             if is_pull:
@@ -281,7 +284,10 @@ def populate(repo, count, now, seed=1):
             fields.update(
                 updated_at=utc(min(now, created + rng.expovariate(1 / (5 * 86400)))), draft=rng.random() < 0.1
             )
-        repo._add("pulls" if is_pull else "issues", fields)
+        number = repo._add("pulls" if is_pull else "issues", fields)
+        end = seconds(fields["updated_at"])
+        history.Tale(repo, number, int(created), end, PEOPLE, talk).told(fields, comments)
+    history.belongings(repo, LABELS, now - 365 * 86400, now)
 
 
 def load(repo, lines):

@@ -122,7 +122,7 @@ class GitHubServer(Lists, Pulls, Limits, ThreadingHTTPServer):
     def record(self, repo, stream, served):
         """A page was shown."""
         with self._lock:
-            self.served.update(served)
+            self.served.update(served if self.keeps_served else ())
         if self.after_page:
             self.after_page(repo, stream, served)
 

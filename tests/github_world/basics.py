@@ -2,6 +2,8 @@
 
 import base64
 import bisect
+import calendar
+import functools
 import hashlib
 import json
 import time
@@ -13,6 +15,12 @@ WEB = "https://github.com"
 
 def utc(seconds):
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+@functools.lru_cache(maxsize=10_000)
+def seconds(text):
+    """Of a time as GitHub writes it."""
+    return calendar.timegm(time.strptime(text, "%Y-%m-%dT%H:%M:%SZ"))
 
 
 def compact_json(payload):

@@ -1,5 +1,6 @@
 """Comments: on issues and pull requests, and on lines of a pull request's changes."""
 
+import collections
 import itertools
 
 from tests.github_world.basics import API, WEB, compact_json, utc
@@ -18,6 +19,7 @@ class Comments:
 
     def _begin_comments(self):
         self.said = {}  # (kind, id) -> fields
+        self._said_of = collections.defaultdict(list)  # (kind, number) -> ids, oldest first
         self._comment_ids = {kind: itertools.count(self.id * 10**7 + 1) for kind in KINDS}
 
     def add_comment(self, number, *, body="I see it, too.", author="bo", at=None, **fields):
@@ -44,12 +46,19 @@ class Comments:
 
     def comment_ids(self, number, kind="issue-comments"):
         """Oldest first."""
-        return sorted(item_id for of, item_id in self.said if of == kind and self.said[of, item_id]["of"] == number)
+        return list(self._said_of.get((kind, number), ()))
+
+    def _forget_comments(self, number):
+        for kind in KINDS:
+            for item_id in self._said_of.pop((kind, number), ()):
+                del self.said[kind, item_id]
+                self.streams[kind].remove(item_id)
 
     def _say(self, kind, number, fields, at):
         with self.lock:
             created_at = self._when(at)
             item_id = next(self._comment_ids[kind])
+            self._said_of[kind, number].append(item_id)
             self._put_comment(
                 kind, item_id, {"created_at": created_at, "updated_at": created_at, **fields, "of": number}
             )
@@ -66,6 +75,7 @@ class Comments:
         with self.lock:
             number = self.said.pop((kind, item_id))["of"]
             self.streams[kind].remove(item_id)
+            self._said_of[kind, number].remove(item_id)
             if kind == "issue-comments":
                 self._quietly(number, comments=self._count(number, "comments") - 1)
 

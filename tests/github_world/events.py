@@ -1,5 +1,6 @@
 """What happened to issues and pull requests: events, made of themselves by changes, or added."""
 
+import collections
 import itertools
 import zlib
 
@@ -22,12 +23,16 @@ KINDS = {
     "subscribed": ("SubscribedEvent", "SE"), "transferred": ("TransferredEvent", "TE"),
 }  # fmt: skip
 
+# Changes of these make events.
+NOTICED = {"labels", "assignees", "milestone", "title", "draft", "merged_at", "state"}
+
 
 class Events:
     """A repository's part. An event shows its issue as that is now, whenever it is asked for."""
 
     def _begin_events(self):
         self.happened = {}  # id -> fields
+        self._happened_to = collections.defaultdict(list)  # number -> ids
         self._event_ids = itertools.count(self.id * 10**7 + 1)
 
     def add_event(self, number, event, *, actor="ada", at=None, label=None, assignee=None, milestone=None,
@@ -51,6 +56,7 @@ class Events:
         with self.lock:
             event_id = next(self._event_ids)
             created_at = self._when(at)
+            self._happened_to[number].append(event_id)
             self.happened[event_id] = {
                 "of": number, "event": event, "actor": person(actor), "created_at": created_at, "details": details
             }  # fmt: skip
@@ -59,7 +65,8 @@ class Events:
 
     def events_of(self, number):
         """(id, fields), oldest first."""
-        return sorted((found for found in self.happened.items() if found[1]["of"] == number), key=_when_and_id)
+        found = [(event_id, self.happened[event_id]) for event_id in list(self._happened_to.get(number, ()))]
+        return sorted(found, key=lambda one: (one[1]["created_at"], one[0]))
 
     def event_node_id(self, event_id):
         fields = self.happened[event_id]
@@ -68,6 +75,11 @@ class Events:
 
     def color_of(self, label):
         return "%06x" % (zlib.crc32(label.encode()) & 0xFFFFFF)
+
+    def _forget_events(self, number):
+        for event_id in self._happened_to.pop(number, ()):
+            del self.happened[event_id]
+            self.streams["events"].remove(event_id)
 
     def _notice(self, number, before, now, actor):
         """The events of one change of an item."""
@@ -87,10 +99,6 @@ class Events:
             "created_at": fields["created_at"], **details,
             "issue": self.issue(fields["of"]), "performed_via_github_app": None,
         }  # fmt: skip
-
-
-def _when_and_id(found):
-    return found[1]["created_at"], found[0]
 
 
 def _team(slug):

@@ -88,12 +88,38 @@ def _other(kind, details, whole):
 
 
 def _nulls(details, whole):
-    """Some of what was asked for is null, and no error says why."""
-    body = json.loads(whole.body)
-    holder = next((value for value in (body.get("data") or {}).values() if isinstance(value, dict)), {})
-    for name in list(holder)[1::2]:
+    """Some of what was asked for is null (all, where it was one thing), and no error says why."""
+    body, holder = _opened(whole)
+    for name in list(holder)[1::2] or list(holder):
         holder[name] = None
     return whole._replace(body=as_json(body).body)
+
+
+def _null_reviews(details, whole):
+    """Of each thing asked for the first list has a null in it, or is null itself where it was empty."""
+    body, holder = _opened(whole)
+    for item in holder.values():
+        name = next(
+            (name for name, value in (item or {}).items() if isinstance(value, dict) and "nodes" in value), None
+        )
+        if name:
+            item[name] = {**item[name], "nodes": [None, *item[name]["nodes"][1:]]} if item[name]["nodes"] else None
+    return whole._replace(body=as_json(body).body)
+
+
+def _partly(details, whole):
+    """One thing took too long: it is null, its error has no type, and the others are there."""
+    body, holder = _opened(whole)
+    name = next(iter(holder), None)
+    holder[name] = None
+    said = {"message": TOO_SLOW, "path": ["repository", name]}
+    return whole._replace(body=as_json({**body, "errors": [*body.get("errors", []), said]}).body)
+
+
+def _opened(whole):
+    """The body, and of what it holds the first thing with names of its own: the repository."""
+    body = json.loads(whole.body)
+    return body, next((value for value in (body.get("data") or {}).values() if isinstance(value, dict)), {})
 
 
 def _limited(details, whole):
@@ -119,6 +145,8 @@ GRAPHQL = {
     "graphql_wrong": lambda details, whole: graphql_errors({"message": TOO_SLOW}),
     "graphql_slow": lambda details, whole: as_json({"message": NO_TIME}, 502),
     "graphql_nulls": _nulls,
+    "graphql_null_reviews": _null_reviews,
+    "graphql_partly": _partly,
     "graphql_limited": _limited,
     "graphql_secondary": _secondary,
     "graphql_forbidden": _forbidden,

@@ -28,10 +28,11 @@ class Handler(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         query = dict(parse_qsl(parts.query))
         headers = {name.lower(): value for name, value in self.headers.items()}
+        target = f"{self.path} {body.decode(errors='replace')}" if body else self.path
         server.closing.wait(server.latency_seconds)
         if server.on_request:
-            server.on_request(self.path)
-        fault = server.fault_for(self.path)
+            server.on_request(target)
+        fault = server.fault_for(target)
         asked = lambda: answer_to(parts.path, query, headers)  # noqa: E731 - for as long as this request lasts
         answer = faulty(self, *fault, asked) if fault else asked()
         resource = server.resource_of(parts.path)

@@ -39,8 +39,8 @@ class Lists:
             texts = [items.items[item_id][3]() for item_id in ids]
             served = [repo.served(stream, item_id, text) for item_id, text in zip(ids, texts) if self.keeps_served]
             last = (items.items[ids[-1]][0], ids[-1]) if ids else None
+        headers = self._link(repo, stream, query, page, last if more else None, total)
         self.record(repo, stream, served)
-        headers = {"Link": self._link(repo, stream, query, page, last, total)} if more else {}
         return Answer(200, ("[" + ",".join(texts) + "]").encode(), headers)
 
     def _selected(self, items, stream, query, page, size):
@@ -55,19 +55,29 @@ class Lists:
     def _link(self, repo, stream, query, page, last, total):
         """Issues: a cursor, beside a page number that means nothing, and no last page. The others: numbers."""
         address = "%s/repositories/%d/%s?" % (self.url, repo.id, orders.ADDRESSES[stream])
-        query = {**query, "page": str(page + 1)}
         if repo.cursors and stream == "issues":
-            query["after"] = base64.urlsafe_b64encode(json.dumps(last).encode()).decode()
-            return '<%s>; rel="next"' % (address + urlencode(query))
-        return numbered(address, query, total)
+            if last is None:
+                return {}
+            cursor = base64.urlsafe_b64encode(json.dumps(last).encode()).decode()
+            return {
+                "Link": '<%s>; rel="next"' % (address + urlencode({**query, "page": str(page + 1), "after": cursor}))
+            }
+        return numbered(address, query, page, total)
 
 
-def numbered(address, query, total):
-    """The links of a page to the next, whose number `query` has, and to the last."""
-    last_page = -(-total // min(int(query.get("per_page", 30)), 100))
-    return '<%s>; rel="next", <%s>; rel="last"' % (
-        address + urlencode(query), address + urlencode({**query, "page": str(last_page)}),
-    )  # fmt: skip
+def numbered(address, query, page, total):
+    """The Link header of a page; of a list's only page none."""
+    last = -(-total // min(int(query.get("per_page", 30)), 100))
+    rels = {"prev": page - 1}
+    if page < last:
+        rels.update(next=page + 1, last=last)
+    if page > 1:
+        rels["first"] = 1
+    links = [
+        '<%s>; rel="%s"' % (address + urlencode({**query, "page": str(number)}), rel)
+        for rel, number in rels.items() if number
+    ]  # fmt: skip
+    return {"Link": ", ".join(links)} if links else {}
 
 
 def _from_cursor(text):

@@ -31,10 +31,8 @@ class Pulls:
             served = [served_review(repo, review_id) for review_id, _ in shown]
             reviews = [repo.review(review_id) for review_id, _ in shown]
         self.record(repo, "reviews", served)
-        if page * size >= len(found):
-            return as_json(reviews)
         address = "%s/repositories/%d/pulls/%d/reviews?" % (self.url, repo.id, number)
-        return as_json(reviews, Link=numbered(address, {**query, "page": str(page + 1)}, len(found)))
+        return as_json(reviews, **numbered(address, query, page, len(found)))
 
 
 def served_review(repo, review_id):

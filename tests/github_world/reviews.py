@@ -1,5 +1,6 @@
 """Reviews of pull requests, and what a pull request shows by itself alone: its size, and who merged it."""
 
+import collections
 import hashlib
 import itertools
 import json
@@ -13,6 +14,7 @@ class Reviews:
 
     def _begin_reviews(self):
         self.reviews = {}  # id -> fields
+        self._reviewed = collections.defaultdict(list)  # number -> ids, oldest first
         self._review_ids = itertools.count(self.id * 10**7 + 1)
 
     def add_review(self, number, state="APPROVED", *, author="bo", body="", at=None, **fields):
@@ -20,6 +22,7 @@ class Reviews:
         with self.lock:
             review_id = next(self._review_ids)
             now = self._when(at)
+            self._reviewed[number].append(review_id)
             self.reviews[review_id] = {
                 "of": number, "state": state, "user": person(author), "body": body, "created_at": now,
                 "submitted_at": None if state == "PENDING" else now, "updated_at": now, **fields,
@@ -49,12 +52,16 @@ class Reviews:
             self.add_event(before["of"], "review_dismissed", actor=actor, dismissed_review=dismissed)
             self._moved(before["of"], utc(self._clock()))
 
+    def _forget_reviews(self, number):
+        for review_id in self._reviewed.pop(number, ()):
+            del self.reviews[review_id]
+
     def reviews_of(self, number, viewer):
         """(id, fields) of those that this one may see, oldest first."""
+        found = [(review_id, self.reviews[review_id]) for review_id in list(self._reviewed.get(number, ()))]
         return [
-            (review_id, fields) for review_id, fields in sorted(self.reviews.items())
-            if fields["of"] == number
-            and (fields["state"] != "PENDING" or (fields["user"] or {}).get("login") == viewer)
+            (review_id, fields) for review_id, fields in found
+            if fields["state"] != "PENDING" or (fields["user"] or {}).get("login") == viewer
         ]  # fmt: skip
 
     def review(self, review_id):
@@ -102,8 +109,24 @@ class Reviews:
                 "comments": self._count(number, "comments"), "mergeable": None, "mergeable_state": "unknown",
                 "requested_reviewers": [], "requested_teams": [], "auto_merge": None,
             }  # fmt: skip
-            text = self._pull(self.pull_id(number), number, self._fields["pulls", number])
-            return {**json.loads(text), **more, **self.size(number)}
+            pull = json.loads(self._pull(self.pull_id(number), number, self._fields["pulls", number]))
+            return {**pull, **_addresses(pull), **more, **self.size(number)}
+
+
+def _addresses(pull):
+    url, page = pull["url"], pull["html_url"]
+    issue = url.replace("/pulls/", "/issues/")
+    found = {
+        "issue": issue, "commits": url + "/commits", "review_comments": url + "/comments",
+        "comments": issue + "/comments", "review_comment": url.rsplit("/", 1)[0] + "/comments{/number}",
+        "statuses": url.rsplit("/", 2)[0] + "/statuses/" + "0" * 40,
+    }  # fmt: skip
+    links = {name: {"href": address} for name, address in found.items()}
+    return {
+        "diff_url": page + ".diff", "patch_url": page + ".patch",
+        **{name + "_url": address for name, address in found.items()},
+        "_links": {"self": {"href": url}, **pull["_links"], **links},
+    }  # fmt: skip
 
 
 def sha(*what):
