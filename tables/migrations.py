@@ -211,6 +211,7 @@ _TABLES_OF_STREAMS = (
     # Who does not count as somebody who answers (lower case).
     "CREATE TABLE ignored_users (login TEXT NOT NULL PRIMARY KEY)",
 )
+_VIEWS = Twin(views.SQLITE, views.POSTGRES)
 _FILLED_BY_STREAMS = ("comments", "reviews", "item_events", "pull_details", "milestones", "labels", "releases")
 
 
@@ -428,5 +429,5 @@ MIGRATIONS: tuple[tuple[str | Twin, ...], ...] = (
         ),
     ),
     # What the further streams bring. The types of items and the names of streams are the code's from here on.
-    (*_WITHOUT_CHECKS, *_TABLES_OF_STREAMS, *map(_read_anew, _FILLED_BY_STREAMS), *views.STATEMENTS),
+    (*_WITHOUT_CHECKS, *_TABLES_OF_STREAMS, *map(_read_anew, _FILLED_BY_STREAMS), _VIEWS),
 )
