@@ -23,7 +23,8 @@ _COUNTS = f"""
 """
 _READY_AT = """
     SELECT min(e.created_at) FROM item_events e
-    WHERE e.repo = i.repo AND e.number = i.number AND e.event = 'ready_for_review'
+    WHERE e.repo = i.repo AND e.number = i.number AND e.event IN ('ready_for_review', 'convert_to_draft')
+        AND e.event = 'ready_for_review'
 """
 # What is said on code is written before its review is submitted: where that is known, it speaks for its comments.
 _COMMENTED_AT = f"""
