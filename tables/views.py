@@ -140,5 +140,25 @@ _LABEL_SPANS = """
     WHERE s.event = 'labeled'
 """
 
-SQLITE = (_item_metrics(_SQLITE_SECONDS), _LABEL_SPANS)
-POSTGRES = (_item_metrics(_POSTGRES_SECONDS), _LABEL_SPANS)
+# Who was asked for a review and neither gave one since, nor was let off. Teams are asked as teams: not here.
+_AWAITED_REVIEWS = """
+    CREATE VIEW awaited_reviews AS
+    SELECT e.requested_reviewer AS person, i.repo, i.number, i.title, max(e.created_at) AS asked_at
+    FROM issues i JOIN item_events e ON e.repo = i.repo AND e.number = i.number
+    WHERE i.item_type = 'pull_request' AND i.state = 'open' AND e.event = 'review_requested'
+        AND e.requested_reviewer IS NOT NULL
+        AND NOT EXISTS (
+            SELECT 1 FROM item_events x
+            WHERE x.repo = e.repo AND x.number = e.number AND x.created_at >= e.created_at
+                AND x.event = 'review_request_removed' AND lower(x.requested_reviewer) = lower(e.requested_reviewer)
+        )
+        AND NOT EXISTS (
+            SELECT 1 FROM reviews r
+            WHERE r.repo = e.repo AND r.number = e.number AND r.submitted_at >= e.created_at
+                AND lower(r.author) = lower(e.requested_reviewer)
+        )
+    GROUP BY e.requested_reviewer, i.repo, i.number, i.title
+"""
+
+SQLITE = (_item_metrics(_SQLITE_SECONDS), _LABEL_SPANS, _AWAITED_REVIEWS)
+POSTGRES = (_item_metrics(_POSTGRES_SECONDS), _LABEL_SPANS, _AWAITED_REVIEWS)
