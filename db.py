@@ -163,7 +163,9 @@ def replace_ignored_users(conn: Connection, logins: Sequence[str]) -> None:
         return
     with transaction(conn):
         conn.execute("DELETE FROM ignored_users")
-        conn.executemany("INSERT INTO ignored_users (login) VALUES (?) ON CONFLICT DO NOTHING", [(login,) for login in logins])
+        conn.executemany(
+            "INSERT INTO ignored_users (login) VALUES (?) ON CONFLICT DO NOTHING", [(login,) for login in logins]
+        )
 
 
 def upsert(conn: Connection, table: str, rows: Iterable[Mapping[str, Any]]) -> None:

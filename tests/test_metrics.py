@@ -25,7 +25,8 @@ def at(minutes):
 minutes = st.integers(0, 40)
 person = st.sampled_from(PEOPLE)
 comment = st.fixed_dictionaries({
-    "at": minutes, "by": person, "kind": st.sampled_from(["issue", "review"]), "review": st.sampled_from([None, 0, 1, 9]),
+    "at": minutes, "by": person, "kind": st.sampled_from(["issue", "review"]),
+    "review": st.sampled_from([None, 0, 1, 9]),
 })  # fmt: skip
 review = st.fixed_dictionaries({
     "at": st.none() | minutes, "by": person,
@@ -242,7 +243,7 @@ WHERE = {"sqlite": ("README.md", "The view `item_metrics` then"), "postgresql": 
 
 
 def test_the_questions_of_the_documents_have_answers(conn):
-    asked = {"at": 3, "is_pull": True, "closed": None, "is_merged": False, "draft": False, "comments": [], "reviews": []}
+    asked = {"is_pull": True, "closed": None, "is_merged": False, "draft": False, "comments": [], "reviews": []}
     items = [
         {**asked, "by": ("ada", "User"), "created": 0, "events": [],
          "comments": [{"at": minute, "by": ("bo", "User"), "kind": "issue", "review": None}]}
