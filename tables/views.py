@@ -66,13 +66,11 @@ _TIMES_REOPENED = """
 
 
 def _is_read(stream: str, what: str) -> str:
-    """Was the stream read to its end? Or did `rebuild` bring something of it, which knows no streams?
-
-    Not by EXISTS: PostgreSQL would read whole tables, to know all repositories of them at once.
-    """
+    """Was the stream read to its end? Or did `rebuild` bring something of it, which knows no streams?"""
     return f"""(
-        (SELECT s.last_success_at FROM ingest_state s WHERE s.repo = i.repo AND s.stream = '{stream}') IS NOT NULL
-        OR (SELECT t.repo FROM {what} AND t.repo = i.repo LIMIT 1) IS NOT NULL
+        EXISTS (SELECT 1 FROM ingest_state s
+                WHERE s.repo = i.repo AND s.stream = '{stream}' AND s.last_success_at IS NOT NULL)
+        OR EXISTS (SELECT 1 FROM {what} AND t.repo = i.repo)
     )"""
 
 
