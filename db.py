@@ -160,6 +160,18 @@ def postgres_schema(conn: postgres.Connection) -> str | None:
     return f"schema {version}{migrated}" if version else None
 
 
+def replace_ignored_users(conn: Connection, logins: Sequence[str]) -> None:
+    """Who does not count as somebody who answers, in lower case; read first, so that who changes nothing waits for
+    nobody."""
+    if {row[0] for row in conn.execute("SELECT login FROM ignored_users")} == set(logins):
+        return
+    with transaction(conn):
+        conn.execute("DELETE FROM ignored_users")
+        conn.executemany(
+            "INSERT INTO ignored_users (login) VALUES (?) ON CONFLICT DO NOTHING", [(login,) for login in logins]
+        )
+
+
 def upsert(conn: Connection, table: str, rows: Iterable[Mapping[str, Any]]) -> None:
     """Insert or update rows of a table of FILLED; a version older than the one that is there changes nothing.
 

@@ -203,6 +203,15 @@ def _add_worker(commands: Any, common: argparse.ArgumentParser, environ: Mapping
     parser.add_argument(
         "--follow", action="store_true", help="go on when the queue is empty, and wait for outages to pass"
     )
+    parser.add_argument(
+        "--ignore-users",
+        dest="ignored_users",
+        metavar="LOGINS",
+        type=_checked(settings.logins),
+        default=environ.get("PIPELINE_IGNORE_USERS") or None,
+        help="whose answers item_metrics does not count, such as ci,deploy-user, in place of those of before; '' for "
+        "nobody (default: $PIPELINE_IGNORE_USERS, else as before)",
+    )
     _add_object_options(parser)
 
 

@@ -66,6 +66,7 @@ def run(
     max_attempts: int,
     limit: int | None,
     follow: bool,
+    ignored_users: Sequence[str] | None,
     storage_class: str | None,
     encryption: str | None,
     kms_key_id: str | None,
@@ -80,6 +81,8 @@ def run(
     settings = worker.Settings(prefix, layout == "batch", threads, max_attempts, limit, follow, place.text)
     work = Work(context.environ, logs.current(), context.db_path, location, objects, settings)
     conn = _once_there(lambda: _connected(context.db_path, place), work, context.clock, wait=context.clock.sleep)
+    if ignored_users is not None:
+        db.replace_ignored_users(conn, ignored_users)
     total = None if follow else queue_manager.counts(conn).pending
     bar = context.bar(unit=" items", total=total)
 

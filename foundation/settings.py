@@ -110,6 +110,15 @@ def owner_name(text: str, hosts: frozenset[str] = frozenset({"github.com"})) -> 
     return text
 
 
+def logins(text: str) -> tuple[str, ...]:
+    """Those of `ada,Bo`, each once and in lower case; none for an empty text. ValueError for what is no login."""
+    names = sorted({name.strip().lower() for name in text.split(",")} - {""})
+    for name in names:
+        if not re.match(r"[a-z0-9_-]+(\[bot\])?\Z", name, re.ASCII):
+            raise ValueError(f"{_shown(name)} is no login; write some such as ci,deploy-user")
+    return tuple(names)
+
+
 def days(text: str) -> int:
     number = int(text) if re.match(r"\d{1,9}\Z", text, re.ASCII) else 0
     if not 1 <= number <= MAX_DAYS:

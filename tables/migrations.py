@@ -73,7 +73,8 @@ _TABLES_OF_STREAMS = (
         PRIMARY KEY (kind, id)
     )
     """,
-    "CREATE INDEX comments_by_item ON comments (repo, number)",
+    # What the views ask for lies in the indexes, so that they read no row for each comment and each event.
+    "CREATE INDEX comments_by_item ON comments (repo, number, created_at, kind, author, author_type, review_id)",
     """
     CREATE TABLE reviews (
         id INTEGER NOT NULL PRIMARY KEY,
@@ -93,7 +94,7 @@ _TABLES_OF_STREAMS = (
         fetched_order TEXT NOT NULL
     )
     """,
-    "CREATE INDEX reviews_by_item ON reviews (repo, number)",
+    "CREATE INDEX reviews_by_item ON reviews (repo, number, submitted_at, state, author, author_type)",
     """
     CREATE TABLE item_events (
         id INTEGER NOT NULL PRIMARY KEY,
@@ -122,6 +123,11 @@ _TABLES_OF_STREAMS = (
     )
     """,
     "CREATE INDEX item_events_by_item ON item_events (repo, number, created_at)",
+    """
+    CREATE INDEX item_events_of_draft ON item_events (repo, number, created_at, id, event)
+    WHERE event IN ('ready_for_review', 'convert_to_draft')
+    """,
+    "CREATE INDEX item_events_reopened ON item_events (repo, number, event) WHERE event = 'reopened'",
     """
     CREATE TABLE pull_details (
         id INTEGER NOT NULL PRIMARY KEY,
@@ -211,6 +217,7 @@ _TABLES_OF_STREAMS = (
     # Who does not count as somebody who answers (lower case).
     "CREATE TABLE ignored_users (login TEXT NOT NULL PRIMARY KEY)",
 )
+_VIEWS = Twin(views.SQLITE, views.POSTGRES)
 _FILLED_BY_STREAMS = ("comments", "reviews", "item_events", "pull_details", "milestones", "labels", "releases")
 
 
@@ -428,5 +435,5 @@ MIGRATIONS: tuple[tuple[str | Twin, ...], ...] = (
         ),
     ),
     # What the further streams bring. The types of items and the names of streams are the code's from here on.
-    (*_WITHOUT_CHECKS, *_TABLES_OF_STREAMS, *map(_read_anew, _FILLED_BY_STREAMS), *views.STATEMENTS),
+    (*_WITHOUT_CHECKS, *_TABLES_OF_STREAMS, *map(_read_anew, _FILLED_BY_STREAMS), _VIEWS),
 )
