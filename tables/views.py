@@ -6,6 +6,8 @@ A later migration drops and makes anew what it changes.
 
 from __future__ import annotations
 
+from typing import Callable
+
 # Seconds from one of our times to another; SQLite's julianday would round.
 _SQLITE_SECONDS = "(CAST(strftime('%s', {end}) AS INTEGER) - CAST(strftime('%s', {start}) AS INTEGER))"
 _POSTGRES_SECONDS = (
@@ -79,11 +81,46 @@ _HAS_DETAILS = _is_read("pull-details", "pull_details t WHERE t.id IS NOT NULL")
 _HAS_EVENTS = _is_read("events", "item_events t WHERE t.id IS NOT NULL")
 
 
-def _item_metrics(seconds: str) -> str:
+def _with_once(source: str, **figures: str) -> str:
+    """The rows `i` of a table or query, with further columns, each worked out once a row however often it is used."""
+    columns = ", ".join(f"{sql} AS {name}" for name, sql in figures.items())
+    return f"(SELECT i.*, {columns} FROM {source} i)"
+
+
+def _with_once_on_postgres(source: str, **figures: str) -> str:
+    """It would put the columns' queries in the place of each use; what has an OFFSET stays as it is."""
+    columns = ", ".join(f"{sql} AS {name}" for name, sql in figures.items())
+    return f"(SELECT i.*, once.* FROM {source} i CROSS JOIN LATERAL (SELECT {columns} OFFSET 0) once)"
+
+
+def _item_metrics(seconds: str, with_once: Callable[..., str]) -> str:
     def hours(start: str, end: str) -> str:
         return f"CASE WHEN {end} >= {start} THEN {seconds.format(start=start, end=end)} / 3600.0 END"
 
     draft_seconds = _DRAFT_SECONDS.format(seconds=seconds.format(start="started_at", end="ended_at"))
+    started = with_once(
+        "issues",
+        start_at=f"""
+            CASE WHEN NOT {_IS_PULL} THEN i.created_at
+                WHEN {_HAS_EVENTS} THEN coalesce(({_READY_AT}), i.created_at) END
+        """,
+        is_draft=f"coalesce(({_LAST_OF_DRAFT.format(_IS_DRAFT_BY_EVENT)}), i.draft, 0)",
+        drafted_at=f"({_LAST_OF_DRAFT.format('e.created_at')})",
+    )
+    answered = with_once(
+        started,
+        first_response_at=f"""
+            CASE WHEN i.start_at IS NULL OR NOT {_HAS_COMMENTS} THEN NULL
+                WHEN NOT {_IS_PULL} THEN (SELECT min(said_at) FROM ({_COMMENTED_AT}) said)
+                WHEN {_HAS_DETAILS} THEN (SELECT min(said_at) FROM ({_COMMENTED_AT} UNION ALL {_REVIEWED_AT}) said) END
+        """,
+        first_review_at=f"""
+            CASE WHEN {_IS_PULL} AND {_HAS_DETAILS} THEN (SELECT min(said_at) FROM ({_REVIEWED_AT}) said) END
+        """,
+        first_approval_at=f"""
+            CASE WHEN {_IS_PULL} AND {_HAS_DETAILS} THEN (SELECT min(said_at) FROM ({_APPROVED_AT}) said) END
+        """,
+    )
     return f"""
     CREATE VIEW item_metrics AS
     SELECT i.id, i.item_type, i.repo, i.number, i.title, i.state, i.author, i.created_at, i.closed_at, i.merged_at,
@@ -96,25 +133,7 @@ def _item_metrics(seconds: str) -> str:
         CASE WHEN {_HAS_EVENTS} THEN ({_TIMES_REOPENED}) END AS times_reopened,
         CASE WHEN {_IS_PULL} AND {_HAS_EVENTS} THEN ({draft_seconds}) / 3600.0 END AS draft_hours,
         d.additions, d.deletions, d.changed_files, d.commits
-    FROM (
-        SELECT i.*,
-            CASE WHEN i.start_at IS NULL OR NOT {_HAS_COMMENTS} THEN NULL
-                WHEN NOT {_IS_PULL} THEN (SELECT min(said_at) FROM ({_COMMENTED_AT}) said)
-                WHEN {_HAS_DETAILS} THEN (SELECT min(said_at) FROM ({_COMMENTED_AT} UNION ALL {_REVIEWED_AT}) said)
-            END AS first_response_at,
-            CASE WHEN {_IS_PULL} AND {_HAS_DETAILS} THEN (SELECT min(said_at) FROM ({_REVIEWED_AT}) said)
-            END AS first_review_at,
-            CASE WHEN {_IS_PULL} AND {_HAS_DETAILS} THEN (SELECT min(said_at) FROM ({_APPROVED_AT}) said)
-            END AS first_approval_at
-        FROM (
-            SELECT i.*,
-                CASE WHEN NOT {_IS_PULL} THEN i.created_at
-                    WHEN {_HAS_EVENTS} THEN coalesce(({_READY_AT}), i.created_at) END AS start_at,
-                coalesce(({_LAST_OF_DRAFT.format(_IS_DRAFT_BY_EVENT)}), i.draft, 0) AS is_draft,
-                ({_LAST_OF_DRAFT.format("e.created_at")}) AS drafted_at
-            FROM issues i
-        ) i
-    ) i
+    FROM {answered} i
     LEFT JOIN pull_details d ON d.id = i.id AND {_IS_PULL}
     """
 
@@ -160,5 +179,5 @@ _AWAITED_REVIEWS = """
     GROUP BY e.requested_reviewer, i.repo, i.number, i.title
 """
 
-SQLITE = (_item_metrics(_SQLITE_SECONDS), _LABEL_SPANS, _AWAITED_REVIEWS)
-POSTGRES = (_item_metrics(_POSTGRES_SECONDS), _LABEL_SPANS, _AWAITED_REVIEWS)
+SQLITE = (_item_metrics(_SQLITE_SECONDS, _with_once), _LABEL_SPANS, _AWAITED_REVIEWS)
+POSTGRES = (_item_metrics(_POSTGRES_SECONDS, _with_once_on_postgres), _LABEL_SPANS, _AWAITED_REVIEWS)
