@@ -3,22 +3,23 @@
 An issue and a pull request have ids from separate number spaces; a pull request also stands in the issues list.
 """
 
-import hashlib
 import json
 import random
 import threading
 
-from tests.github_world.basics import API, Served, Stream, compact_json, node_id, utc
+from tests.github_world import history
+from tests.github_world.basics import API, Served, Stream, compact_json, node_id, seconds, sha256, utc
 from tests.github_world.comments import Comments
-from tests.github_world.events import Events
+from tests.github_world.events import NOTICED, Events
 from tests.github_world.meta import Meta
+from tests.github_world.reviews import Reviews
 
 STREAMS = ("issues", "pulls")  # what has a number; a pull request stands in both
 OTHERS = ("issue-comments", "review-comments", "events", "milestones", "labels", "releases")
 AS_ISSUE = 5 * 10**11  # between a pull request's id and that of the same as an issue
 
 
-class Repo(Comments, Events, Meta):
+class Repo(Comments, Events, Meta, Reviews):
     """One repository. `touch` changes an item now, by the server's clock."""
 
     def __init__(
@@ -36,6 +37,7 @@ class Repo(Comments, Events, Meta):
         self._begin_comments()
         self._begin_events()
         self._begin_meta()
+        self._begin_reviews()
 
     def payload(self):
         return {
@@ -53,9 +55,10 @@ class Repo(Comments, Events, Meta):
         """Stands in the pulls list, and with an id of its own in the issues list too."""
         return self._add("pulls", fields)
 
-    def add_raw(self, stream, text, *, item_id, number, updated_at, state="open"):
+    def add_raw(self, stream, text, *, item_id, number, updated_at, state="open", sorted_by=None):
+        """Whatever text it is, to any list; `sorted_by`: what its other order goes by (created_at, due_on, name)."""
         with self.lock:
-            self.streams[stream].put(item_id, number, updated_at, state, lambda: text)
+            self.streams[stream].put(item_id, number, updated_at, state, lambda: text, sorted_by or updated_at)
 
     def render_all(self):
         """Make, once, the text of each item: a list then costs the server little."""
@@ -65,16 +68,16 @@ class Repo(Comments, Events, Meta):
                     text = render()
                     stream.items[item_id] = (*what, lambda text=text: text)
 
+    def known(self):
+        """(stream, number) of each issue and pull request."""
+        return self._fields.keys()
+
+    def fields(self, stream, number):
+        """What was said of it when it was made or touched."""
+        return self._fields[stream, number]
+
     def stream_of(self, number):
         return next(stream for stream in STREAMS if (stream, number) in self._fields)
-
-    def pull(self, number):
-        """One pull request by itself, which shows more than the list does; None where there is none."""
-        fields = self._fields.get(("pulls", number))
-        if fields is None:
-            return None
-        more = {"merged_by": None, "commits": 0, "review_comments": 0, "requested_reviewers": []}
-        return {**json.loads(self._pull(self.id * 10**6 + number, number, fields)), **more}
 
     def touch(self, stream, number, *, actor="ada", **changes):
         """An edit, by `actor`; what changes of state, labels and so on is noted as events, too."""
@@ -82,7 +85,7 @@ class Repo(Comments, Events, Meta):
             before = self._fields[stream, number]
             fields = {**before, "updated_at": utc(self._clock()), **changes}
             fields["edits"] = fields.get("edits", 0) + 1
-            if changes.keys() - {"updated_at"}:
+            if changes.keys() & NOTICED:
                 self._notice(number, before, fields, actor)
             return self._put(stream, number, fields)
 
@@ -105,11 +108,9 @@ class Repo(Comments, Events, Meta):
     def delete_issue(self, number):
         """With all that was said of it and happened to it: later pages move up."""
         with self.lock:
-            for item_id in [at for at, event in self._happened.items() if event["of"] == number]:
-                del self._happened[item_id]
-            for key in [key for key, comment in self._said.items() if comment["of"] == number]:
-                del self._said[key]
-            for stream in (*STREAMS, "issue-comments", "review-comments", "events"):
+            for forget in (self._forget_comments, self._forget_events, self._forget_reviews):
+                forget(number)
+            for stream in STREAMS:
                 items = self.streams[stream]
                 for item_id in [item_id for item_id, item in items.items.items() if item[1] == number]:
                     items.remove(item_id)
@@ -135,6 +136,27 @@ class Repo(Comments, Events, Meta):
         """A time given in seconds, as text, or not at all: now."""
         return at if isinstance(at, str) else utc(self._clock() if at is None else at)
 
+    def when(self, late=0):
+        """The server's time, or so many seconds before."""
+        return utc(self._clock() - late)
+
+    def versions(self):
+        """What can be seen now: stream -> {id: updated_at}; an event's time is that of its making, a label has none."""
+        with self.lock:
+            found = {
+                name: {item_id: item[0] for item_id, item in stream.items.items()}
+                for name, stream in self.streams.items()
+            }  # fmt: skip
+            found["pull-details"] = {
+                self.pull_id(number): fields["updated_at"]
+                for (stream, number), fields in self._fields.items() if stream == "pulls"
+            }  # fmt: skip
+            found["reviews"] = {
+                review_id: review["updated_at"]
+                for review_id, review in self.reviews.items() if review["state"] != "PENDING"
+            }  # fmt: skip
+        return found
+
     def node_id(self, kind, *numbers):
         return node_id(kind, self.id, *numbers)
 
@@ -158,14 +180,20 @@ class Repo(Comments, Events, Meta):
         fields = self._fields[stream, number]
         return json.loads(self._issue(self.issue_id(number), number, fields, stream == "pulls"))
 
-    def make(self, count, *, pulls=0.4, start=None, step_seconds=60.0, same_second=False, body_bytes=200, seed=1):
-        """`count` items, the last of them updated now (or `step_seconds` apart from `start` on)."""
-        rng = random.Random(seed)
+    def make(self, count, *, pulls=0.4, start=None, step_seconds=60.0, same_second=False, body_bytes=200, seed=1,
+             **talk):  # fmt: skip
+        """`count` items, the last of them updated now (or `step_seconds` apart from `start` on).
+
+        `talk`: how many `comments`, `review_comments`, `events` and `reviews` there are of them in all.
+        """
+        rng, made = random.Random(seed), []
         start = self._clock() - count * step_seconds if start is None else start
         for at in range(count):
             updated = utc(start + (0 if same_second else at * step_seconds))
             fields = {"updated_at": updated, "body": "x" * body_bytes, **_variety(rng, updated)}
-            self._add("pulls" if rng.random() < pulls else "issues", fields)
+            made.append(self._add("pulls" if rng.random() < pulls else "issues", fields))
+        if talk:
+            history.scatter(self, made, history.a_rng(seed), **talk)
         return self
 
     def _add(self, stream, fields):
@@ -230,7 +258,7 @@ class Repo(Comments, Events, Meta):
 
     def served(self, stream, item_id, text):
         updated_at, number = self.streams[stream].items[item_id][:2]
-        return Served(self.full_name, stream, item_id, number, updated_at, hashlib.sha256(text.encode()).hexdigest())
+        return Served(self.full_name, stream, item_id, number, updated_at, sha256(text))
 
 
 def _user(login):
@@ -255,8 +283,8 @@ WHERE = ["in the parser", "on Windows", "with large files", "after an upgrade", 
 
 
 def populate(repo, count, now, seed=1):
-    """A year of a project's life: people, labels, and lead times from minutes to weeks."""
-    rng = random.Random(seed)
+    """A year of a project's life: people, labels, what they said, and lead times from minutes to weeks."""
+    rng, talk = random.Random(seed), history.a_rng(seed)
     for created in sorted(now - rng.random() * 365 * 86400 for _ in range(count)):
         is_pull = rng.random() < 0.4
         hours = rng.lognormvariate(*((2.5, 1.8) if is_pull else (4.0, 2.0)))  # medians of 12 and 55 hours
@@ -266,8 +294,8 @@ def populate(repo, count, now, seed=1):
             "user": _user(rng.choice(PEOPLE)), "body": "It happens " + rng.choice(WHERE) + ".",
             "labels": [{"id": LABELS.index(name) + 1, "name": name} for name in rng.sample(LABELS, rng.randrange(4))],
             "assignees": [_user(name) for name in rng.sample(PEOPLE, rng.randrange(2))],
-            "comments": int(rng.expovariate(0.3)),
         }  # fmt: skip
+        comments = int(rng.expovariate(0.3))
         if finished < now and rng.random() < 0.85:
             fields.update(state="closed", closed_at=utc(finished), updated_at=utc(finished))
             if is_pull:
@@ -278,7 +306,10 @@ def populate(repo, count, now, seed=1):
             fields.update(
                 updated_at=utc(min(now, created + rng.expovariate(1 / (5 * 86400)))), draft=rng.random() < 0.1
             )
-        repo._add("pulls" if is_pull else "issues", fields)
+        number = repo._add("pulls" if is_pull else "issues", fields)
+        end = seconds(fields["updated_at"])
+        history.Tale(repo, number, int(created), end, PEOPLE, talk).told(fields, comments)
+    history.belongings(repo, LABELS, now - 365 * 86400, now)
 
 
 def load(repo, lines):

@@ -1,31 +1,22 @@
 """The tests' own GitHub, where it has to be like the real one."""
 
-import contextlib
+import collections
 import json
+import random
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 
+import pytest
+
+from tests.asking import ask, links, walk
 from tests.conftest import ROOT
 from tests.github_data import populate
 from tests.github_server import GitHubServer
+from tests.github_world.life import KINDS, happen
+from tests.github_world.orders import NAMES
 
 HOUR, DAY = 3600, 86400
 NOW = 1_790_000_000
-
-
-def ask(server, path, token=None):
-    """(status, headers, what the body holds)"""
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    request = urllib.request.Request(server.url + path, headers=headers)
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        answer = opener.open(request)
-    except urllib.error.HTTPError as error:
-        answer = error
-    with contextlib.closing(answer):
-        return answer.status, answer.headers, json.loads(answer.read())
 
 
 def test_each_token_and_who_has_none_has_a_limit_of_its_own_that_the_hour_resets():
@@ -74,3 +65,70 @@ def test_the_data_for_trials_are_a_year_of_a_project():
     assert {bool(pull["merged_at"]) for pull in pulls} == {True, False}
     assert all(item["created_at"] <= item["updated_at"] for item in items)
     assert all(item["closed_at"] in (None, item["updated_at"]) for item in items)
+
+
+def test_the_data_for_trials_have_conversations_that_fit_their_items():
+    with GitHubServer(clock=lambda: NOW) as server:
+        populate(server.add_repo("acme/widgets"), 300, NOW)
+        items = {item["number"]: item for item in walk(server, "/repos/acme/widgets/issues?state=all&per_page=100")}
+        found = {
+            name: walk(server, f"/repos/acme/widgets/{name}per_page=100")
+            for name in ("issues/comments?", "pulls/comments?", "issues/events?", "labels?", "milestones?state=all&",
+                         "releases?")
+        }  # fmt: skip
+        merged = next(number for number, item in items.items() if item.get("pull_request", {}).get("merged_at"))
+        reviews = walk(server, f"/repos/acme/widgets/pulls/{merged}/reviews")
+    counts = collections.Counter(int(comment["issue_url"].split("/")[-1]) for comment in found["issues/comments?"])
+    assert {number: item["comments"] for number, item in items.items() if item["comments"]} == counts
+    for comment in found["issues/comments?"]:
+        item = items[int(comment["issue_url"].split("/")[-1])]
+        assert item["created_at"] <= comment["created_at"] <= item["updated_at"]
+    closed = collections.Counter(
+        event["issue"]["number"] for event in found["issues/events?"] if event["event"] == "closed"
+    )
+    assert set(closed) == {number for number, item in items.items() if item["state"] == "closed"}
+    assert reviews[-1]["state"] == "APPROVED"
+    assert all(found.values())
+
+
+def test_as_much_is_said_and_done_as_was_asked_for():
+    with GitHubServer(clock=lambda: NOW) as server:
+        repo = server.add_repo("acme/widgets").make(50, comments=70, review_comments=20, events=60, reviews=30)
+        assert [len(repo.streams[name].order) for name in ("issue-comments", "review-comments", "events")] == [
+            70,
+            20,
+            60,
+        ]
+        newest = max(item["updated_at"] for item in walk(server, "/repos/acme/widgets/issues?state=all"))
+        assert len(repo.reviews) == 30
+    assert newest <= "2026-09-21T14:13:20Z"
+
+
+def test_a_page_in_the_middle_links_to_all_its_neighbours():
+    with GitHubServer() as server:
+        repo = server.add_repo("acme/widgets")
+        for at in range(5):
+            repo.add_label(str(at))
+        pages = [links(ask(server, f"/repos/acme/widgets/labels?per_page=2&page={page}")[1]) for page in (1, 2, 3)]
+    assert [sorted(page) for page in pages] == [["last", "next"], ["first", "last", "next", "prev"], ["first", "prev"]]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_whatever_happens_everything_can_be_shown_and_what_can_be_seen_is_shown(seed):
+    rng, now = random.Random(seed), [NOW]
+    with GitHubServer(clock=lambda: now[0]) as server:
+        repo = server.add_repo("acme/widgets").make(10, comments=10, events=10, reviews=5)
+        kinds = set()
+        for _ in range(200):
+            now[0] += rng.choice([0, 0, 1, 30])
+            kinds.add(happen(repo, rng, late=rng.choice([0, 0, 10])))
+        assert kinds == set(KINDS)
+        for address, stream in NAMES.items():
+            shown = walk(server, f"/repos/acme/widgets/{address}?state=all&per_page=100")
+            assert {item["id"] for item in shown} == repo.versions()[stream].keys()
+        for number in [number for stream, number in repo.known() if stream == "pulls"]:
+            pull = f"/repos/acme/widgets/pulls/{number}"
+            walk(server, pull + "/reviews")
+            assert ask(server, pull, "t")[0] == 200
+        shown = {(one.stream, one.id, one.updated_at) for one in server.served}
+    assert {(stream, *version) for stream, found in repo.versions().items() for version in found.items()} <= shown

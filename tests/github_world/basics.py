@@ -2,6 +2,9 @@
 
 import base64
 import bisect
+import calendar
+import functools
+import hashlib
 import json
 import time
 from typing import NamedTuple
@@ -14,8 +17,18 @@ def utc(seconds):
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
+@functools.lru_cache(maxsize=10_000)
+def seconds(text):
+    """Of a time as GitHub writes it."""
+    return calendar.timegm(time.strptime(text, "%Y-%m-%dT%H:%M:%SZ"))
+
+
 def compact_json(payload):
     return json.dumps(payload, ensure_ascii=False, separators=(",", ":"))
+
+
+def sha256(text):
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def node_id(kind, *numbers):

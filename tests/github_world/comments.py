@@ -1,5 +1,6 @@
 """Comments: on issues and pull requests, and on lines of a pull request's changes."""
 
+import collections
 import itertools
 
 from tests.github_world.basics import API, WEB, compact_json, utc
@@ -17,7 +18,8 @@ class Comments:
     """
 
     def _begin_comments(self):
-        self._said = {}  # (kind, id) -> fields
+        self.said = {}  # (kind, id) -> fields
+        self._said_of = collections.defaultdict(list)  # (kind, number) -> ids, oldest first
         self._comment_ids = {kind: itertools.count(self.id * 10**7 + 1) for kind in KINDS}
 
     def add_comment(self, number, *, body="I see it, too.", author="bo", at=None, **fields):
@@ -26,7 +28,7 @@ class Comments:
 
     def add_review_comment(self, number, *, body="Why?", author="bo", path="a.py", review=None, reply_to=None, at=None,
                            **fields):  # fmt: skip
-        """On a line of a pull request's changes; `review`: the id of the one that it belongs to."""
+        """On a line of a pull request's changes; `review`: the id of the one that it belongs to, which may be none."""
         given = {"body": body, "user": person(author), "path": path, "review": review, "reply_to": reply_to, **fields}
         return self._say("review-comments", number, given, at)
 
@@ -44,12 +46,19 @@ class Comments:
 
     def comment_ids(self, number, kind="issue-comments"):
         """Oldest first."""
-        return sorted(item_id for of, item_id in self._said if of == kind and self._said[of, item_id]["of"] == number)
+        return list(self._said_of.get((kind, number), ()))
+
+    def _forget_comments(self, number):
+        for kind in KINDS:
+            for item_id in self._said_of.pop((kind, number), ()):
+                del self.said[kind, item_id]
+                self.streams[kind].remove(item_id)
 
     def _say(self, kind, number, fields, at):
         with self.lock:
             created_at = self._when(at)
             item_id = next(self._comment_ids[kind])
+            self._said_of[kind, number].append(item_id)
             self._put_comment(
                 kind, item_id, {"created_at": created_at, "updated_at": created_at, **fields, "of": number}
             )
@@ -59,23 +68,28 @@ class Comments:
 
     def _edit(self, kind, item_id, changes):
         with self.lock:
-            before = self._said[kind, item_id]
+            before = self.said[kind, item_id]
             self._put_comment(kind, item_id, {**before, "updated_at": utc(self._clock()), **changes})
 
     def _unsay(self, kind, item_id):
         with self.lock:
-            number = self._said.pop((kind, item_id))["of"]
+            number = self.said.pop((kind, item_id))["of"]
             self.streams[kind].remove(item_id)
+            self._said_of[kind, number].remove(item_id)
             if kind == "issue-comments":
                 self._quietly(number, comments=self._count(number, "comments") - 1)
 
     def _put_comment(self, kind, item_id, fields):
-        self._said[kind, item_id] = fields
-        shown = self._issue_comment if kind == "issue-comments" else self._review_comment
+        self.said[kind, item_id] = fields
         self.streams[kind].put(
-            item_id, fields["of"], fields["updated_at"], "", lambda: compact_json(shown(item_id, fields)),
+            item_id, fields["of"], fields["updated_at"], "", lambda: compact_json(self.comment(kind, item_id)),
             sorted_by=fields["created_at"],
         )  # fmt: skip
+
+    def comment(self, kind, item_id):
+        """As REST has it."""
+        shown = self._issue_comment if kind == "issue-comments" else self._review_comment
+        return shown(item_id, self.said[kind, item_id])
 
     def _issue_comment(self, item_id, fields):
         url = "%s/repos/%s/issues/comments/%d" % (API, self.full_name, item_id)
@@ -106,6 +120,8 @@ class Comments:
             "start_line": None, "original_start_line": None, "start_side": None, "line": 1, "original_line": 1,
             "side": "RIGHT", "original_position": 1, "position": 1, "subject_type": "line",
         }  # fmt: skip
+        if fields.get("outdated"):  # its line is no more
+            shown.update(position=None, line=None)
         return {**shown, "in_reply_to_id": fields["reply_to"]} if fields["reply_to"] else shown
 
 

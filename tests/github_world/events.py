@@ -1,5 +1,6 @@
 """What happened to issues and pull requests: events, made of themselves by changes, or added."""
 
+import collections
 import itertools
 import zlib
 
@@ -22,19 +23,23 @@ KINDS = {
     "subscribed": ("SubscribedEvent", "SE"), "transferred": ("TransferredEvent", "TE"),
 }  # fmt: skip
 
+# Changes of these make events.
+NOTICED = {"labels", "assignees", "milestone", "title", "draft", "merged_at", "state"}
+
 
 class Events:
     """A repository's part. An event shows its issue as that is now, whenever it is asked for."""
 
     def _begin_events(self):
-        self._happened = {}  # id -> fields
+        self.happened = {}  # id -> fields
+        self._happened_to = collections.defaultdict(list)  # number -> ids
         self._event_ids = itertools.count(self.id * 10**7 + 1)
 
     def add_event(self, number, event, *, actor="ada", at=None, label=None, assignee=None, milestone=None,
-                  rename=None, reviewer=None, team=None, **more):  # fmt: skip
-        """An event by itself, now or `at` a time of the past; `rename`: (from, to). Returns its id.
+                  rename=None, reviewer=None, team=None, orphan=False, **more):  # fmt: skip
+        """An event by itself, now or `at` a time of the past; `rename`: (from, to); an `orphan` shows no issue.
 
-        Neither the item nor its time changes by it: `touch` makes the events that belong to its changes.
+        Returns its id. Neither the item nor its time changes: `touch` makes the events that belong to its changes.
         """
         details = dict(more)
         if label is not None:
@@ -51,23 +56,31 @@ class Events:
         with self.lock:
             event_id = next(self._event_ids)
             created_at = self._when(at)
-            self._happened[event_id] = {
-                "of": number, "event": event, "actor": person(actor), "created_at": created_at, "details": details
+            self._happened_to[number].append(event_id)
+            self.happened[event_id] = {
+                "of": number, "event": event, "actor": person(actor), "created_at": created_at, "details": details,
+                "orphan": orphan,
             }  # fmt: skip
             self.streams["events"].put(event_id, number, created_at, "", lambda: compact_json(self._event(event_id)))
         return event_id
 
     def events_of(self, number):
         """(id, fields), oldest first."""
-        return sorted((found for found in self._happened.items() if found[1]["of"] == number), key=_when_and_id)
+        found = [(event_id, self.happened[event_id]) for event_id in list(self._happened_to.get(number, ()))]
+        return sorted(found, key=lambda one: (one[1]["created_at"], one[0]))
 
     def event_node_id(self, event_id):
-        fields = self._happened[event_id]
+        fields = self.happened[event_id]
         prefix = KINDS.get(fields["event"], ("", "E"))[1]
         return self.node_id(prefix, self.issue_id(fields["of"]), event_id)
 
     def color_of(self, label):
         return "%06x" % (zlib.crc32(label.encode()) & 0xFFFFFF)
+
+    def _forget_events(self, number):
+        for event_id in self._happened_to.pop(number, ()):
+            del self.happened[event_id]
+            self.streams["events"].remove(event_id)
 
     def _notice(self, number, before, now, actor):
         """The events of one change of an item."""
@@ -76,7 +89,7 @@ class Events:
             self.add_event(number, event, actor=actor, at=at, **details)
 
     def _event(self, event_id):
-        fields = self._happened[event_id]
+        fields = self.happened[event_id]
         commit = fields["details"].get("commit_id")
         details = {name: value for name, value in fields["details"].items() if name != "commit_id"}
         return {
@@ -85,12 +98,8 @@ class Events:
             "actor": fields["actor"], "event": fields["event"], "commit_id": commit,
             "commit_url": commit and "%s/repos/%s/commits/%s" % (API, self.full_name, commit),
             "created_at": fields["created_at"], **details,
-            "issue": self.issue(fields["of"]), "performed_via_github_app": None,
+            "issue": None if fields["orphan"] else self.issue(fields["of"]), "performed_via_github_app": None,
         }  # fmt: skip
-
-
-def _when_and_id(found):
-    return found[1]["created_at"], found[0]
 
 
 def _team(slug):

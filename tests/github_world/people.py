@@ -1,5 +1,6 @@
 """Who does something at GitHub: people, bots, and accounts that are no more."""
 
+import functools
 import zlib
 
 from tests.github_world.basics import API, WEB
@@ -11,8 +12,11 @@ NAMES = {"orgs": "organizations_url"}
 
 def person(who):
     """A user as REST shows it: of a login ("x[bot]" is a Bot), None for a deleted one, or one that is whole already."""
-    if who is None or isinstance(who, dict):
-        return who
+    return who if who is None or isinstance(who, dict) else _of_login(who)
+
+
+@functools.lru_cache(maxsize=None)
+def _of_login(who):
     url = f"{API}/users/" + who.replace("[", "%5B").replace("]", "%5D")
     is_bot = who.endswith("[bot]")
     number = zlib.crc32(who.encode())
@@ -30,6 +34,9 @@ def actor(user):
     """The same as GraphQL has it: a bot's login stands without "[bot]" there."""
     if user is None:
         return None
-    login = user["login"]
-    kind = user.get("type", "User")
-    return {"login": login[:-5] if kind == "Bot" and login.endswith("[bot]") else login, "__typename": kind}
+    login, kind = user["login"], user.get("type", "User")
+    plain = login[:-5] if kind == "Bot" and login.endswith("[bot]") else login
+    return {
+        "__typename": kind, "login": plain, "url": f"{WEB}/{plain}", "id": f"U_{user.get('id')}",
+        "databaseId": user.get("id", 1) % 2**31,
+    }  # fmt: skip
