@@ -33,6 +33,7 @@ from github.api import GitHub
 from github.rate_limit import RateLimitReached
 from github.refusals import NotReadable
 from github.streams import KNOWN_BY_ID, STREAMS
+from github.streams.stream import WHOLE
 
 log = logging.getLogger("pipeline.ingest")
 
@@ -120,7 +121,8 @@ class Ingest:
         if refused is not None:
             started.pages = _fail(refused)
             return started
-        if self._since is None and state.covered_since is None and state.scan is None:
+        is_by_time = STREAMS[stream].scan != WHOLE
+        if is_by_time and self._since is None and state.covered_since is None and state.scan is None:
             now = timestamps.to_epoch(db.now(conn, self._clock))
             days = round((now - timestamps.to_epoch(self._default_since)) / DAY_SECONDS)
             log.info("%s %s, for the first time: the last %d days; --all for everything", repo, stream, days)

@@ -14,12 +14,20 @@ from github.refusals import HeavyAnswer, NotReadable
 from github.spots import PAGE_SIZE, Spot
 from github.streams.stream import KEYSET
 from scans.horizon import behind, horizon_of, newest_at_in, not_in_the_future
-from scans.scan import ALL_HISTORY, GITHUB_BEGAN, OVERLAP_SECONDS, Contradiction, Page, Scan, path_of
+from scans.scan import (
+    ALL_HISTORY,
+    EMPTY_ANSWERS,
+    GITHUB_BEGAN,
+    OVERLAP_SECONDS,
+    Contradiction,
+    Page,
+    Scan,
+    path_of,
+)
 
 # GitHub now and then answers with an empty page, or one without its Link (MeltanoLabs/tap-github #90). So many answers
 # in a row that contradict those before them, or show nothing new, end a walk.
 ODD_ANSWERS = 10
-EMPTY_ANSWERS = 3  # so many in a row say that there is nothing
 
 
 class _StartOver(Exception):

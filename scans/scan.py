@@ -23,6 +23,7 @@ ALL_HISTORY = "0001-01-01T00:00:00Z"
 GITHUB_BEGAN = "2007-10-01T00:00:00Z"
 # A run looks again at the minute before its cursor, for items that GitHub's replicas showed late.
 OVERLAP_SECONDS = 60
+EMPTY_ANSWERS = 3  # so many in a row say that there is nothing
 
 
 class Page(NamedTuple):
