@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from typing import Mapping
 
-from github.streams.stream import KEYSET, PAGES, WHOLE, Stream
+from github.streams.stream import EVENTS, KEYSET, PAGES, WHOLE, Stream
+from scans.events import EventScan
 from scans.lists import ListScan
 from scans.scan import ALL_HISTORY, OVERLAP_SECONDS, Page, Scan
 from scans.whole import WholeScan
 
 __all__ = ("ALL_HISTORY", "OVERLAP_SECONDS", "Page", "Scan", "scan_of")
 
-SCANS: Mapping[str, type[Scan]] = {KEYSET: ListScan, PAGES: ListScan, WHOLE: WholeScan}
+SCANS: Mapping[str, type[Scan]] = {KEYSET: ListScan, PAGES: ListScan, EVENTS: EventScan, WHOLE: WholeScan}
 
 
 def scan_of(stream: Stream) -> type[Scan]:

@@ -269,11 +269,24 @@ def _surprise(error: BaseException) -> PipelineError:
 
 
 def _not_had(result: StreamResult, gaps: Sequence[Gap]) -> str:
-    places = "; ".join(f"updated from {gap.after or 'the beginning'} to {gap.before or 'now'}" for gap in gaps[:3])
-    return (
-        f"GitHub does not give {sum(gap.items for gap in gaps)} items of {result.repo} {result.stream}, not even alone "
-        f"({places}); all others were read, and each run asks for these again"
-    )
+    cut_off = [gap for gap in gaps if gap.is_truncation]
+    broken = [gap for gap in gaps if not gap.is_truncation]
+    said = []
+    if broken:
+        said.append(
+            f"GitHub does not give {sum(gap.items for gap in broken)} items of {result.repo} {result.stream}, not even "
+            f"alone (updated {_places(broken)}); all others were read, and each run asks for these again"
+        )
+    if cut_off:
+        said.append(
+            f"{result.repo} {result.stream} is truncated: GitHub shows only the newest {cut_off[0].offset}, not what "
+            f"happened {_places(cut_off)}; all that is newer was read, and is read on"
+        )
+    return "; ".join(said)
+
+
+def _places(gaps: Sequence[Gap]) -> str:
+    return "; ".join(f"from {gap.after or 'the beginning'} to {gap.before or 'now'}" for gap in gaps[:3])
 
 
 def _fail(error: PipelineError) -> Iterator[Page]:

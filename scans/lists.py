@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterator
+from typing import Any, Iterator, Mapping
 from urllib.parse import urlencode
 
 from foundation import timestamps
@@ -41,11 +41,16 @@ class _StartOver(Exception):
 class ListScan(Scan):
     """Of a list that GitHub sorts by the last update: by keyset, oldest first, or by pages, newest first."""
 
+    deepest_page: int | None = None  # the last that GitHub shows, where its number is known
+
     def __init__(self, **asked: Any) -> None:
         super().__init__(**asked)
         self._by_time = self._stream.scan == KEYSET
         self._place = ""  # the path that is asked; see `_own_place`
-        self._reader = PageReader(api=self._api, url=self._url, shape=self._stream.shape, on_request=self._on_request)
+        self._reader = PageReader(
+            api=self._api, url=self._url, shape=self._stream.shape, deepest_page=self.deepest_page,
+            on_request=self._on_request,
+        )  # fmt: skip
         self._odd_answers = self._empty_answers = 0
         self._furthest: str | None = None  # the last time that the walk has come to
         self._met: set[tuple[int, str | None]] = set()  # what it has been shown since
@@ -120,7 +125,7 @@ class ListScan(Scan):
             "etag": read.answer.etag if speaks_for_all else None,
             "etag_url": self._head_url(),
         }
-        is_all = (read.reaches(floor) or read.is_last) and read.gap is None
+        is_all = (self._reaches(read, floor) or read.is_last) and read.gap is None
         if is_all:
             return self._finished(scan)
         if newest_at <= self._walked_to:  # this page says nothing of what was shown late behind it since the walk began
@@ -228,11 +233,15 @@ class ListScan(Scan):
         if 0 < self._empty_answers < EMPTY_ANSWERS:
             return False
         if not self._by_time:
-            return read.reaches(scan["floor"]) or (read.is_last and read.end >= scan["expected"])
+            return self._reaches(read, scan["floor"]) or (read.is_last and read.end >= scan["expected"])
         last = [spot.since or "", *(time for _, time in spot.last_seen), *read.times][-1]
         until = scan.get("until")
         is_passed = until is not None and any(until < time < scan["horizon"] for time in read.times)
         return is_passed or (read.is_last and last >= scan["target"])
+
+    def _reaches(self, read: Read, floor: str) -> bool:
+        """Newest first: does nothing behind this page stand in question?"""
+        return read.reaches(floor)
 
     def _brings_new(self, read: Read, following: Spot, target: str) -> bool:
         """Is a page progress: does it come further, or show what the walk is after and has not met at this time?"""
@@ -300,13 +309,16 @@ class ListScan(Scan):
         return self._address(self._place, newest_first=newest_first, since=since, size=size, number=number)
 
     def _address(self, place: str, *, newest_first: bool, since: str | None, size: int, number: int) -> str:
-        query = {**self._stream.query, "sort": "updated", "direction": "desc" if newest_first else "asc"}
+        query = {**self._stream.query, **self._order(newest_first=newest_first)}
         if since is not None and since >= GITHUB_BEGAN:
             query["since"] = since
         query["per_page"] = str(size)
         if number > 1:
             query["page"] = str(number)
         return f"{self._api.base_url}{place}/{self._stream.path}?{urlencode(query, safe=':')}"
+
+    def _order(self, *, newest_first: bool) -> Mapping[str, str]:
+        return {"sort": "updated", "direction": "desc" if newest_first else "asc"}
 
     def _page(self, read: Read, state: StreamState, *, floor: str) -> Page:
         if read.gap is not None and read.gap not in state.gaps:
