@@ -138,9 +138,15 @@ class Ingest:
             work=queue_manager.work(conn, repo=known_as) if STREAMS[stream].needs else (),
             recall=lambda repo_id: self._recall(stream, repo_id, scan.repo),
             on_request=started.requests.append,
+            on_long_walk=lambda requests: self._foretell(scan.repo, stream, requests),
         )
         started.pages = self._explained(scan.pages(), started)
         return started
+
+    def _foretell(self, repo: str, stream: str, requests: int) -> None:
+        left = self._api.limits.remaining
+        said = "%s %s: a long scan, of about %d requests if all is wanted; points left: %s"
+        log.info(said, repo, stream, requests, "unknown" if left is None else left)
 
     def _of_another_server(self, repo: str, state: StreamState) -> ConfigurationError | None:
         """Its cursor says nothing of what lies here: a database that served a trial would hide most of the real one."""

@@ -10,6 +10,7 @@ from foundation.errors import PipelineError
 from foundation.records import Gap, StreamState
 from github import pages
 from github.page_reader import MOST_OVERLAP, PageReader, Read
+from github.pages import ITEM
 from github.refusals import HeavyAnswer, NotReadable
 from github.spots import PAGE_SIZE, Spot
 from github.streams.stream import KEYSET
@@ -28,6 +29,8 @@ from scans.scan import (
 # GitHub now and then answers with an empty page, or one without its Link (MeltanoLabs/tap-github #90). So many answers
 # in a row that contradict those before them, or show nothing new, end a walk.
 ODD_ANSWERS = 10
+LONG_WALK = 10  # requests
+PAGES_ADVANCE = 88
 
 
 class _StartOver(Exception):
@@ -133,11 +136,24 @@ class ListScan(Scan):
         if self._has_begun_walk and read.reaches(self._walked_to) and read.gap is None:
             # All since the walk is here, but not the minute before it, for what is shown late: the next run's.
             return self._state._replace(etag=None)
+        if not self._has_begun_walk:
+            self._foretell(read)
         self._has_begun_walk = True
         # The rest is still to be walked: by time from the floor upwards, or from here downwards.
         below = behind(Spot(), read, by_time=False, horizon=horizon, target=newest_at)
         spot = Spot(since=floor) if self._by_time else below
         return self._state._replace(scan={**scan, "spot": spot._asdict()})
+
+    def _foretell(self, head: Read) -> None:
+        """How long the walk may be: by the head's link to the last page, or, where the list has items' own numbers and
+        no such link, by the newest of these. How much of it lies behind the floor is not known."""
+        numbers = [element.number for element in head.elements] if self._stream.shape is ITEM else []
+        items = head.expected or max(numbers, default=0)
+        # Of pages that overlap 88 items are new on average.
+        requests = 3 + items // (PAGE_SIZE if self._by_time else PAGES_ADVANCE)
+        is_first = self._state.covered_since is None or self._since < self._state.covered_since
+        if is_first and requests >= LONG_WALK:
+            self._on_long_walk(requests)
 
     def _finished(self, scan: dict[str, Any]) -> StreamState:
         """The state after a scan that saw everything: the cursor never moves back."""

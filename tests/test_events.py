@@ -6,6 +6,7 @@ import random
 import pytest
 
 import db
+from commands import figures
 from fetcher import ALL_HISTORY
 from foundation.errors import EXIT_FAILED
 from scans import events
@@ -50,6 +51,26 @@ def test_all_events_are_read_with_few_requests_and_later_runs_cost_nothing(run, 
     points = github.points_used
     (again,) = run(only="events")
     assert (again.requests, again.not_modified, github.points_used) == (1, 1, points)
+
+
+def test_a_long_scan_says_before_how_many_requests_it_may_take(run, github, caplog, repo):
+    happen(repo, 1000)
+    caplog.set_level("INFO")
+    (first,) = run(only="events", since=ALL_HISTORY)
+    (said,) = [message for message in caplog.messages if "a long scan" in message]
+    assert said == (
+        f"acme/widgets events: a long scan, of about {first.requests} requests if all is wanted; points left: 4999"
+    )
+    caplog.clear()
+    run(only="events", since=ALL_HISTORY)
+    assert caplog.messages == []
+
+
+def test_a_list_of_items_that_has_no_last_page_is_foretold_by_their_numbers(run, github, caplog):
+    github.add_repo("acme/widgets").make(1500)
+    caplog.set_level("INFO")
+    (result,) = run(only="issues", since=ALL_HISTORY)
+    assert f"acme/widgets issues: a long scan, of about {result.requests} requests" in caplog.text
 
 
 def test_a_first_run_takes_seven_days(run, tmp_path, repo):
@@ -127,6 +148,10 @@ def test_a_list_that_github_shows_no_end_of_is_truncated_and_never_finished(
     time.seconds += 600
     (third,) = run(only="events")
     assert (third.requests, third.not_modified, third.error) == (1, 1, second.error)
+    with contextlib.closing(db.connect(str(tmp_path / "p.db"))) as conn:
+        (shown,) = figures.streams(conn)
+    oldest = min(repo.streams["events"].items[item_id][0] for item_id in queued(tmp_path))
+    assert (shown["truncated_at"], shown["last_error"], shown["last_success_at"]) == (oldest, third.error, None)
 
 
 def test_a_list_that_ends_on_the_last_page_that_github_shows_is_whole(run, tmp_path, repo, few_pages):
