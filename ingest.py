@@ -285,8 +285,8 @@ def _not_had(result: StreamResult, gaps: Sequence[Gap]) -> str:
         )
     if cut_off:
         said.append(
-            f"{result.repo} {result.stream} is truncated: GitHub shows only the newest {cut_off[0].offset}, not what "
-            f"happened {_places(cut_off)}; all that is newer was read, and is read on"
+            f"{result.repo} {result.stream} is truncated: GitHub shows only the newest {cut_off[0].offset}, and "
+            f"nothing {_places(cut_off)}; all that is newer was read, and is read on"
         )
     return "; ".join(said)
 

@@ -48,7 +48,8 @@ class Row(NamedTuple):
 class Gap(NamedTuple):
     """Items that GitHub does not give, not even alone: their place, and between which times they were updated last.
 
-    `items` 0: all that stand there, beyond the last page that GitHub shows of a list.
+    `items` 0: all that stand there, beyond the last page that GitHub shows of a list; of a stream of several lists
+    `since` tells which.
     """
 
     since: str | None

@@ -8,6 +8,8 @@ import json
 from typing import Any, Iterator
 from urllib.parse import urlencode
 
+from foundation.errors import PipelineError
+from foundation.records import Gap
 from github import pages
 from github.page_reader import SMALLER_SIZES, Read
 from github.refusals import HeavyAnswer, NotReadable
@@ -35,18 +37,19 @@ class WholeScan(Scan):
         self._is_settled = False  # whose lists they are
         self._is_unchanged = True
         self._date: str | None = None
+        self._oldest: str | None = None  # of the page that was read last
 
     def pages(self) -> Iterator[Page]:
-        refused: NotReadable | None = None
+        failed: PipelineError | None = None
         for kind in self._stream.kinds:
             try:
                 yield from self._list(kind)
-            except NotReadable as error:
-                if not self._is_settled and error.status == 404:
+            except (NotReadable, HeavyAnswer, Contradiction) as error:
+                if not self._is_settled:
                     raise
-                refused = refused or error  # the token may lack the right to one of them
-        if refused is not None:
-            raise refused
+                failed = failed or error  # the token may lack the right to one of them, or one is broken
+        if failed is not None:
+            raise failed
         if not self._is_unchanged or self._state.covered_since is None:
             # Times say nothing here: the cursor is when a change was seen last.
             cursor = max(self._date or "", self._state.cursor or "") or None
@@ -82,7 +85,13 @@ class WholeScan(Scan):
         last; of one that is as it was what the pass `before` has, or its ETag."""
         met: set[int] = set()
         for number in itertools.count(1):
-            read = self._read(kind, size, number)
+            try:
+                read = self._read(kind, size, number)
+            except NotReadable as refused:
+                if refused.status != 422 or number == 1:
+                    raise
+                yield self._truncated(kind, size * (number - 1))
+                return
             if read.answer.body is None:
                 _, border, is_last = self._known(kind)[number - 1]
                 border = before[number - 1] if number <= len(before) else border
@@ -128,6 +137,7 @@ class WholeScan(Scan):
     def _page(self, kind: Kind, read: Read, number: int, *, is_last: bool) -> Page:
         self._is_unchanged = False
         self._date = present_of(read)
+        self._oldest = min(read.times, default=None)
         known = self._known(kind)
         address = self._address(kind, read.end - read.start, number)
         known[number - 1 : None if is_last else number] = [(address, read.answer.etag, is_last)]
@@ -136,10 +146,23 @@ class WholeScan(Scan):
         self._state = self._state._replace(
             etag=json.dumps({**self._etags(), kind.item_type: known}),
             etag_url=self._address(head, PAGE_SIZE, 1),
+            gaps=self._gaps_of_others(kind) if is_last else self._state.gaps,
             newest_item_id=read.elements[0].item_id if is_head and read.elements else self._state.newest_item_id,
         )
         items = [pages.to_item(element, kind.item_type) for element in read.elements]
         return Page(self._repo, self._was, items, self._state)
+
+    def _truncated(self, kind: Kind, shown: int) -> Page:
+        """GitHub shows no more of the list: of releases a thousand (release-drafter/release-drafter #1082)."""
+        known = self._known(kind)
+        known[-1][2] = True
+        gap = Gap(kind.path, shown, 0, None, self._oldest)
+        etags = json.dumps({**self._etags(), kind.item_type: known})
+        self._state = self._state._replace(etag=etags, gaps=(*self._gaps_of_others(kind), gap))
+        return Page(self._repo, self._was, [], self._state)
+
+    def _gaps_of_others(self, kind: Kind) -> tuple[Gap, ...]:
+        return tuple(gap for gap in self._state.gaps if gap.since != kind.path)
 
     def _etags(self) -> dict[str, list[Any]]:
         return json.loads(self._state.etag) if self._state.etag else {}

@@ -111,6 +111,27 @@ def test_a_list_that_the_token_may_not_read_hides_no_other(run, github, tmp_path
     assert run(only="meta")[0].error is None
 
 
+def test_a_list_that_github_shows_no_end_of_is_truncated_until_it_is_short_enough(run, github, tmp_path, repo):
+    ids = [*repo.streams["releases"].items, *[repo.add_release(f"v0.{at}") for at in range(230)]]
+    github.deepest["releases"] = 200
+    (first,) = run(only="meta")
+    assert "acme/widgets meta is truncated: GitHub shows only the newest 200, and nothing from the" in first.error
+    assert there(repo) - set(queued(tmp_path)) == {("release", item_id) for item_id in ids[:31]}
+    points = github.points_used
+    (again,) = run(only="meta")
+    assert (again.error, again.requests, again.not_modified, github.points_used) == (first.error, 4, 4, points)
+    for item_id in ids[100:150]:
+        repo.delete("releases", item_id)
+    assert run(only="meta")[0].error is None
+    assert there(repo) - set(queued(tmp_path)) == set()
+
+
+def test_a_list_that_always_fails_hides_no_other(run, github, tmp_path, repo):
+    github.fail_next(500, times=10**6, match="/milestones")
+    (result,) = run(only="meta")
+    assert ("status 500" in result.error, {kind for kind, _ in queued(tmp_path)}) == (True, {"label", "release"})
+
+
 def test_a_list_whose_long_pages_fail_is_read_in_shorter_ones(run, github, tmp_path, repo):
     for at in range(70):
         repo.add_release(f"v0.{at}")
