@@ -16,8 +16,8 @@ from scans.horizon import LEADING_ITEMS
 from scans.lists import ListScan
 from scans.scan import ALL_HISTORY, Page
 
-# "In order to keep the API fast for everyone, pagination is limited for this resource." Others took a list that ended so
-# for one that was read (chaoss/augur, apache/incubator-devlake).
+# "In order to keep the API fast for everyone, pagination is limited for this resource." Others took a list that ended
+# so for one that was read (chaoss/augur, apache/incubator-devlake).
 DEEPEST_PAGE = 300
 
 
