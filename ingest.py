@@ -33,6 +33,7 @@ from github.api import GitHub
 from github.rate_limit import RateLimitReached
 from github.refusals import NotReadable
 from github.streams import KNOWN_BY_ID, STREAMS
+from github.streams.stream import WHOLE
 
 log = logging.getLogger("pipeline.ingest")
 
@@ -129,7 +130,8 @@ class Ingest:
         if refused is not None:
             started.pages = _fail(refused)
             return started
-        if self._since is None and state.covered_since is None and state.scan is None:
+        is_by_time = STREAMS[stream].scan != WHOLE
+        if is_by_time and self._since is None and state.covered_since is None and state.scan is None:
             now = timestamps.to_epoch(db.now(conn, self._clock))
             days = round((now - timestamps.to_epoch(self._default_since)) / DAY_SECONDS)
             log.info("%s %s, for the first time: the last %d days; --all for everything", repo, stream, days)
@@ -145,6 +147,7 @@ class Ingest:
             work=self._work(conn, repo, known_as, stream, state) if STREAMS[stream].needs else (),
             recall=lambda repo_id: self._recall(stream, repo_id, scan.repo),
             on_request=started.requests.append,
+            on_long_walk=lambda requests: self._foretell(scan.repo, stream, requests),
         )
         started.pages = self._explained(scan.pages(), started)
         return started
@@ -172,6 +175,11 @@ class Ingest:
             many = f"{-(-wanted // AT_ONCE)}" if self._api.has_token else f"{2 * wanted}, without a token,"
             log.info("%s %s: %d to ask for, about %s requests", repo, stream, wanted, many)
         return found
+
+    def _foretell(self, repo: str, stream: str, requests: int) -> None:
+        left = self._api.limits.remaining
+        said = "%s %s: a long scan, of about %d requests if all is wanted; points left: %s"
+        log.info(said, repo, stream, requests, "unknown" if left is None else left)
 
     def _of_another_server(self, repo: str, state: StreamState) -> ConfigurationError | None:
         """Its cursor says nothing of what lies here: a database that served a trial would hide most of the real one."""
@@ -309,11 +317,24 @@ def _not_had(result: StreamResult, gaps: Sequence[Gap]) -> str:
             f"GitHub does not give {len(gaps)} of {result.repo} {result.stream}, not even alone "
             f"(pull request {numbers}); all others were read, and each run asks for these again"
         )
-    places = "; ".join(f"updated from {gap.after or 'the beginning'} to {gap.before or 'now'}" for gap in gaps[:3])
-    return (
-        f"GitHub does not give {sum(gap.items for gap in gaps)} items of {result.repo} {result.stream}, not even alone "
-        f"({places}); all others were read, and each run asks for these again"
-    )
+    cut_off = [gap for gap in gaps if gap.is_truncation]
+    broken = [gap for gap in gaps if not gap.is_truncation]
+    said = []
+    if broken:
+        said.append(
+            f"GitHub does not give {sum(gap.items for gap in broken)} items of {result.repo} {result.stream}, not even "
+            f"alone (updated {_places(broken)}); all others were read, and each run asks for these again"
+        )
+    if cut_off:
+        said.append(
+            f"{result.repo} {result.stream} is truncated: GitHub shows only the newest {cut_off[0].offset}, and "
+            f"nothing {_places(cut_off)}; all that is newer was read, and is read on"
+        )
+    return "; ".join(said)
+
+
+def _places(gaps: Sequence[Gap]) -> str:
+    return "; ".join(f"from {gap.after or 'the beginning'} to {gap.before or 'now'}" for gap in gaps[:3])
 
 
 def _fail(error: PipelineError) -> Iterator[Page]:

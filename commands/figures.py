@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, NamedTuple
 
 import db
 from foundation import timestamps
+from foundation.records import Gap
 
 
 def oldest_pending(conn: db.Connection) -> str | None:
@@ -62,12 +64,18 @@ def failed_items(conn: db.Connection, *, limit: int) -> list[dict[str, Any]]:
 
 
 def streams(conn: db.Connection) -> list[dict[str, Any]]:
-    """What `status` shows of each (repository, stream)."""
+    """What `status` shows of each (repository, stream). `truncated_at`: GitHub's list shows nothing before that."""
     rows = conn.execute(
         """
         SELECT repo, stream, cursor, covered_since, scan IS NOT NULL AS unfinished, last_run_at, last_success_at,
-            last_error
+            last_error, gaps
         FROM ingest_state ORDER BY repo, stream
         """
     )
-    return [{**dict(row), "unfinished": bool(row["unfinished"])} for row in rows]
+    found = []
+    for row in rows:
+        shown = {**dict(row), "unfinished": bool(row["unfinished"])}
+        gaps = [Gap(*gap) for gap in json.loads(shown.pop("gaps") or "[]")]
+        shown["truncated_at"] = max((gap.before or "" for gap in gaps if gap.is_truncation), default=None)
+        found.append(shown)
+    return found

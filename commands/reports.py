@@ -111,6 +111,7 @@ def status_lines(summary: Mapping[str, Any]) -> list[str]:
     streams = [
         f"{row['repo']} {row['stream']:<6}  up to {row['cursor'] or '-'}  last success {row['last_success_at'] or '-'}"
         + ("  unfinished" if row["unfinished"] else "")
+        + (f"  truncated at {row['truncated_at']}" if row["truncated_at"] else "")
         + (f"  {row['last_error']}" if row["last_error"] else "")
         for row in summary["repos"]
     ]

@@ -46,13 +46,21 @@ class Row(NamedTuple):
 
 
 class Gap(NamedTuple):
-    """Items that GitHub does not give, not even alone: their place, and between which times they were updated last."""
+    """Items that GitHub does not give, not even alone: their place, and between which times they were updated last.
+
+    `items` 0: all that stand there, beyond the last page that GitHub shows of a list; of a stream of several lists
+    `since` tells which.
+    """
 
     since: str | None
     offset: int
     items: int
     after: str | None
     before: str | None
+
+    @property
+    def is_truncation(self) -> bool:
+        return self.items == 0
 
 
 class StreamState(NamedTuple):

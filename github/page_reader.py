@@ -86,7 +86,10 @@ class Read(NamedTuple):
 
 
 class PageReader:
-    """Reads one list. `url(newest_first=..., since=..., size=..., number=...)` gives a page's address."""
+    """Reads one list. `url(newest_first=..., since=..., size=..., number=...)` gives a page's address.
+
+    `deepest_page`: GitHub shows none with a higher number, of whichever size.
+    """
 
     def __init__(
         self,
@@ -94,12 +97,14 @@ class PageReader:
         api: GitHub,
         url: Callable[..., str],
         shape: Shape = ITEM,
+        deepest_page: int | None = None,
         on_request: Callable[[int], None] = lambda status: None,
     ) -> None:
         self._api = api
         self._parse = functools.partial(pages.cut, shape=shape)
         self._url = url
         self._on_request = on_request
+        self._deepest_page = deepest_page
         self._most = PAGE_SIZE
         self.overlap = OVERLAP
 
@@ -127,6 +132,8 @@ class PageReader:
 
     def item_before(self, spot: Spot, *, newest_first: bool) -> list[Element]:
         """The item right before `spot`, alone; none where it can't be had, or is not there."""
+        if not self._shows(spot.offset):
+            return self._last_of_page_before(spot, newest_first)
         try:
             read = self._first_answer(spot._replace(offset=spot.offset - 1), newest_first, places=1)
         except NotReadable as refused:
@@ -135,8 +142,26 @@ class PageReader:
             read = None
         return read.elements if read is not None else []
 
+    def _last_of_page_before(self, spot: Spot, newest_first: bool) -> list[Element]:
+        """Where no item can be had alone: of the page that ends there."""
+        sizes = (size for size in range(1, PAGE_SIZE + 1) if spot.offset % size == 0)
+        size = next((size for size in sizes if self._shows(spot.offset // size)), None)
+        if size is None:
+            return []
+        with contextlib.suppress(HeavyAnswer):
+            return self._cut(spot, Cut(size, spot.offset // size), newest_first, attempts=MAX_ATTEMPTS).elements[-1:]
+        return []
+
+    def _shows(self, number: int) -> bool:
+        return self._deepest_page is None or number <= self._deepest_page
+
     def _cut_at(self, spot: Spot, most: int) -> Cut:
-        return page_at(spot.offset, most=most, overlap=self.overlap, not_before=spot.not_before)
+        cut = page_at(
+            spot.offset, most=most, overlap=self.overlap, not_before=spot.not_before, deepest_page=self._deepest_page
+        )
+        if cut is None:
+            raise HeavyAnswer(f"GitHub shows no page of {most} items so far down the list")
+        return cut
 
     def _lighter(self, spot: Spot, newest_first: bool, heavy: HeavyAnswer) -> Read:
         """A page failed for good. A probe tells an outage from a page that is too heavy, or holds a broken item."""
@@ -149,7 +174,7 @@ class PageReader:
             return smaller
         if probe is None:
             raise heavy
-        is_next = probe.start == spot.offset
+        is_next = probe.start <= spot.offset
         smaller = self._smaller(spot, newest_first) if is_next else None
         if smaller is not None:
             return smaller
@@ -170,11 +195,13 @@ class PageReader:
         return None
 
     def _first_answer(self, spot: Spot, newest_first: bool, *, places: int) -> Read | None:
-        """The first of the items from `spot` on that can be had alone."""
-        for offset in range(spot.offset, spot.offset + places):
+        """The first of the items from `spot` on that can be had alone, or with as few as can be asked for there."""
+        size = next((size for size in range(1, PAGE_SIZE + 1) if self._shows(spot.offset // size + places)), PAGE_SIZE)
+        first = spot.offset // size + 1
+        for number in range(first, first + places):
             try:
-                attempts = ATTEMPTS_AT_SMALLER if offset == spot.offset else 1
-                return self._cut(spot, Cut(1, offset + 1), newest_first, attempts=attempts)
+                attempts = ATTEMPTS_AT_SMALLER if number == first else 1
+                return self._cut(spot, Cut(size, number), newest_first, attempts=attempts)
             except HeavyAnswer:
                 continue
         return None

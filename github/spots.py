@@ -91,14 +91,18 @@ class Cut(NamedTuple):
         return self.size * self.number
 
 
-def page_at(offset: int, *, most: int, overlap: int, not_before: int = 0) -> Cut:
+def page_at(
+    offset: int, *, most: int, overlap: int, not_before: int = 0, deepest_page: int | None = None
+) -> Cut | None:
     """Of the pages of up to `most` items that begin at least `overlap` before `offset`, the one that reaches furthest.
 
     A page begins at a multiple of its size, so that of 100 items 12 overlap on average. None begins before
-    `not_before`. Where no such page reaches beyond `offset`, the best of those that begin there.
+    `not_before`. Where no such page reaches beyond `offset`, the best of those that begin there. None where all would
+    have a higher number than `deepest_page`.
     """
     first = max(0, offset - overlap)
     cuts = [Cut(size, latest // size + 1) for size in range(1, most + 1) for latest in (first, offset)]
-    leading_on = [cut for cut in cuts if not_before <= cut.start and offset < cut.end]
+    shown = [cut for cut in cuts if deepest_page is None or cut.number <= deepest_page]
+    leading_on = [cut for cut in shown if not_before <= cut.start and offset < cut.end]
     overlapping = [cut for cut in leading_on if cut.start <= first]
-    return max(overlapping or leading_on, key=lambda cut: (cut.end, cut.size))
+    return max(overlapping or leading_on, key=lambda cut: (cut.end, cut.size), default=None)

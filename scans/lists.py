@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterator
+from typing import Any, Iterator, Mapping
 from urllib.parse import urlencode
 
 from foundation import timestamps
@@ -10,16 +10,27 @@ from foundation.errors import PipelineError
 from foundation.records import Gap, StreamState
 from github import pages
 from github.page_reader import MOST_OVERLAP, PageReader, Read
+from github.pages import ITEM
 from github.refusals import HeavyAnswer, NotReadable
 from github.spots import PAGE_SIZE, Spot
 from github.streams.stream import KEYSET
 from scans.horizon import behind, horizon_of, newest_at_in, not_in_the_future
-from scans.scan import ALL_HISTORY, GITHUB_BEGAN, OVERLAP_SECONDS, Contradiction, Page, Scan, path_of
+from scans.scan import (
+    ALL_HISTORY,
+    EMPTY_ANSWERS,
+    GITHUB_BEGAN,
+    OVERLAP_SECONDS,
+    Contradiction,
+    Page,
+    Scan,
+    path_of,
+)
 
 # GitHub now and then answers with an empty page, or one without its Link (MeltanoLabs/tap-github #90). So many answers
 # in a row that contradict those before them, or show nothing new, end a walk.
 ODD_ANSWERS = 10
-EMPTY_ANSWERS = 3  # so many in a row say that there is nothing
+LONG_WALK = 10  # requests
+PAGES_ADVANCE = 88
 
 
 class _StartOver(Exception):
@@ -33,11 +44,16 @@ class _StartOver(Exception):
 class ListScan(Scan):
     """Of a list that GitHub sorts by the last update: by keyset, oldest first, or by pages, newest first."""
 
+    deepest_page: int | None = None  # the last that GitHub shows, where its number is known
+
     def __init__(self, **asked: Any) -> None:
         super().__init__(**asked)
         self._by_time = self._stream.scan == KEYSET
         self._place = ""  # the path that is asked; see `_own_place`
-        self._reader = PageReader(api=self._api, url=self._url, shape=self._stream.shape, on_request=self._on_request)
+        self._reader = PageReader(
+            api=self._api, url=self._url, shape=self._stream.shape, deepest_page=self.deepest_page,
+            on_request=self._on_request,
+        )  # fmt: skip
         self._odd_answers = self._empty_answers = 0
         self._furthest: str | None = None  # the last time that the walk has come to
         self._met: set[tuple[int, str | None]] = set()  # what it has been shown since
@@ -112,7 +128,7 @@ class ListScan(Scan):
             "etag": read.answer.etag if speaks_for_all else None,
             "etag_url": self._head_url(),
         }
-        is_all = (read.reaches(floor) or read.is_last) and read.gap is None
+        is_all = (self._reaches(read, floor) or read.is_last) and read.gap is None
         if is_all:
             return self._finished(scan)
         if newest_at <= self._walked_to:  # this page says nothing of what was shown late behind it since the walk began
@@ -120,11 +136,24 @@ class ListScan(Scan):
         if self._has_begun_walk and read.reaches(self._walked_to) and read.gap is None:
             # All since the walk is here, but not the minute before it, for what is shown late: the next run's.
             return self._state._replace(etag=None)
+        if not self._has_begun_walk:
+            self._foretell(read)
         self._has_begun_walk = True
         # The rest is still to be walked: by time from the floor upwards, or from here downwards.
         below = behind(Spot(), read, by_time=False, horizon=horizon, target=newest_at)
         spot = Spot(since=floor) if self._by_time else below
         return self._state._replace(scan={**scan, "spot": spot._asdict()})
+
+    def _foretell(self, head: Read) -> None:
+        """How long the walk may be: by the head's link to the last page, or, where the list has items' own numbers and
+        no such link, by the newest of these. How much of it lies behind the floor is not known."""
+        numbers = [element.number for element in head.elements] if self._stream.shape is ITEM else []
+        items = head.expected or max(numbers, default=0)
+        # Of pages that overlap 88 items are new on average.
+        requests = 3 + items // (PAGE_SIZE if self._by_time else PAGES_ADVANCE)
+        is_first = self._state.covered_since is None or self._since < self._state.covered_since
+        if is_first and requests >= LONG_WALK:
+            self._on_long_walk(requests)
 
     def _finished(self, scan: dict[str, Any]) -> StreamState:
         """The state after a scan that saw everything: the cursor never moves back."""
@@ -220,11 +249,15 @@ class ListScan(Scan):
         if 0 < self._empty_answers < EMPTY_ANSWERS:
             return False
         if not self._by_time:
-            return read.reaches(scan["floor"]) or (read.is_last and read.end >= scan["expected"])
+            return self._reaches(read, scan["floor"]) or (read.is_last and read.end >= scan["expected"])
         last = [spot.since or "", *(time for _, time in spot.last_seen), *read.times][-1]
         until = scan.get("until")
         is_passed = until is not None and any(until < time < scan["horizon"] for time in read.times)
         return is_passed or (read.is_last and last >= scan["target"])
+
+    def _reaches(self, read: Read, floor: str) -> bool:
+        """Newest first: does nothing behind this page stand in question?"""
+        return read.reaches(floor)
 
     def _brings_new(self, read: Read, following: Spot, target: str) -> bool:
         """Is a page progress: does it come further, or show what the walk is after and has not met at this time?"""
@@ -292,13 +325,16 @@ class ListScan(Scan):
         return self._address(self._place, newest_first=newest_first, since=since, size=size, number=number)
 
     def _address(self, place: str, *, newest_first: bool, since: str | None, size: int, number: int) -> str:
-        query = {**self._stream.query, "sort": "updated", "direction": "desc" if newest_first else "asc"}
+        query = {**self._stream.query, **self._order(newest_first=newest_first)}
         if since is not None and since >= GITHUB_BEGAN:
             query["since"] = since
         query["per_page"] = str(size)
         if number > 1:
             query["page"] = str(number)
         return f"{self._api.base_url}{place}/{self._stream.path}?{urlencode(query, safe=':')}"
+
+    def _order(self, *, newest_first: bool) -> Mapping[str, str]:
+        return {"sort": "updated", "direction": "desc" if newest_first else "asc"}
 
     def _page(self, read: Read, state: StreamState, *, floor: str) -> Page:
         if read.gap is not None and read.gap not in state.gaps:

@@ -23,6 +23,7 @@ ALL_HISTORY = "0001-01-01T00:00:00Z"
 GITHUB_BEGAN = "2007-10-01T00:00:00Z"
 # A run looks again at the minute before its cursor, for items that GitHub's replicas showed late.
 OVERLAP_SECONDS = 60
+EMPTY_ANSWERS = 3  # so many in a row say that there is nothing
 
 
 class Page(NamedTuple):
@@ -51,7 +52,8 @@ class Scan:
     `repo` is the name asked for, `known_as` the one that it was found under before, where it has been renamed. A
     repository is its numeric id: `recall(id)` gives the state that is known of that one (None: none), and
     `look_from(state)` the time that this run wants to look from. `work`: what the work list held when the scan began,
-    as (number, updated_at), for a stream that needs another.
+    as (number, updated_at), for a stream that needs another. `on_long_walk(requests)` is told, before a walk of many
+    pages, how many requests the whole list takes, about, where GitHub gives that away.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Scan:
         work: Sequence[tuple[int, str]] = (),
         recall: Callable[[int], StreamState | None] = lambda repo_id: None,
         on_request: Callable[[int], None] = lambda status: None,
+        on_long_walk: Callable[[int], None] = lambda requests: None,
     ) -> None:
         self._api = api
         self._asked_for = repo
@@ -76,6 +79,7 @@ class Scan:
         self._work = work
         self._recall = recall
         self._on_request = on_request
+        self._on_long_walk = on_long_walk
         self._since = self._wanted()
         self._identified_as: int | None = None  # what `recall` was asked about
         self._restarts_left = 1

@@ -5,7 +5,7 @@ Never asks GitHub, and knows neither queue nor archive.
 
 from __future__ import annotations
 
-from github.streams import issue_comments, issues, pull_details, pulls, review_comments
+from github.streams import events, issue_comments, issues, meta, pull_details, pulls, review_comments
 
 # In the order in which a run reads them.
 STREAMS = {
@@ -16,6 +16,8 @@ STREAMS = {
         issue_comments.STREAM,
         review_comments.STREAM,
         pull_details.STREAM,
+        events.STREAM,
+        meta.STREAM,
     )
 }
 DEFAULT = ("issues", "pulls")  # nothing costs more unasked

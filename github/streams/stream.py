@@ -8,7 +8,7 @@ from foundation.records import Row
 from github.pages import ITEM, Element, Shape
 
 # What a scan has to do so that it is complete (fetcher.py has the class for each).
-KEYSET, PAGES, WORK = "keyset", "pages", "work"
+KEYSET, PAGES, EVENTS, WHOLE, WORK = "keyset", "pages", "events", "whole", "work"
 
 
 class Kind(NamedTuple):
@@ -17,12 +17,15 @@ class Kind(NamedTuple):
     `rows(repo, payload)`: what the tables say of one; raises ExtractionError.
     `is_known_by_id`: it is what it was, although GitHub shows it in other bytes each time (an event shows the present
     state of its issue). The queue takes it once, and its key ends with its id in place of the hash.
+    `path` and `query`: where the list of this type is, in a stream of several lists.
     """
 
     item_type: str
     folder: str
     rows: Callable[[str, Mapping[str, Any]], Sequence[Row]]
     is_known_by_id: bool = False
+    path: str = ""
+    query: Mapping[str, str] = {}
 
 
 class Stream(NamedTuple):
@@ -31,7 +34,8 @@ class Stream(NamedTuple):
     `name`: in `--streams` and in the database; `path`: in GitHub's address of the list, `query`: what that asks for
     besides. `kinds`: of what types its items are. `shape`: where an element has its number and its time.
     `scan`: KEYSET for a list that can begin at a time, and is walked oldest first by it; PAGES for one that is walked
-    newest first, by pages; WORK where nothing is listed, and what another stream noted is asked for.
+    newest first, by pages; EVENTS for one whose elements never change, and whose end GitHub may not show; WHOLE for
+    lists that are read whole; WORK where nothing is listed, and what another stream noted is asked for.
     `title`: GitHub's word for the feature; `permission`: for the right to read it that a token needs.
     `switch`: the field of a repository's description that says whether the feature is on.
     `is_missing_when_off`: GitHub answers 404, as for a wrong name, where the feature is switched off.
