@@ -7,15 +7,22 @@ from __future__ import annotations
 
 from typing import Mapping
 
-from github.streams.stream import EVENTS, KEYSET, PAGES, WHOLE, Stream
+from github.streams.stream import EVENTS, KEYSET, PAGES, WHOLE, WORK, Stream
 from scans.events import EventScan
 from scans.lists import ListScan
 from scans.scan import ALL_HISTORY, OVERLAP_SECONDS, Page, Scan
 from scans.whole import WholeScan
+from scans.work import AT_ONCE, WorkScan
 
-__all__ = ("ALL_HISTORY", "OVERLAP_SECONDS", "Page", "Scan", "scan_of")
+__all__ = ("ALL_HISTORY", "AT_ONCE", "OVERLAP_SECONDS", "Page", "Scan", "scan_of")
 
-SCANS: Mapping[str, type[Scan]] = {KEYSET: ListScan, PAGES: ListScan, EVENTS: EventScan, WHOLE: WholeScan}
+SCANS: Mapping[str, type[Scan]] = {
+    KEYSET: ListScan,
+    PAGES: ListScan,
+    EVENTS: EventScan,
+    WHOLE: WholeScan,
+    WORK: WorkScan,
+}
 
 
 def scan_of(stream: Stream) -> type[Scan]:

@@ -13,7 +13,7 @@ from typing import Callable, Iterator, Mapping, NamedTuple, Sequence
 
 import db
 import queue_manager
-from fetcher import Page, scan_of
+from fetcher import AT_ONCE, Page, scan_of
 from foundation import timestamps
 from foundation.clock import Clock
 from foundation.errors import (
@@ -36,6 +36,8 @@ from github.streams import KNOWN_BY_ID, STREAMS
 from github.streams.stream import WHOLE
 
 log = logging.getLogger("pipeline.ingest")
+
+MANY_REQUESTS = 10  # to be made for one stream are told of before they are made
 
 
 class StreamResult(NamedTuple):
@@ -96,7 +98,15 @@ class Ingest:
         A rejected token or a rate limit that can't be waited for ends all; their error is in the results that are left.
         The scans run in threads, and fetch on while this one, which owns the database, commits.
         """
-        conn = db.connect(self._db_path)
+        results: dict[tuple[str, str], StreamResult] = {}
+        with contextlib.closing(db.connect(self._db_path)) as conn:
+            # What needs another stream begins when that has been read.
+            for has_needs in (False, True):
+                some = [target for target in targets if bool(STREAMS[target[1]].needs) is has_needs]
+                results.update(zip(some, self._run(conn, some, jobs)))
+        return [results[target] for target in targets]
+
+    def _run(self, conn: db.Connection, targets: Sequence[tuple[str, str]], jobs: int) -> list[StreamResult]:
         streams: list[_Stream] = []
 
         def started() -> Iterator[Iterator[Page]]:
@@ -104,7 +114,7 @@ class Ingest:
                 streams.append(self._start(conn, repo, stream))
                 yield streams[-1].pages
 
-        with contextlib.closing(conn), contextlib.closing(ReadAhead(started(), threads=jobs)) as brought:
+        with contextlib.closing(ReadAhead(started(), threads=jobs)) as brought:
             for index, value in brought:
                 if isinstance(value, Ended):
                     self._conclude(conn, streams[index], value.error)
@@ -114,8 +124,7 @@ class Ingest:
         return [stream.result for stream in streams]
 
     def _start(self, conn: db.Connection, repo: str, stream: str) -> _Stream:
-        repo_id = self._repo_ids.get(repo.lower())
-        known_as, state = queue_manager.load_stream(conn, repo=repo, stream=stream, repo_id=repo_id)
+        known_as, state = self._load(conn, repo, stream)
         started = _Stream(StreamResult(known_as, stream, cursor=state.cursor), asked_for=repo, gaps=state.gaps)
         refused = self._stop_reason or self._of_another_server(known_as, state)
         if refused is not None:
@@ -135,7 +144,7 @@ class Ingest:
             stream=STREAMS[stream],
             state=state,
             look_from=self._look_from,
-            work=queue_manager.work(conn, repo=known_as) if STREAMS[stream].needs else (),
+            work=self._work(conn, repo, known_as, stream, state) if STREAMS[stream].needs else (),
             recall=lambda repo_id: self._recall(stream, repo_id, scan.repo),
             on_request=started.requests.append,
             on_long_walk=lambda requests: self._foretell(scan.repo, stream, requests),
@@ -147,6 +156,30 @@ class Ingest:
         left = self._api.limits.remaining
         said = "%s %s: a long scan, of about %d requests if all is wanted; points left: %s"
         log.info(said, repo, stream, requests, "unknown" if left is None else left)
+
+    def _load(self, conn: db.Connection, repo: str, stream: str) -> tuple[str, StreamState]:
+        """The name and state; what needs another stream is of the repository that this one has read."""
+        repo_id = self._repo_ids.get(repo.lower())
+        for needed in STREAMS[stream].needs:
+            repo, state = queue_manager.load_stream(conn, repo=repo, stream=needed, repo_id=repo_id)
+            repo_id = state.repo_id
+        return queue_manager.load_stream(conn, repo=repo, stream=stream, repo_id=repo_id)
+
+    def _work(
+        self, conn: db.Connection, asked_for: str, repo: str, stream: str, state: StreamState
+    ) -> Sequence[tuple[int, str]]:
+        """The work list; when it is wanted from further back than ever before, what was read by then goes on it."""
+        since = self._look_from(state)
+        if state.covered_since is None or since < state.covered_since:
+            with db.transaction(conn):
+                self._in_commit(conn, asked_for)
+                queue_manager.seed_work(conn, repo=repo, since=since)
+        found = queue_manager.work(conn, repo=repo)
+        wanted = sum(updated_at >= min(since, state.covered_since or since) for _, updated_at in found)
+        if wanted >= MANY_REQUESTS * AT_ONCE:
+            many = f"{-(-wanted // AT_ONCE)}" if self._api.has_token else f"{2 * wanted}, without a token,"
+            log.info("%s %s: %d to ask for, about %s requests", repo, stream, wanted, many)
+        return found
 
     def _of_another_server(self, repo: str, state: StreamState) -> ConfigurationError | None:
         """Its cursor says nothing of what lies here: a database that served a trial would hide most of the real one."""
@@ -200,10 +233,13 @@ class Ingest:
                 queue_manager.settle_name(
                     conn, repo=page.repo, repo_id=page.state.repo_id, was=page.was, asked_for=stream.asked_for
                 )
+            if page.noted:
+                new = {item.number for item in queue_manager.not_queued(conn, items=page.items)}
+                noted = [(number, updated_at) for number, updated_at in page.noted if number in new]
+                queue_manager.note_work(conn, repo=page.repo, versions=noted)
             enqueued = queue_manager.enqueue(
                 conn, repo=page.repo, items=page.items, now=db.now(conn, self._clock), known_by_id=KNOWN_BY_ID
             )
-            queue_manager.note_work(conn, repo=page.repo, versions=page.noted)
             queue_manager.settle_work(conn, repo=page.repo, versions=page.settled)
             queue_manager.save_stream(conn, repo=page.repo, stream=result.stream, state=page.state)
         if page.repo.lower() != stream.asked_for.lower() and identity != stream.identity:
@@ -275,6 +311,12 @@ def _surprise(error: BaseException) -> PipelineError:
 
 
 def _not_had(result: StreamResult, gaps: Sequence[Gap]) -> str:
+    if STREAMS[result.stream].needs:  # of a work list each is one by its number
+        numbers = ", ".join(str(gap.offset) for gap in gaps[:10])
+        return (
+            f"GitHub does not give {len(gaps)} of {result.repo} {result.stream}, not even alone "
+            f"(pull request {numbers}); all others were read, and each run asks for these again"
+        )
     cut_off = [gap for gap in gaps if gap.is_truncation]
     broken = [gap for gap in gaps if not gap.is_truncation]
     said = []

@@ -1,4 +1,4 @@
-"""One question to GitHub's REST API, answered or classified: attempts, limits, redirects, origin.
+"""One question to GitHub's API, REST or GraphQL, answered or classified: attempts, limits, redirects, origin.
 
 The only owner of HTTP retries. Knows nothing of streams or scans (fetcher.py), nor of SQL; prints nothing.
 """
@@ -15,7 +15,7 @@ import requests
 from foundation import settings
 from foundation.clock import Clock
 from foundation.errors import ConfigurationError, Outage, PipelineError
-from github import answers, transport
+from github import answers, graphql, transport
 from github.answers import Kind
 from github.outages import Outages
 from github.rate_limit import RateLimits
@@ -47,6 +47,8 @@ class _Question(NamedTuple):
     etag: str | None
     on_request: Callable[[int], None]
     retry_refusals: bool
+    limits: RateLimits
+    posted: bytes | None = None  # a GraphQL query
 
 
 class GitHub:
@@ -68,6 +70,7 @@ class GitHub:
     ) -> None:
         self.base_url = base_url.rstrip("/")
         self.limits = limits
+        self.graphql_limits = limits.of_another_resource()
         self._token = token
         self._clock = clock
         self._rng = rng
@@ -99,15 +102,33 @@ class GitHub:
         link to another origin).
         """
         url = self.base_url + url if url.startswith("/") else url
-        question = _Question(url, parse, etag, on_request, retry_refusals)
+        return self._answer(_Question(url, parse, etag, on_request, retry_refusals, self.limits), attempts)
+
+    def query(
+        self,
+        text: str,
+        *,
+        parse: Callable[[str], Any],
+        on_request: Callable[[int], None],
+        attempts: int = MAX_ATTEMPTS,
+    ) -> Answer:
+        """Ask GraphQL, whose points are counted apart, and parse the body; `parse` may raise a Fault.
+
+        Raises as `get` does; a refusal is believed when it is repeated.
+        """
+        url = graphql.address(self.base_url)
+        posted = graphql.posted(text)
+        return self._answer(_Question(url, parse, None, on_request, True, self.graphql_limits, posted), attempts)
+
+    def _answer(self, question: _Question, attempts: int) -> Answer:
         faults: list[Fault] = []
         while True:
-            sent_at = self._wait_for_limits()
+            sent_at = self._wait_for(question.limits)
             try:
                 answer = self._follow(question, sent_at)
             except Fault as fault:
                 faults.append(fault)
-                self._back_off(url, faults, attempts)
+                self._back_off(question.url, faults, attempts)
                 continue
             except PipelineError:
                 self._outages.answered()
@@ -133,11 +154,11 @@ class GitHub:
                 f"{self.base_url}; not followed, because the token would go there; check GITHUB_API_URL"
             )
 
-    def _wait_for_limits(self) -> float:
+    def _wait_for(self, limits: RateLimits) -> float:
         """Returns the (monotonic) moment at which no limit was known."""
         while True:
             now = self._clock.monotonic()
-            seconds = self.limits.seconds_to_wait()
+            seconds = limits.seconds_to_wait()
             if seconds <= 0:
                 return now
             self._on_wait(seconds, "GitHub's rate limit")
@@ -176,17 +197,19 @@ class GitHub:
         """One attempt, redirects included. None: a rate limit was met, and is known to `limits` now."""
         target = question.url
         for _ in range(MAX_REDIRECTS):
-            response, body = self._ask(target, question.etag)
+            response, body = self._ask(target, question)
             question.on_request(response.status_code)
             kind = answers.classify(response.status_code, response.headers, body)
+            if kind is Kind.ANSWER and question.posted is not None and graphql.is_limit(body):
+                kind = Kind.LIMITED
             if kind is Kind.REDIRECT:
                 target = transport.absolute(target, response.headers.get("location", ""))
                 self.check_origin(target, source="redirect")
                 continue
             if kind is Kind.LIMITED:
-                self.limits.refused(response.headers, sent_at=sent_at)
+                question.limits.refused(response.headers, sent_at=sent_at)
                 return None
-            self.limits.observe(response.headers, sent_at=sent_at)
+            question.limits.observe(response.headers, sent_at=sent_at)
             if kind is not Kind.ANSWER:
                 raise self._refusals.of(kind, target, response.status_code, body, is_odd=question.retry_refusals)
             return Answer(
@@ -201,12 +224,14 @@ class GitHub:
         shown = transport.shown(question.url)
         raise NotReadable(f"GitHub redirects more than {MAX_REDIRECTS} times from {shown}", status=310)
 
-    def _ask(self, url: str, etag: str | None) -> tuple[requests.Response, bytes]:
+    def _ask(self, url: str, question: _Question) -> tuple[requests.Response, bytes]:
         began = self._clock.monotonic()
         outcome = "no answer"
         try:
             seconds = self._outages.read_timeout_seconds
-            response, body = self._transport.get(url, etag=etag, read_timeout_seconds=seconds)
+            response, body = self._transport.ask(
+                url, etag=question.etag, posted=question.posted, read_timeout_seconds=seconds
+            )
             left = response.headers.get("x-ratelimit-remaining", "no count of")
             outcome = f"{response.status_code}, {left} points left"
             return response, body
@@ -215,7 +240,8 @@ class GitHub:
             raise
         finally:
             milliseconds = (self._clock.monotonic() - began) * 1000
-            log.debug("GET %s: %s, %.0f ms", transport.shown(url), outcome, milliseconds)
+            method = "GET" if question.posted is None else "POST"
+            log.debug("%s %s: %s, %.0f ms", method, transport.shown(url), outcome, milliseconds)
 
     def _read(self, status: int, body: bytes, question: _Question) -> Any:
         if status == 304:

@@ -61,13 +61,23 @@ class Transport:
         self._proxy = ""  # as messages call it; empty: none is used
         self._sessions = threading.local()  # a requests.Session is not documented as thread-safe
 
-    def get(self, url: str, *, etag: str | None, read_timeout_seconds: float) -> tuple[requests.Response, bytes]:
-        """The answer to one GET, redirects not followed, and its body. Raises Fault and ConfigurationError."""
+    def ask(
+        self, url: str, *, etag: str | None, posted: bytes | None, read_timeout_seconds: float
+    ) -> tuple[requests.Response, bytes]:
+        """The answer to one GET, or to one POST of what is `posted`; redirects not followed; and its body.
+
+        Raises Fault and ConfigurationError.
+        """
         session = self._session()
+        headers = {"If-None-Match": etag} if etag else {}
+        if posted is not None:
+            headers["Content-Type"] = "application/json"
         try:
-            with session.get(
+            with session.request(
+                "GET" if posted is None else "POST",
                 url,
-                headers={"If-None-Match": etag} if etag else {},
+                data=posted,
+                headers=headers,
                 timeout=(CONNECT_TIMEOUT_SECONDS, read_timeout_seconds),
                 allow_redirects=False,
                 stream=True,

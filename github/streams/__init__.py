@@ -5,7 +5,7 @@ Never asks GitHub, and knows neither queue nor archive.
 
 from __future__ import annotations
 
-from github.streams import events, issue_comments, issues, meta, pulls, review_comments
+from github.streams import events, issue_comments, issues, meta, pull_details, pulls, review_comments
 
 # In the order in which a run reads them.
 STREAMS = {
@@ -17,6 +17,7 @@ STREAMS = {
         review_comments.STREAM,
         events.STREAM,
         meta.STREAM,
+        pull_details.STREAM,
     )
 }
 DEFAULT = ("issues", "pulls")  # nothing costs more unasked

@@ -8,7 +8,7 @@ from foundation.records import Row
 from github.pages import ITEM, Element, Shape
 
 # What a scan has to do so that it is complete (fetcher.py has the class for each).
-KEYSET, PAGES, EVENTS, WHOLE = "keyset", "pages", "events", "whole"
+KEYSET, PAGES, EVENTS, WHOLE, WORK = "keyset", "pages", "events", "whole", "work"
 
 
 class Kind(NamedTuple):
@@ -35,11 +35,12 @@ class Stream(NamedTuple):
     besides. `kinds`: of what types its items are. `shape`: where an element has its number and its time.
     `scan`: KEYSET for a list that can begin at a time, and is walked oldest first by it; PAGES for one that is walked
     newest first, by pages; EVENTS for one whose elements never change, and whose end GitHub may not show; WHOLE for
-    lists that are read whole.
+    lists that are read whole; WORK where nothing is listed, and what another stream noted is asked for.
     `title`: GitHub's word for the feature; `permission`: for the right to read it that a token needs.
     `switch`: the field of a repository's description that says whether the feature is on.
     `is_missing_when_off`: GitHub answers 404, as for a wrong name, where the feature is switched off.
-    `holds(element)`: is it one of this stream? `needs`: the streams without which it brings nothing.
+    `holds(element)`: is it one of this stream? `needs`: the streams without which it brings nothing, and which are
+    read before it. `notes_work`: each new version of an item goes on the work list of those that need this one.
     """
 
     name: str
@@ -54,3 +55,4 @@ class Stream(NamedTuple):
     shape: Shape = ITEM
     holds: Callable[[Element], bool] = lambda element: True
     needs: tuple[str, ...] = ()
+    notes_work: bool = False
