@@ -260,7 +260,12 @@ def test_graphql_s_points_are_a_budget_of_their_own(run, github, repo, ask):
     _, result = run(streams=BOTH, since=ALL_HISTORY, max_wait_seconds=0)
     assert (result.exit_code, "rate limit holds until" in result.error) == (3, True)
     assert len(newest(ask)) == 25
+    assert ask("SELECT scan IS NOT NULL FROM ingest_state WHERE stream = 'pull-details'") == [(1,)]  # unfinished
     assert run(only="pulls")[0].error is None
+    github.graphql_limit = 5000
+    assert run(only="pull-details")[0].error is None  # as far back as the run before was told to look
+    assert behind(ask, versions(repo)) == []
+    assert ask("SELECT scan FROM ingest_state WHERE stream = 'pull-details'") == [(None,)]
 
 
 def test_changes_on_every_page_while_it_is_read_are_not_missed(run, github, time, repo, ask):
