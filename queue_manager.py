@@ -800,10 +800,12 @@ def prune(
     overlap_seconds: int,
     limit: int,
     item_types: Mapping[str, Sequence[str]],
+    listed_whole: Sequence[str] = (),
 ) -> int:
     """Delete up to `limit` rows that are done, and archived, since before that time; returns how many.
 
-    `item_types`: what each stream brings.
+    `item_types`: what each stream brings. `listed_whole`: types whose lists are read whole each time; of each item of
+    these the newest version stays.
 
     Not what the next ordinary ingest looks at again, which would not know it as a duplicate: a stream is read from
     `overlap_seconds` before its cursor, however long ago that is, or from wherever, while it has none. Nor where
@@ -813,6 +815,12 @@ def prune(
     since = "strftime('%Y-%m-%dT%H:%M:%SZ', cursor, :overlap)"
     if conn.words.is_postgres:
         since = """to_char(CAST(cursor AS timestamp) + CAST(:overlap AS interval), 'YYYY-MM-DD"T"HH24:MI:SS"Z"')"""
+    replaced = """
+        AND (item_type NOT IN ({}) OR EXISTS (
+            SELECT 1 FROM queue_items later WHERE later.item_type = queue_items.item_type
+                AND later.item_id = queue_items.item_id AND later.id > queue_items.id
+        ))
+    """.format(", ".join(f"'{item_type}'" for item_type in listed_whole))
     chosen = f"""
         WITH kinds (stream, item_type) AS (VALUES {kinds}), streams (name, item_type, since) AS (
             SELECT lower(repo), item_type, coalesce({since}, '') FROM ingest_state JOIN kinds USING (stream)
@@ -825,7 +833,7 @@ def prune(
             SELECT 1 FROM read_again
             WHERE name = lower(queue_items.repo) AND item_type = queue_items.item_type
                 AND since <= queue_items.updated_at
-        )
+        ) {replaced if listed_whole else ""}
         ORDER BY finished_at LIMIT :limit
     """
     return conn.execute(

@@ -16,6 +16,7 @@ from foundation import settings, timestamps
 from foundation.clock import Clock
 from foundation.errors import EXIT_OK
 from github.streams import STREAMS
+from github.streams.stream import WHOLE
 
 log = logging.getLogger("pipeline.prune")
 
@@ -72,6 +73,9 @@ def _delete(conn: db.Connection, clock: Clock, before: str) -> int:
                 overlap_seconds=OVERLAP_SECONDS,
                 limit=CHUNK_ROWS,
                 item_types={name: [kind.item_type for kind in stream.kinds] for name, stream in STREAMS.items()},
+                listed_whole=[
+                    kind.item_type for stream in STREAMS.values() if stream.scan == WHOLE for kind in stream.kinds
+                ],
             )
         total += deleted
         if deleted < CHUNK_ROWS:

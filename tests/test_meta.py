@@ -51,6 +51,34 @@ def test_a_change_is_a_version_more_and_what_is_gone_stays(run, tmp_path, repo):
     assert ("release", release) in queued(tmp_path)
 
 
+def test_prune_leaves_the_newest_version_of_each_since_its_page_may_be_shown_again(run_main, tmp_path):
+    def main(*words):
+        code, out, err = run_main(*words, env={"PIPELINE_DB": str(tmp_path / "p.db"), **env})
+        assert code == 0, err
+        return out
+
+    def change(statement):
+        with contextlib.closing(db.connect(str(tmp_path / "p.db"))) as conn:
+            conn.execute(statement)
+
+    with GitHubServer() as server:
+        repo = server.add_repo("acme/widgets")
+        label = repo.add_label("bug")
+        other = repo.add_label("docs")
+        repo.add_release("v1", at="2026-01-01T00:00:00Z")
+        env = {"GITHUB_API_URL": server.url, "PIPELINE_STREAMS": "meta"}
+        main("ingest", "--repo", "acme/widgets")
+        repo.edit("labels", label, name="defect")
+        main("ingest", "--repo", "acme/widgets")
+        main("worker", "--archive-dir", str(tmp_path / "archive"))
+        change("UPDATE queue_items SET finished_at = '2026-02-01T00:00:00Z'")
+        main("prune", "--older-than", "1")
+        assert [item_id for kind, item_id in queued(tmp_path) if kind == "label"] == [other, label]
+        repo.edit("labels", other, color="ffffff")
+        main("ingest", "--repo", "acme/widgets")
+        assert [item_id for kind, item_id in queued(tmp_path) if kind == "label"] == [other, label, other]
+
+
 def test_a_list_of_many_pages_has_an_etag_for_each(run, github, tmp_path, repo):
     ids = [repo.add_label(f"l{at:03d}") for at in range(250)]
     (first,) = run(only="meta")
