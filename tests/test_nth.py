@@ -96,7 +96,9 @@ def cut(conn):
 
 @pytest.fixture
 def served(github):
-    github.add_repo("acme/widgets").make(8, step_seconds=5)
+    repo = github.add_repo("acme/widgets").make(8, step_seconds=5, events=6)
+    repo.add_label("bug")
+    repo.add_milestone("1.0")
     return github
 
 
@@ -152,6 +154,9 @@ def run(served, path_of, streams, tmp_path, capfd):
     return both
 
 
+CURSOR = "CASE stream WHEN 'meta' THEN '' ELSE cursor END AS cursor"  # that of `meta` is when a change was seen
+
+
 def state(path):
     """What a run leaves, but for times."""
     with questions(path) as ask:
@@ -162,7 +167,9 @@ def state(path):
                 ("issues", "item_type, id, payload_sha256, title, state, lead_time_hours, s3_key"),
                 ("pull_details", "id, payload_sha256, reviews"),
                 ("pull_work", "repo, number, updated_at"),
-                ("ingest_state", "repo, stream, cursor, covered_since, scan, last_error"),
+                ("item_events", "id, number, event"),
+                ("labels", "id, payload_sha256, s3_key"),
+                ("ingest_state", f"repo, stream, {CURSOR}, covered_since, scan, last_error"),
             )
         ]
 
@@ -189,7 +196,10 @@ def check(run, whole, path_of, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:<psycopg:ResourceWarning")  # a command that fails leaves its end to the process's
-@pytest.mark.parametrize("streams", ["issues,pulls", pytest.param("pulls,pull-details", marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "streams",
+    ["issues,pulls", *(pytest.param(more, marks=pytest.mark.long) for more in ("pulls,pull-details", "events,meta"))],
+)
 @pytest.mark.parametrize("engine, fault", STATEMENT_FAULTS, ids=str)
 def test_after_any_statement_failed_once_a_rerun_ends_as_if_it_had_not(run, check, capfd, fault):
     at, counter = 0, Counter()
@@ -230,7 +240,7 @@ def test_after_a_kill_at_any_statement_a_rerun_ends_as_if_there_had_been_none(ch
 REQUEST_FAULTS = [500, 404, 401, "reset", "truncate", "html", "invalid_json", "secondary_403"]
 
 
-@pytest.mark.parametrize("streams", ["issues,pulls", "pulls,pull-details"])
+@pytest.mark.parametrize("streams", ["issues,pulls", "pulls,pull-details", "events,meta"])
 @pytest.mark.parametrize("kind", REQUEST_FAULTS)
 def test_after_any_request_failed_once_a_rerun_ends_as_if_it_had_not(run, check, served, kind):
     for at in (1, 2, 3):
