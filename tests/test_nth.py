@@ -51,6 +51,12 @@ STATEMENT_FAULTS = in_parts(
     ("sqlite", FULL), ("sqlite", LOCKED),
     ("postgresql", FULL_SERVER), ("postgresql", LOST), ("postgresql", ANSWER_LOST),
 )  # fmt: skip
+# Further streams meet a seventh of the statements: theirs are the same but for a few.
+WITH_STREAMS = [pytest.param(*each.values, "issues,pulls", marks=each.marks) for each in STATEMENT_FAULTS] + [
+    pytest.param(engine, fault, 1, streams, marks=pytest.mark.long)
+    for engine, fault in (("sqlite", FULL), ("postgresql", LOST))
+    for streams in ("pulls,pull-details", "events,meta")
+]
 
 
 def counting_connect(counter):
@@ -104,7 +110,9 @@ def cut(conn):
 
 @pytest.fixture
 def served(github):
-    github.add_repo("acme/widgets").make(8, step_seconds=5)
+    repo = github.add_repo("acme/widgets").make(8, step_seconds=5, events=6)
+    repo.add_label("bug")
+    repo.add_milestone("1.0")
     return github
 
 
@@ -160,6 +168,9 @@ def run(served, path_of, streams, tmp_path, capfd):
     return both
 
 
+CURSOR = "CASE stream WHEN 'meta' THEN '' ELSE cursor END AS cursor"  # that of `meta` is when a change was seen
+
+
 def state(path):
     """What a run leaves, but for times."""
     with questions(path) as ask:
@@ -170,7 +181,9 @@ def state(path):
                 ("issues", "item_type, id, payload_sha256, title, state, lead_time_hours, s3_key"),
                 ("pull_details", "id, payload_sha256, reviews"),
                 ("pull_work", "repo, number, updated_at"),
-                ("ingest_state", "repo, stream, cursor, covered_since, scan, last_error"),
+                ("item_events", "id, number, event"),
+                ("labels", "id, payload_sha256, s3_key"),
+                ("ingest_state", f"repo, stream, {CURSOR}, covered_since, scan, last_error"),
             )
         ]
 
@@ -197,8 +210,7 @@ def check(run, whole, path_of, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:<psycopg:ResourceWarning")  # a command that fails leaves its end to the process's
-@pytest.mark.parametrize("streams", ["issues,pulls", pytest.param("pulls,pull-details", marks=pytest.mark.long)])
-@pytest.mark.parametrize("engine, fault, first", STATEMENT_FAULTS, ids=str)
+@pytest.mark.parametrize("engine, fault, first, streams", WITH_STREAMS, ids=str)
 def test_after_any_statement_failed_once_a_rerun_ends_as_if_it_had_not(run, check, capfd, fault, first):
     at, counter = first - PARTS, Counter()
     while counter.count >= at:
@@ -238,7 +250,7 @@ def test_after_a_kill_at_any_statement_a_rerun_ends_as_if_there_had_been_none(ch
 REQUEST_FAULTS = [500, 404, 401, "reset", "truncate", "html", "invalid_json", "secondary_403"]
 
 
-@pytest.mark.parametrize("streams", ["issues,pulls", "pulls,pull-details"])
+@pytest.mark.parametrize("streams", ["issues,pulls", "pulls,pull-details", "events,meta"])
 @pytest.mark.parametrize("kind", REQUEST_FAULTS)
 def test_after_any_request_failed_once_a_rerun_ends_as_if_it_had_not(run, check, served, kind):
     for at in (1, 2, 3):

@@ -15,9 +15,9 @@ STREAMS = {
         pulls.STREAM,
         issue_comments.STREAM,
         review_comments.STREAM,
-        pull_details.STREAM,
         events.STREAM,
         meta.STREAM,
+        pull_details.STREAM,
     )
 }
 DEFAULT = ("issues", "pulls")  # nothing costs more unasked
