@@ -1,7 +1,8 @@
 """A long run of everything at once, under fire, and an independent look at what came of it.
 
-`python -m tests.soak --minutes 20` in the environment of tests/run.sh: repositories that keep changing, an ingest every
-few seconds, four workers of both layouts, kills, stops, faults on both servers, clocks that jump, prune now and then.
+`python -m tests.soak --minutes 20` in the environment of tests/run.sh: repositories whose conversations go on, an
+ingest of all streams every few seconds, four workers of both layouts, kills, stops, faults on both servers, clocks that
+jump, prune now and then.
 With `--db postgresql` the queue lies in a PostgreSQL, whose sessions are ended and which itself is killed, too, and
 the processes are of two hosts, whose clocks are hours off.
 At the end the record of the GitHub server, the bucket and the database are compared. Ends with 1 when anything is
@@ -28,6 +29,7 @@ from tests.conftest import REAL_SLEEP, Bucket
 from tests.crashes import Zygote
 from tests.fault_proxy import FaultProxy, some_of
 from tests.github_server import GitHubServer
+from tests.github_world import life
 from tests.postgres_server import PostgresServer
 from tests.reconcile import contents
 from tests.s3_server import S3Server
@@ -36,7 +38,29 @@ REPOSITORIES = ["acme/widgets", "acme/gadgets", "umbrella/tools"]
 WORKERS = 4
 TICK_SECONDS = 0.05
 ITEMS_A_MINUTE = 300  # fewer than this, and the run proves nothing
-GITHUB_FAULTS = [500, 502, 503, "reset", "close", "truncate", "html", "invalid_json"]
+GITHUB_FAULTS = [
+    500, 502, 503, "reset", "close", "truncate", "html", "invalid_json", "graphql_wrong", "graphql_nulls",
+    "graphql_partly",
+]  # fmt: skip
+# Nothing goes: a row of what was deleted stays.
+LIFE = [kind for kind in life.KINDS if kind not in ("unsay", "delete")]
+TALK = {"comments": 200, "review_comments": 100, "events": 200, "reviews": 60}
+# What each of the tests' GitHub's lists is called in the queue, and where its newest versions are.
+LISTS = {
+    "issues": ("issue", "SELECT id, payload_sha256 FROM issues WHERE item_type = 'issue'"),
+    "pulls": ("pull_request", "SELECT id, payload_sha256 FROM issues WHERE item_type = 'pull_request'"),
+    "issue-comments": ("issue_comment", "SELECT id, payload_sha256 FROM comments WHERE kind = 'issue'"),
+    "review-comments": ("review_comment", "SELECT id, payload_sha256 FROM comments WHERE kind = 'review'"),
+    "labels": ("label", "SELECT id, payload_sha256 FROM labels"),
+    "milestones": ("milestone", "SELECT id, payload_sha256 FROM milestones"),
+    "releases": ("release", "SELECT id, payload_sha256 FROM releases"),
+}
+# An event is known by its id, whatever of its issue is shown with it; what is asked for by itself, by what it says.
+OTHERS = {
+    "event": "SELECT id, 'there' FROM item_events",
+    "pull_detail": "SELECT id, updated_at FROM pull_details",
+    "review": "SELECT id, state FROM reviews WHERE state <> 'PENDING'",
+}
 S3_FAULTS = [(500, "InternalError"), (503, "SlowDown"), "reset", "reset_after", "cut_after"]
 S3_OUTAGES = [(403, "AccessDenied"), (404, "NoSuchBucket"), (503, "SlowDown"), "reset"]
 DAY = 86400
@@ -47,21 +71,28 @@ PRUNE_AFTER_SECONDS = 600
 WITNESS = """
 CREATE TABLE soak_queued (item_type TEXT, item_id INTEGER, payload_sha256 TEXT);
 CREATE TABLE soak_done (id INTEGER);
+CREATE TABLE soak_back (payload_sha256 TEXT);
 CREATE TRIGGER soak_insert AFTER INSERT ON queue_items
     BEGIN INSERT INTO soak_queued VALUES (new.item_type, new.item_id, new.payload_sha256); END;
 CREATE TRIGGER soak_update AFTER UPDATE OF status ON queue_items WHEN new.status = 'done'
     BEGIN INSERT INTO soak_done VALUES (new.id); END;
+CREATE TRIGGER soak_back AFTER UPDATE OF id ON queue_items
+    BEGIN INSERT INTO soak_back VALUES (new.payload_sha256); END;
 """
 
 
 WITNESS_ON_POSTGRES = """
 CREATE TABLE soak_queued (item_type TEXT, item_id BIGINT, payload_sha256 TEXT);
 CREATE TABLE soak_done (id BIGINT);
+CREATE TABLE soak_back (payload_sha256 TEXT);
 CREATE FUNCTION soak_insert() RETURNS trigger LANGUAGE plpgsql AS
     $$ BEGIN INSERT INTO soak_queued VALUES (new.item_type, new.item_id, new.payload_sha256); RETURN NULL; END $$;
 CREATE FUNCTION soak_update() RETURNS trigger LANGUAGE plpgsql AS
     $$ BEGIN INSERT INTO soak_done VALUES (new.id); RETURN NULL; END $$;
+CREATE FUNCTION soak_back() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN INSERT INTO soak_back VALUES (new.payload_sha256); RETURN NULL; END $$;
 CREATE TRIGGER soak_insert AFTER INSERT ON queue_items FOR EACH ROW EXECUTE FUNCTION soak_insert();
+CREATE TRIGGER soak_back AFTER UPDATE OF id ON queue_items FOR EACH ROW EXECUTE FUNCTION soak_back();
 CREATE TRIGGER soak_update AFTER UPDATE OF status ON queue_items FOR EACH ROW
     WHEN (new.status = 'done') EXECUTE FUNCTION soak_update();
 """
@@ -166,8 +197,14 @@ class Soak:
         self.folder, self.rng = Path(folder), random.Random(seed)
         self.github, self.proxy, self.bucket = github, proxy, bucket
         self.database, self.path = database, database.path
-        self.repos = [github.add_repo(name).make(200, step_seconds=600) for name in REPOSITORIES]
-        env = {**bucket.env, "AWS_ENDPOINT_URL_S3": proxy.url, "GITHUB_API_URL": github.url, "GITHUB_TOKEN": "t"}
+        self.repos = [github.add_repo(name).make(200, step_seconds=600, **TALK) for name in REPOSITORIES]
+        env = {
+            **bucket.env,
+            "PIPELINE_STREAMS": "all",
+            "AWS_ENDPOINT_URL_S3": proxy.url,
+            "GITHUB_API_URL": github.url,
+            "GITHUB_TOKEN": "t",
+        }
         self.zygote = Zygote(env, self.folder / "log")
         self.workers, self.stopped, self.others = [], {}, []
         self.figures = collections.Counter()
@@ -203,12 +240,7 @@ class Soak:
 
     def change(self):
         for _ in range(3):
-            repo = self.rng.choice(self.repos)
-            if self.rng.random() < 0.2:
-                (repo.add_issue if self.rng.random() < 0.6 else repo.add_pull)(body="new")
-            else:
-                stream, number = self.rng.choice(list(repo._fields))
-                repo.touch(stream, number, state=self.rng.choice(["open", "closed"]))
+            life.happen(self.rng.choice(self.repos), self.rng, LIFE)
             self.figures["changes"] += 1
 
     def start(self, *arguments):
@@ -311,27 +343,37 @@ class Soak:
     # The independent look: nothing of the pipeline's own code.
 
     def report(self, seconds):
-        found = collections.Counter()
-        for payloads in contents(self.bucket.objects()).values():
+        found, events = collections.defaultdict(list), set()
+        for key, payloads in contents(self.bucket.objects()).items():
             for payload in payloads:
-                found[hashlib.sha256(payload.encode("utf-8")).hexdigest()] += 1
-        queued = {row[0] for row in self.database.ask("SELECT payload_sha256 FROM soak_queued")}
+                found[hashlib.sha256(payload.encode("utf-8")).hexdigest()].append(key)
+                events.update([json.loads(payload)["id"]] if "/events/" in key else [])
+        queued = self.database.ask("SELECT item_type, item_id, payload_sha256 FROM soak_queued")
+        missing = {sha256 for item_type, _, sha256 in queued if item_type != "event"} - set(found)
+        missing |= {item_id for item_type, item_id, _ in queued if item_type == "event"} - events
         newest = self._newest()
+        missing |= {newest[item] for item in newest if item[0] not in OTHERS} - set(found)
         stored = {
-            (row[0], row[1]): row[2] for row in self.database.ask("SELECT item_type, id, payload_sha256 FROM issues")
+            (item_type, item_id): value
+            for item_type, query in [*LISTS.values(), *OTHERS.items()]
+            for item_id, value in self.database.ask(query)
         }
+        # Contents that GitHub showed once more with the time that they had, after others of that second: they are
+        # archived again, which in a batch makes them twice.
+        back = {sha256 for (sha256,) in self.database.ask("SELECT payload_sha256 FROM soak_back")}
         served = {version.sha256 for version in self.github.served}
         half = self.memory[len(self.memory) // 2][0] if self.memory else 0
         of_one_second = self._of_one_second(stored, newest)
         return {
             "seconds": round(seconds),
             "versions served": len(served),
-            "versions queued": len(queued),
+            "versions queued": len({row[1:] for row in queued}),
             "versions archived": len(found),
-            "missing": len(queued - set(found)) + len(set(newest.values()) - set(found)),
+            "missing": len(missing),
             "never served": len(set(found) - served),
-            "doubled": sum(count - 1 for count in found.values()),
-            "issues rows": len(stored),
+            "doubled": [keys for sha256, keys in found.items() if len(keys) > 1 and sha256 not in back] or 0,
+            "came back within their second": len(back),
+            "rows of the tables": len(stored),
             "stale": sum(stored.get(item) != newest.get(item) for item in {*stored, *newest} - of_one_second),
             "other version of the same second": len(of_one_second),
             "failed rows": self._one("SELECT count(*) FROM queue_items WHERE status = 'failed'"),
@@ -356,14 +398,18 @@ class Soak:
         }
 
     def _newest(self):
-        """(item_type, id) -> hash of what each item is now, asked of the server's own data."""
+        """(item_type, id) -> what each item is now, asked of the server's own data: a hash, but for `OTHERS`."""
         newest = {}
         for repo in self.repos:
-            for stream, item_type in (("pulls", "pull_request"), ("issues", "issue")):
+            pulls = {repo.issue_id(number) for name, number in repo.known() if name == "pulls"}  # as issues
+            for stream, (item_type, _) in LISTS.items():
                 for item_id, (_, _, _, render) in repo.streams[stream].items.items():
-                    text = render()
-                    if stream == "pulls" or "pull_request" not in json.loads(text):
-                        newest[item_type, item_id] = hashlib.sha256(text.encode("utf-8")).hexdigest()
+                    if stream != "issues" or item_id not in pulls:
+                        newest[item_type, item_id] = hashlib.sha256(render().encode("utf-8")).hexdigest()
+            newest.update({("event", item_id): "there" for item_id in repo.streams["events"].items})
+            versions = repo.versions()
+            newest.update({("pull_detail", item_id): at for item_id, at in versions["pull-details"].items()})
+            newest.update({("review", item_id): repo.reviews[item_id]["state"] for item_id in versions["reviews"]})
         return newest
 
 

@@ -45,6 +45,8 @@ def faulty(handler, kind, details, answer):
     if kind == "link":
         return whole._replace(headers={**whole.headers, "Link": '<{}>; rel="next"'.format(details["url"])})
     if isinstance(kind, str) and kind.startswith("graphql_"):
+        if handler.command != "POST":
+            return whole
         return GRAPHQL[kind](details, whole)
     return _other(kind, details, whole)
 
