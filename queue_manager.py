@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from typing import AbstractSet, Any, Callable, Iterable, Iterator, Mapping, NamedTuple, Sequence
+from typing import AbstractSet, Any, Callable, Collection, Iterable, Iterator, Mapping, NamedTuple, Sequence
 
 import db
 from foundation import timestamps
@@ -196,11 +196,19 @@ def load_stream(conn: db.Connection, *, repo: str, stream: str, repo_id: int | N
     return (row["repo"], _state(row)) if row else (repo, StreamState())
 
 
-def kept_as(conn: db.Connection, repo: str) -> str:
-    """The name under which the repository's state is kept; the same where nothing is known of it."""
-    known = conn.execute("SELECT repo FROM ingest_state WHERE lower(repo) = lower(?)", (repo,)).fetchone()
-    known = known or conn.execute("SELECT repo FROM repo_aliases WHERE alias = lower(?)", (repo,)).fetchone()
-    return known["repo"] if known else repo
+_KEPT_AS = (  # what stands later counts
+    "SELECT alias, repo FROM repo_aliases WHERE alias IN {}",
+    "SELECT lower(repo), repo FROM ingest_state WHERE lower(repo) IN {}",
+)
+
+
+def kept_as(conn: db.Connection, repos: Collection[str]) -> dict[str, str]:
+    """By each name: the one under which its repository's state is kept; the same where nothing is known of it."""
+    kept: dict[str, str] = {}
+    for some in db.in_statements(sorted({repo.lower() for repo in repos}), parameters=1):
+        for statement in _KEPT_AS:
+            kept.update(tuple(row) for row in conn.execute(statement.format(db.places(len(some))), some))
+    return {repo: kept.get(repo.lower(), repo) for repo in repos}
 
 
 def load_known(conn: db.Connection, *, stream: str) -> dict[int, StreamState]:
@@ -775,7 +783,7 @@ def drop(conn: db.Connection, *, item_ids: Sequence[int]) -> int:
 
 def forget_repo(conn: db.Connection, *, repo: str) -> int:
     """Delete the state of the repository that is kept under this name, or was before; returns how many streams."""
-    name = kept_as(conn, repo)
+    name = kept_as(conn, [repo])[repo]
     conn.execute("DELETE FROM repo_aliases WHERE lower(repo) = lower(?)", (name,))
     conn.execute("DELETE FROM pull_work WHERE lower(repo) = lower(?)", (name,))
     return conn.execute("DELETE FROM ingest_state WHERE lower(repo) = lower(?)", (name,)).rowcount

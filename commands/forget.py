@@ -25,7 +25,7 @@ def run(
     conn = db.connect(context.db_path, must_exist=True)
     what = ", ".join([*repos, *(f"row {item}" for item in items)])
     with SignalsRaise(), context.recorded(conn, command="forget", what=what) as record:
-        names = {queue_manager.kept_as(conn, repo).lower() for repo in repos}
+        names = {name.lower() for name in queue_manager.kept_as(conn, repos).values()}
         record.hold([f"ingest of {name}" for name in sorted(names)])
         with db.transaction(conn):
             streams = sum(_forgotten(conn, repo) for repo in repos)

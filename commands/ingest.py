@@ -102,7 +102,8 @@ def _error(
 
 def _locks(conn: db.Connection, targets: Sequence[tuple[str, str]]) -> dict[str, str]:
     """What no other ingest may do meanwhile: a lock for each repository, by the name under which it is kept."""
-    return {repo: f"ingest of {queue_manager.kept_as(conn, repo).lower()}" for repo, _ in targets}
+    kept = queue_manager.kept_as(conn, {repo for repo, _ in targets})
+    return {repo: f"ingest of {name.lower()}" for repo, name in kept.items()}
 
 
 def _shown(since: str | None) -> str:

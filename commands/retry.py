@@ -6,7 +6,7 @@ from typing import Sequence
 
 import db
 import queue_manager
-from commands import reports
+from commands import reports, runs
 from commands.context import Context
 from foundation.errors import EXIT_OK, ConfigurationError
 
@@ -19,7 +19,9 @@ def run(
 ) -> int:
     conn = db.connect(context.db_path, must_exist=True)
     wanted = None if all_failed else sorted(set(item_ids or ()))
+    runs.refuse_while_moved(conn, context.db_path)  # first: who moves keeps everybody waiting who writes
     with db.transaction(conn):
+        runs.refuse_while_moved(conn, context.db_path)
         if wanted is None:
             retried = queue_manager.retry(conn, item_ids=None)
         else:

@@ -551,7 +551,7 @@ def test_a_success_clears_the_error_before_it_and_leaves_the_cursor_and_other_st
         "repo", "stream", "cursor", "covered_since", "unfinished", "last_run_at", "last_success_at", "last_error",
     )  # fmt: skip
     assert figures.streams(conn) == [
-        dict(zip(names, values))
+        {**dict(zip(names, values)), "truncated_at": None}
         for values in [
             ("a/a", "pulls", None, None, False, LATER, LATER, None),
             ("a/b", "issues", None, None, False, NOW, None, "down"),
@@ -1085,3 +1085,11 @@ def test_no_query_walks_the_whole_table(on_sqlite, name):
     plan = [row["detail"] for row in on_sqlite.execute("EXPLAIN QUERY PLAN " + statement, LEASE)]
     assert index in plan[0], plan
     assert not [step for step in plan if "TEMP B-TREE FOR ORDER BY" in step], plan
+
+
+def test_names_are_found_as_their_repositories_are_kept_whatever_their_case(conn):
+    conn.execute("INSERT INTO ingest_state (repo, stream) VALUES ('Acme/New', 'issues'), ('Acme/Back', 'issues')")
+    conn.execute("INSERT INTO repo_aliases (alias, repo) VALUES ('acme/old', 'Acme/New'), ('acme/back', 'Acme/New')")
+    asked = ["ACME/old", "acme/new", "Acme/NEW", "acme/back", "un/known"]
+    found = queue_manager.kept_as(conn, asked)
+    assert found == dict(zip(asked, ["Acme/New", "Acme/New", "Acme/New", "Acme/Back", "un/known"]))

@@ -163,7 +163,10 @@ def test_once_more_it_compares_and_copies_nothing_and_refuses_a_target_that_went
     assert (code, "queue_items: the row that begins with (22,)" in err) == (2, True), err
 
 
-@pytest.mark.parametrize("command", ["worker --archive-dir a", "ingest --repo a/b", "prune --older-than 1"])
+WRITERS = ["worker --archive-dir a", "ingest --repo a/b", "prune --older-than 1", "retry --all", "forget --repo a/b"]
+
+
+@pytest.mark.parametrize("command", WRITERS)
 def test_nothing_begins_in_a_target_whose_move_has_not_ended(way, move, run_main, command):
     source, target = way
     fill(source)
@@ -200,7 +203,7 @@ def test_a_worker_that_waits_for_work_on_the_source_keeps_it_from_being_moved(wa
     assert move(source, target)[0] == 0
 
 
-@pytest.mark.parametrize("command", ["worker --archive-dir a", "ingest --repo a/b", "prune --older-than 1"])
+@pytest.mark.parametrize("command", WRITERS)
 def test_no_run_begins_on_a_source_that_is_being_moved_and_it_may_be_looked_at(way, run_main, command):
     source, target = way
     with opened(source) as conn, presence.fresh_token(conn, source, lease_seconds=60) as token:

@@ -68,9 +68,9 @@ def test_a_signal_ends_an_ingest_whose_commit_is_not_answered_and_the_next_one_h
     assert conn.execute("SELECT count(*) FROM queue_items").fetchone()[0] == 5
 
 
-def test_an_answer_that_does_not_come_is_an_outage(conn, postgres, monkeypatch):
+def test_an_answer_that_does_not_come_is_an_outage(conn, postgres):
     enqueue(conn, item(1))
-    monkeypatch.setattr(engine, "ANSWER_SECONDS", 0.3)
+    conn.answer_seconds = 0.3
     silence = pytest.raises(engine.Error, match="no answer came within")
     with silence as raised, db.transaction(conn), postgres.hanging():
         conn.execute("UPDATE queue_items SET attempts = 7")
