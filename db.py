@@ -232,10 +232,10 @@ def quoted(columns: Iterable[str]) -> str:
     return ", ".join(f'"{name}"' for name in columns)
 
 
-def _prepare(conn: sqlite.Connection, path: str) -> None:
+def _prepare(conn: sqlite.Connection, path: str) -> bool:
     version = _version(conn, path)
     if version == len(MIGRATIONS):
-        return
+        return False
     if version == 0:
         sqlite.set_up_new(conn)
     sqlite.switch_to_wal(conn)
@@ -246,6 +246,7 @@ def _prepare(conn: sqlite.Connection, path: str) -> None:
                 for step in statement.sqlite if isinstance(statement, Twin) else (statement,):
                     conn.execute(step)
         conn.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+    return True
 
 
 def _version(conn: Connection, path: str) -> int:

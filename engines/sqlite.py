@@ -47,10 +47,11 @@ class Connection(sqlite3.Connection):
             )
 
 
-def connect(path: str, *, synchronous: str, must_exist: bool, prepare: Callable[[Connection], None]) -> Connection:
+def connect(path: str, *, synchronous: str, must_exist: bool, prepare: Callable[[Connection], bool]) -> Connection:
     """A connection to the database at `path`, created where there is none; use it in one thread only.
 
-    `must_exist`: none is created. `prepare(conn)` makes or brings forward its tables.
+    `must_exist`: none is created. `prepare(conn)` makes or brings forward its tables, and says whether it had to; then
+    it is opened anew: SQLite 3.31 leaves in force what was taken out of a schema's text until then.
     `synchronous` as in https://www.sqlite.org/pragma.html#pragma_synchronous: FULL keeps every commit through a power
     cut. Raises ConfigurationError for a path or file that can't be a database.
     """
@@ -63,17 +64,23 @@ def connect(path: str, *, synchronous: str, must_exist: bool, prepare: Callable[
         os.close(os.open(os.path.realpath(path), os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     file = _file_at(path)  # before it is opened: one that is replaced in between is found later, not taken for it
     try:
-        conn = sqlite3.connect(path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, factory=Connection)
-        conn.path, conn.file = path, file
+        conn = _opened(path, file)
         try:
-            conn.row_factory = sqlite3.Row
-            prepare(conn)
+            if prepare(conn):
+                conn.close()
+                conn = _opened(path, file)
             conn.execute(f"PRAGMA synchronous = {synchronous}")
         except BaseException:
             conn.close()
             raise
     except sqlite3.Error as error:
         raise explain(error, path) from error
+    return conn
+
+
+def _opened(path: str, file: tuple[int, int] | None) -> Connection:
+    conn = sqlite3.connect(path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, factory=Connection)
+    conn.path, conn.file, conn.row_factory = path, file, sqlite3.Row
     return conn
 
 

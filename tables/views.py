@@ -68,17 +68,18 @@ _TIMES_REOPENED = """
 
 
 def _is_read(stream: str, what: str) -> str:
-    """Was the stream read to its end? Or did `rebuild` bring something of it, which knows no streams?"""
-    return f"""(
-        EXISTS (SELECT 1 FROM ingest_state s
-                WHERE s.repo = i.repo AND s.stream = '{stream}' AND s.last_success_at IS NOT NULL)
-        OR EXISTS (SELECT 1 FROM {what} AND t.repo = i.repo)
-    )"""
+    """Was it read to its end, from the item's creation on? Where no run knows it: did `rebuild` bring something of it?"""
+    return f"""
+        CASE WHEN EXISTS (SELECT 1 FROM ingest_state s WHERE s.repo = i.repo AND s.stream = '{stream}')
+            THEN EXISTS (SELECT 1 FROM ingest_state s WHERE s.repo = i.repo AND s.stream = '{stream}'
+                         AND s.last_success_at IS NOT NULL AND s.covered_since <= i.created_at)
+            ELSE EXISTS (SELECT 1 FROM {what} AND t.repo = i.repo) END
+    """
 
 
 _HAS_COMMENTS = _is_read("issue-comments", "comments t WHERE t.kind = 'issue'")
-_HAS_DETAILS = _is_read("pull-details", "pull_details t WHERE t.id IS NOT NULL")
 _HAS_EVENTS = _is_read("events", "item_events t WHERE t.id IS NOT NULL")
+_HAS_DETAILS = "EXISTS (SELECT 1 FROM pull_details t WHERE t.id = i.id)"  # with all reviews that there were by then
 
 
 def _with_once(source: str, **figures: str) -> str:

@@ -11,7 +11,7 @@ import db
 from tests.conftest import ROOT
 
 REPO = "acme/widgets"
-STREAMS = ("events", "issue-comments", "pull-details")
+STREAMS = ("events", "issue-comments")
 BEGIN = datetime(2026, 1, 1, tzinfo=timezone.utc)
 PEOPLE = (("ada", "User"), ("Bo", "User"), ("bo", "User"), ("cy", "User"), ("ghost", "User"), (None, None),
           ("helper", "Bot"), ("fixer[bot]", None), ("Fixer[Bot]", "User"))  # fmt: skip
@@ -37,9 +37,13 @@ item = st.fixed_dictionaries({
     "is_pull": st.booleans(), "by": person, "created": st.integers(0, 20), "closed": st.none() | minutes,
     "is_merged": st.booleans(), "draft": st.booleans(), "comments": st.lists(comment, max_size=5),
     "reviews": st.lists(review, max_size=4), "events": st.lists(event, max_size=5),
+    "has_details": st.sampled_from([True, True, False]),
 })  # fmt: skip
 history = st.fixed_dictionaries({
-    "items": st.lists(item, min_size=1, max_size=3), "read": st.sets(st.sampled_from(STREAMS)) | st.just(set(STREAMS)),
+    "items": st.lists(item, min_size=1, max_size=3),
+    # How far back each stream was read, where it was, and whether to its end.
+    "read": st.just(dict.fromkeys(STREAMS, (0, True)))
+    | st.dictionaries(st.sampled_from(STREAMS), st.tuples(st.integers(0, 20), st.booleans())),
     "ignored": st.sets(st.sampled_from(["bo", "cy"])),
 })  # fmt: skip
 
@@ -53,8 +57,11 @@ def row_of(table, **values):
 def fill(conn, told):
     for table in ("issues", "comments", "reviews", "item_events", "pull_details", "ingest_state", "ignored_users"):
         conn.execute(f"DELETE FROM {table}")
-    for stream in told["read"]:
-        conn.execute("INSERT INTO ingest_state (repo, stream, last_success_at) VALUES (?, ?, ?)", (REPO, stream, "x"))
+    for stream, (since, is_whole) in told["read"].items():
+        conn.execute(
+            "INSERT INTO ingest_state (repo, stream, covered_since, last_success_at) VALUES (?, ?, ?, ?)",
+            (REPO, stream, at(since), "x" if is_whole else None),
+        )
     for login in told["ignored"]:
         conn.execute("INSERT INTO ignored_users VALUES (?)", (login,))
     for number, one in enumerate(told["items"]):
@@ -85,17 +92,21 @@ def rows_of(number, one):
         "item_events": [row_of(
             "item_events", id=base + n, number=number, event=done["event"], created_at=at(done["at"]),
         ) for n, done in enumerate(one["events"])],
+        "pull_details": [row_of("pull_details", id=number, number=number)] if one["has_details"] else [],
     }  # fmt: skip
 
 
 def expected(told, number):
     """By number of minutes; None where the figure is null."""
-    one, read = told["items"][number], set(told["read"])
-    have = {name: any(each[name] for each in told["items"]) for name in ("events", "reviews")}
-    if have["events"]:
-        read.add("events")
-    if any(said["kind"] == "issue" for each in told["items"] for said in each["comments"]):
-        read.add("issue-comments")
+    one = told["items"][number]
+    seen = {  # by `rebuild`, where no run has read the stream
+        "events": any(each["events"] for each in told["items"]),
+        "issue-comments": any(said["kind"] == "issue" for each in told["items"] for said in each["comments"]),
+    }
+    read = {"pull-details"} if one["has_details"] else set()
+    for stream in STREAMS:
+        since, is_whole = told["read"].get(stream, (0, seen[stream]))
+        read |= {stream} if is_whole and since <= one["created"] else set()
     events, pull = sorted(one["events"], key=lambda done: done["at"]), one["is_pull"]
     start = one["created"]
     if pull:
@@ -243,14 +254,15 @@ WHERE = {"sqlite": ("README.md", "The view `item_metrics` then"), "postgresql": 
 
 
 def test_the_questions_of_the_documents_have_answers(conn):
-    asked = {"is_pull": True, "closed": None, "is_merged": False, "draft": False, "comments": [], "reviews": []}
+    asked = {"is_pull": True, "closed": None, "is_merged": False, "draft": False, "comments": [], "reviews": [],
+             "has_details": True}  # fmt: skip
     items = [
         {**asked, "by": ("ada", "User"), "created": 0, "events": [],
          "comments": [{"at": minute, "by": ("bo", "User"), "kind": "issue", "review": None}]}
         for minute in (60, 120, 600, 720)
     ]  # fmt: skip
     items[3]["events"] = [{"at": 5, "event": "reopened"}, {"at": 7, "event": "reopened"}]
-    fill(conn, {"items": items, "read": STREAMS, "ignored": []})
+    fill(conn, {"items": items, "read": dict.fromkeys(STREAMS, (0, True)), "ignored": []})
     requests = [
         row_of("item_events", id=90 + n, number=n, event="review_requested", requested_reviewer="Bo", created_at=at(9))
         for n in (0, 1)
