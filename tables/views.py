@@ -68,7 +68,7 @@ _TIMES_REOPENED = """
 
 
 def _is_read(stream: str, what: str) -> str:
-    """Was it read to its end, from the item's creation on? Where no run knows it: did `rebuild` bring something of it?"""
+    """Was it read to its end, from the item's creation on? Or did `rebuild` bring of it, where no run knows it?"""
     return f"""
         CASE WHEN EXISTS (SELECT 1 FROM ingest_state s WHERE s.repo = i.repo AND s.stream = '{stream}')
             THEN EXISTS (SELECT 1 FROM ingest_state s WHERE s.repo = i.repo AND s.stream = '{stream}'
