@@ -68,11 +68,14 @@ _TIMES_REOPENED = """
 
 
 def _is_read(stream: str, what: str) -> str:
-    """Was the stream read to its end? Or did `rebuild` bring something of it, which knows no streams?"""
-    return f"""(
+    """Was the stream read to its end, from the item's creation on? Or did `rebuild` bring something of it, which knows
+    no streams?"""
+    read = f"""
         EXISTS (SELECT 1 FROM ingest_state s
-                WHERE s.repo = i.repo AND s.stream = '{stream}' AND s.last_success_at IS NOT NULL)
-        OR EXISTS (SELECT 1 FROM {what} AND t.repo = i.repo)
+                WHERE s.repo = i.repo AND s.stream = '{stream}' AND s.last_success_at IS NOT NULL"""
+    return f"""(
+        {read} AND s.covered_since <= i.created_at)
+        OR EXISTS (SELECT 1 FROM {what} AND t.repo = i.repo) AND NOT {read})
     )"""
 
 

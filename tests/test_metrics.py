@@ -54,7 +54,10 @@ def fill(conn, told):
     for table in ("issues", "comments", "reviews", "item_events", "pull_details", "ingest_state", "ignored_users"):
         conn.execute(f"DELETE FROM {table}")
     for stream in told["read"]:
-        conn.execute("INSERT INTO ingest_state (repo, stream, last_success_at) VALUES (?, ?, ?)", (REPO, stream, "x"))
+        read = (REPO, stream, "x", "0001-01-01T00:00:00Z")
+        conn.execute(
+            "INSERT INTO ingest_state (repo, stream, last_success_at, covered_since) VALUES (?, ?, ?, ?)", read
+        )
     for login in told["ignored"]:
         conn.execute("INSERT INTO ignored_users VALUES (?)", (login,))
     for number, one in enumerate(told["items"]):

@@ -67,6 +67,15 @@ def test_what_another_repository_of_the_same_name_has_is_not_taken_for_this_ones
     assert spans == [(repo, 1, "issue", None) for repo in both]
 
 
+def test_figures_of_items_from_before_the_look_back_are_null_until_all_is_read(github, ask):
+    repo = github.add_repo("acme/widgets")
+    repo.add_issue(created_at="2026-01-01T00:00:00Z", updated_at="2026-01-01T00:00:00Z", author="ada")
+    repo.add_comment(1, at="2026-01-01T01:00:00Z")
+    repo.add_comment(1, at="2026-11-22T01:00:00Z")
+    assert ask(FIGURES) == [[("acme/widgets", 1, None, None, None)]]
+    assert ask(FIGURES, since=ALL_HISTORY) == [[("acme/widgets", 1, 1.0, None, 0)]]
+
+
 @pytest.mark.parametrize("db_path", ["sqlite", "postgresql"], indirect=True)
 def test_what_was_fetched_under_a_former_name_goes_in_under_the_present_one(db_path):
     extra = {"s3_key": "k", "payload_sha256": "5", "processed_at": "x", "fetched_order": "x"}
