@@ -189,13 +189,21 @@ def upsert(conn: Connection, table: str, rows: Iterable[Mapping[str, Any]]) -> N
 
 def upsert_all(conn: Connection, rows: Iterable[Row]) -> None:
     """Rows of whichever tables, with all their columns; the tables in one order, or two workers could wait for each
-    other.
+    other. What was fetched before its repository was renamed goes in under the present name.
     """
+    present = dict(tuple(row) for row in conn.execute("SELECT alias, repo FROM repo_aliases"))
     by_table: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
-        by_table.setdefault(row.table, []).append(row.columns)
+        repo = row.columns["repo"]
+        by_table.setdefault(row.table, []).append({**row.columns, "repo": present.get(repo.lower(), repo)})
     for table in sorted(by_table):
         upsert(conn, table, by_table[table])
+
+
+def rename_rows(conn: Connection, *, was: str, repo: str) -> None:
+    """In all tables that payloads fill: an item and what is said of it find each other by the repository's name."""
+    for table in sorted(FILLED):
+        conn.execute(f"UPDATE {table} SET repo = ? WHERE repo = ?", (repo, was))
 
 
 def _upsert_into_postgres(conn: Connection, table: str, rows: Iterable[Mapping[str, Any]]) -> None:

@@ -249,7 +249,8 @@ def settle_name(conn: db.Connection, *, repo: str, repo_id: int | None, was: str
     """A repository goes by the name `repo`, as GitHub spells it; its state was kept as `was`.
 
     What another one has under that name goes on under its id (as GitHub's own path `repositories/ID`), until it is met
-    under a new name. Items that are in the queue or in `issues` keep the name that they were fetched under.
+    under a new name. So do the rows of its tables; items in the queue keep the name that they were fetched under, which
+    is in their keys.
     """
     names = {"repo": repo, "id": repo_id, "was": was}
     displaced = "lower(repo) = lower(:repo) AND repo_id <> :id"
@@ -279,6 +280,7 @@ def _rename(conn: db.Connection, which: str, names: Mapping[str, Any], *, new: C
             conn.execute("DELETE FROM ingest_state WHERE repo = ? AND stream = ?", (name, stream))
             conn.execute("UPDATE ingest_state SET repo = ? WHERE repo = ? AND stream = ?", (name, repo, stream))
             _move_work(conn, was=repo, repo=name)
+            db.rename_rows(conn, was=repo, repo=name)
 
 
 def note_work(conn: db.Connection, *, repo: str, versions: Iterable[tuple[int, str]]) -> None:

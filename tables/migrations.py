@@ -218,6 +218,11 @@ _TABLES_OF_STREAMS = (
     "CREATE TABLE ignored_users (login TEXT NOT NULL PRIMARY KEY)",
 )
 _VIEWS = Twin(views.SQLITE, views.POSTGRES)
+# Until here rows kept the name that they were fetched under; what further streams bring would not find them by it.
+_PRESENT_NAMES = """
+    UPDATE issues SET repo = (SELECT a.repo FROM repo_aliases a WHERE a.alias = lower(issues.repo))
+    WHERE lower(repo) IN (SELECT alias FROM repo_aliases)
+"""
 _FILLED_BY_STREAMS = ("comments", "reviews", "item_events", "pull_details", "milestones", "labels", "releases")
 
 
@@ -435,5 +440,5 @@ MIGRATIONS: tuple[tuple[str | Twin, ...], ...] = (
         ),
     ),
     # What the further streams bring. The types of items and the names of streams are the code's from here on.
-    (*_WITHOUT_CHECKS, *_TABLES_OF_STREAMS, *map(_read_anew, _FILLED_BY_STREAMS), _VIEWS),
+    (*_WITHOUT_CHECKS, *_TABLES_OF_STREAMS, *map(_read_anew, _FILLED_BY_STREAMS), _PRESENT_NAMES, _VIEWS),
 )

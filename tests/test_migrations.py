@@ -86,6 +86,16 @@ def test_a_database_of_before_is_migrated_with_every_row_and_goes_on(new_path, m
         assert conn.execute("SELECT count(*) FROM reviews").fetchone()[0] == 0
 
 
+def test_what_was_read_before_a_repository_was_renamed_has_its_present_name(new_path, monkeypatch):
+    make_older(new_path, monkeypatch)
+    with contextlib.closing(engine_connect(new_path)) as conn:
+        conn.execute("UPDATE issues SET repo = 'A/old' WHERE item_type = 'issue'")
+        conn.execute("INSERT INTO repo_aliases VALUES ('a/old', 'a/new')")
+    with contextlib.closing(db.connect(new_path)) as conn:
+        found = [tuple(row) for row in conn.execute("SELECT item_type, repo FROM issues ORDER BY item_type")]
+    assert found == [("issue", "a/new"), ("pull_request", "a/b")]
+
+
 def test_a_migrated_database_has_the_schema_of_a_new_one(new_path, monkeypatch, tmp_path, request):
     make_older(new_path, monkeypatch)
     db.connect(new_path).close()
