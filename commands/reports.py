@@ -116,7 +116,8 @@ def status_lines(summary: Mapping[str, Any]) -> list[str]:
         figures["last vacuum"] = summary["vacuum"]["last_at"] or "-"
     width = _width(summary)
     streams = [
-        f"{row['repo']} {row['stream']:<{width}}  up to {row['cursor'] or '-'}  last success {row['last_success_at'] or '-'}"
+        f"{row['repo']} {row['stream']:<{width}}  up to {row['cursor'] or '-'}"
+        f"  last success {row['last_success_at'] or '-'}"
         + ("  unfinished" if row["unfinished"] else "")
         + (f"  truncated at {row['truncated_at']}" if row["truncated_at"] else "")
         + (f"  {row['last_error']}" if row["last_error"] else "")
