@@ -110,6 +110,11 @@ def _without_known(conn: db.Connection, items: Iterable[Item], known_by_id: Abst
         )
         for item_type, item_id in found.fetchall():
             by_id.pop((item_type, item_id), None)
+    events = [item_id for item_type, item_id in by_id if item_type == "event"]
+    for ids in db.in_statements(events, parameters=1):
+        # Pruned, or rebuilt: once more it would go to its key in other bytes, or to another key.
+        for (item_id,) in conn.execute(f"SELECT id FROM item_events WHERE id IN {db.places(len(ids))}", ids):
+            by_id.pop(("event", item_id), None)
     return [*others, *by_id.values()]
 
 

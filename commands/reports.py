@@ -45,8 +45,9 @@ def ingest_summary(results: Sequence[Any], remaining: int | None, seconds: float
 
 
 def ingest_lines(summary: Mapping[str, Any]) -> list[str]:
+    width = _width(summary)
     lines = [
-        f"{repo['repo']} {repo['stream']:<6}  {repo['enqueued']:>7} new  {repo['unchanged']:>7} unchanged"
+        f"{repo['repo']} {repo['stream']:<{width}}  {repo['enqueued']:>7} new  {repo['unchanged']:>7} unchanged"
         f"  {repo['requests']:>5} requests  up to {repo['cursor'] or '-'}" + ("  STOPPED" if repo["error"] else "")
         for repo in summary["repos"]
     ]
@@ -54,6 +55,11 @@ def ingest_lines(summary: Mapping[str, Any]) -> list[str]:
     if not summary["fetched"] and any(repo["error"] for repo in summary["repos"]):
         return lines
     return [*lines, f"queued {summary['enqueued']} items in {summary['seconds']:.1f} s; {left} API points left"]
+
+
+def _width(summary: Mapping[str, Any]) -> int:
+    """Of the column with the streams' names."""
+    return max([len("issues"), *(len(repo["stream"]) for repo in summary["repos"])])
 
 
 def worker_lines(summary: Mapping[str, Any]) -> list[str]:
@@ -108,8 +114,10 @@ def status_lines(summary: Mapping[str, Any]) -> list[str]:
     if summary["vacuum"] is not None:
         figures["dead rows"] = summary["vacuum"]["dead_rows"]
         figures["last vacuum"] = summary["vacuum"]["last_at"] or "-"
+    width = _width(summary)
     streams = [
-        f"{row['repo']} {row['stream']:<6}  up to {row['cursor'] or '-'}  last success {row['last_success_at'] or '-'}"
+        f"{row['repo']} {row['stream']:<{width}}  up to {row['cursor'] or '-'}"
+        f"  last success {row['last_success_at'] or '-'}"
         + ("  unfinished" if row["unfinished"] else "")
         + (f"  truncated at {row['truncated_at']}" if row["truncated_at"] else "")
         + (f"  {row['last_error']}" if row["last_error"] else "")

@@ -220,3 +220,25 @@ def test_events_are_archived_extracted_and_rebuilt(run_main, tmp_path):
         conn.execute("DELETE FROM item_events")
     main("rebuild", "--archive-dir", archive)
     assert rows() == found
+
+
+def test_an_event_that_was_pruned_is_not_taken_again_in_other_bytes(run, github, time, tmp_path, run_main):
+    repo = github.add_repo("acme/widgets")
+    repo.add_issue(created_at="2026-11-01T00:00:00Z", updated_at="2026-11-01T00:00:00Z")
+    event = repo.add_event(1, "reopened", at="2026-11-20T00:00:00Z")
+    repo.add_event(1, "closed", at="2026-11-22T00:00:00Z")
+    path = str(tmp_path / "p.db")
+    run(streams=("issues", "events"))
+    assert run_main("worker", "--archive-dir", "archive", "--db", path)[0] == 0
+    with contextlib.closing(db.connect(path)) as conn:
+        conn.execute("DELETE FROM queue_items")
+    repo.happened[event]["orphan"] = True
+    repo.touch("issues", 1, title="another")
+    time.seconds += 60
+    _, result = run(streams=("issues", "events"), since="2026-10-01T00:00:00Z")
+    assert result.error is None
+    with contextlib.closing(db.connect(path)) as conn:
+        found = conn.execute(
+            "SELECT item_id FROM queue_items WHERE item_type = 'event' AND item_id IN (SELECT id FROM item_events)"
+        )
+        assert found.fetchall() == []
