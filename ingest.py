@@ -30,11 +30,14 @@ from foundation.records import Gap, StreamState
 from foundation.settings import DAY_SECONDS
 from github import repositories
 from github.api import GitHub
+from github.clients import Clients
 from github.rate_limit import RateLimitReached
 from github.refusals import NotReadable
 from github.streams import STREAMS
 
 log = logging.getLogger("pipeline.ingest")
+
+MOST_LANES = 16  # logins that are asked at a time; each has threads and a page in memory
 
 
 class StreamResult(NamedTuple):
@@ -67,7 +70,7 @@ class Ingest:
     def __init__(
         self,
         *,
-        api: GitHub,
+        clients: Clients,
         db_path: str,
         clock: Clock,
         since: str | None,
@@ -76,7 +79,7 @@ class Ingest:
         on_progress: Callable[[StreamResult], None] = lambda result: None,
         in_commit: Callable[[db.Connection, str], None] = lambda conn, repo: None,
     ) -> None:
-        self._api = api
+        self._clients = clients
         self._db_path = db_path
         self._clock = clock
         self._since = since
@@ -85,38 +88,53 @@ class Ingest:
         self._on_progress = on_progress
         self._in_commit = in_commit
         self._stop_reason: PipelineError | None = None
+        self._stopped_lanes: dict[str, PipelineError] = {}
         self._known: dict[str, dict[int, StreamState]] = {}
         self._taken: dict[tuple[str, int], str] = {}
         self._taking = threading.Lock()
 
     def run(self, targets: Sequence[tuple[str, str]], *, jobs: int) -> list[StreamResult]:
-        """Scan each (repo, stream), `jobs` at a time; one that fails does not end the others.
+        """Scan each (repo, stream), `jobs` at a time for each login; one that fails does not end the others.
 
-        A rejected token or a rate limit that can't be waited for ends all; their error is in the results that are left.
-        The scans run in threads, and fetch on while this one, which owns the database, commits.
+        A rejected token ends all, a rate limit that can't be waited for what shares it; their error is in the results
+        that are left. The scans run in threads, and fetch on while this one, which owns the database, commits.
         """
         conn = db.connect(self._db_path)
         streams: list[_Stream] = []
+        places: list[int] = []  # among the targets, of those streams
 
-        def started() -> Iterator[Iterator[Page]]:
-            for repo, stream in targets:
-                streams.append(self._start(conn, repo, stream))
+        def started(lane: Sequence[int]) -> Iterator[Iterator[Page]]:
+            for place in lane:
+                streams.append(self._start(conn, *targets[place]))
+                places.append(place)
                 yield streams[-1].pages
 
-        with contextlib.closing(conn), contextlib.closing(ReadAhead(started(), threads=jobs)) as brought:
+        lanes = [started(lane) for lane in self._lanes(targets)]
+        with contextlib.closing(conn), contextlib.closing(ReadAhead(*lanes, threads=jobs)) as brought:
             for index, value in brought:
                 if isinstance(value, Ended):
                     self._conclude(conn, streams[index], value.error)
                 else:
                     self._commit(conn, streams[index], value)
                     self._on_progress(streams[index].result)
-        return [stream.result for stream in streams]
+        return [streams[at].result for at in sorted(range(len(places)), key=places.__getitem__)]
+
+    def _lanes(self, targets: Sequence[tuple[str, str]]) -> list[list[int]]:
+        """Places among the targets: what shares its limits together, so that nothing else waits for them."""
+        together: dict[str, list[int]] = {}
+        for place, (repo, _) in enumerate(targets):
+            together.setdefault(self._clients.lane(repo), []).append(place)
+        lanes: list[list[int]] = [[] for _ in range(min(len(together), MOST_LANES))]
+        for at, places in enumerate(together.values()):
+            lanes[at % MOST_LANES].extend(places)
+        return lanes
 
     def _start(self, conn: db.Connection, repo: str, stream: str) -> _Stream:
         repo_id = self._repo_ids.get(repo.lower())
         known_as, state = queue_manager.load_stream(conn, repo=repo, stream=stream, repo_id=repo_id)
         started = _Stream(StreamResult(known_as, stream, cursor=state.cursor), asked_for=repo, gaps=state.gaps)
-        refused = self._stop_reason or self._of_another_server(known_as, state)
+        lane = self._clients.lane(repo)
+        refused = self._stop_reason or self._stopped_lanes.get(lane) or self._of_another_server(known_as, state)
         if refused is not None:
             started.pages = _fail(refused)
             return started
@@ -126,42 +144,35 @@ class Ingest:
             log.info("%s %s, for the first time: the last %d days; --all for everything", repo, stream, days)
         if stream not in self._known:
             self._known[stream] = queue_manager.load_known(conn, stream=stream)
+        started.pages = self._pages(started, known_as, state)
+        return started
+
+    def _pages(self, stream: _Stream, known_as: str, state: StreamState) -> Iterator[Page]:
+        """Runs in a thread of the scan's own: already the login may have to be asked for."""
+        name = stream.result.stream
+        api = self._clients.of_repo(stream.asked_for)
         scan = StreamScan(
-            api=self._api,
-            repo=repo,
+            api=api,
+            repo=stream.asked_for,
             known_as=known_as,
-            stream=STREAMS[stream],
+            stream=STREAMS[name],
             state=state,
             look_from=self._look_from,
-            recall=lambda repo_id: self._recall(stream, repo_id, scan.repo),
-            on_request=started.requests.append,
+            recall=lambda repo_id: self._recall(name, repo_id, scan.repo),
+            on_request=stream.requests.append,
         )
-        started.pages = self._explained(scan.pages(), started)
-        return started
+        yield from _explained(api, scan.pages(), stream)
 
     def _of_another_server(self, repo: str, state: StreamState) -> ConfigurationError | None:
         """Its cursor says nothing of what lies here: a database that served a trial would hide most of the real one."""
         url = (state.scan or {}).get("etag_url") or state.etag_url
-        if url is None or self._api.is_own_origin(url):
+        if url is None or self._clients.any.is_own_origin(url):
             return None
-        other = url.split("/repos/")[0]
+        other, ours = url.split("/repos/")[0], self._clients.any.base_url
         return ConfigurationError(
-            f"the cursors of {repo} are of {other}, not of {self._api.base_url}; check GITHUB_API_URL, give another "
-            f"--db, or begin anew: `forget --repo {repo}`, then ingest --all"
+            f"the cursors of {repo} are of {other}, not of {ours}; check GITHUB_API_URL, give another --db, "
+            f"or begin anew: `forget --repo {repo}`, then ingest --all"
         )
-
-    def _explained(self, pages: Iterator[Page], stream: _Stream) -> Iterator[Page]:
-        """The pages; a refusal says whether the feature is disabled, which a 404 alone does not tell."""
-        try:
-            yield from pages
-        except NotReadable as error:
-            kind = STREAMS[stream.result.stream]
-            if error.status == 404 and kind.is_missing_when_off:
-                disabled = not repositories.has(
-                    self._api, stream.asked_for, kind.switch, on_request=stream.requests.append
-                )
-                raise NotReadable(str(error), status=error.status, disabled=disabled) from error
-            raise
 
     def _look_from(self, state: StreamState) -> str:
         covered = state.scan["covered_since"] if state.scan else state.covered_since
@@ -222,8 +233,10 @@ class Ingest:
         elif isinstance(error, NotReadable) and error.status == 404:  # its streams alarm for as long as they are kept
             said = f"{error}; `forget --repo {result.repo}` if nobody wants it"
             error = NotReadable(said, status=error.status)
-        if isinstance(error, (ConfigurationError, RateLimitReached)):
+        if isinstance(error, ConfigurationError):
             self._stop_reason = error
+        if isinstance(error, RateLimitReached):
+            self._stopped_lanes[self._clients.lane(stream.asked_for)] = error
         if error is None and stream.gaps:
             error = PipelineError(_not_had(result, stream.gaps))
         if error is not None:
@@ -235,6 +248,18 @@ class Ingest:
                 conn, repo=result.repo, stream=result.stream, now=db.now(conn, self._clock), error=result.error
             )
         stream.result = result
+
+
+def _explained(api: GitHub, pages: Iterator[Page], stream: _Stream) -> Iterator[Page]:
+    """The pages; a refusal says whether the feature is disabled, which a 404 alone does not tell."""
+    try:
+        yield from pages
+    except NotReadable as error:
+        kind = STREAMS[stream.result.stream]
+        if error.status == 404 and kind.is_missing_when_off:
+            disabled = not repositories.has(api, stream.asked_for, kind.switch, on_request=stream.requests.append)
+            raise NotReadable(str(error), status=error.status, disabled=disabled) from error
+        raise
 
 
 class _ReadAlready(Exception):

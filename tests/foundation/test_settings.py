@@ -147,11 +147,11 @@ def test_an_api_url_without_a_scheme_is_told_that(url):
 
 
 def test_the_token_comes_from_two_variables_and_must_fit_a_header():
-    assert settings.token({"GH_TOKEN": "b"}) == "b"
-    assert settings.token({"GITHUB_TOKEN": "a\n", "GH_TOKEN": "b"}) == "a"
-    assert settings.token({"GITHUB_TOKEN": ""}) is None
+    assert settings.tokens({"GH_TOKEN": "b"}) == ["b"]
+    assert settings.tokens({"GITHUB_TOKEN": "a\n", "GH_TOKEN": "b"}) == ["a"]
+    assert settings.tokens({"GITHUB_TOKEN": ""}) == []
     with pytest.raises(ConfigurationError) as caught:
-        settings.token({"GITHUB_TOKEN": "sec\nret"})
+        settings.tokens({"GITHUB_TOKEN": "sec\nret"})
     assert "sec" not in str(caught.value)
 
 
