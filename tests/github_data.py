@@ -3,72 +3,23 @@
 An issue and a pull request have ids from separate number spaces; a pull request also stands in the issues list.
 """
 
-import bisect
-import hashlib
 import json
 import random
 import threading
-import time
-from typing import NamedTuple
 
-API = "https://api.github.com"  # in payloads, so that their bytes do not depend on a port
-STREAMS = ("issues", "pulls")
+from tests.github_world import history
+from tests.github_world.basics import API, Served, Stream, compact_json, node_id, seconds, sha256, utc
+from tests.github_world.comments import Comments
+from tests.github_world.events import NOTICED, Events
+from tests.github_world.meta import Meta
+from tests.github_world.reviews import Reviews
 
-
-def utc(seconds):
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
-
-
-def compact_json(payload):
-    return json.dumps(payload, ensure_ascii=False, separators=(",", ":"))
+STREAMS = ("issues", "pulls")  # what has a number; a pull request stands in both
+OTHERS = ("issue-comments", "review-comments", "events", "milestones", "labels", "releases")
+AS_ISSUE = 5 * 10**11  # between a pull request's id and that of the same as an issue
 
 
-class Served(NamedTuple):
-    """One version of an item, as a list showed it."""
-
-    repo: str
-    stream: str
-    id: int
-    number: int
-    updated_at: str
-    sha256: str
-
-
-class Stream:
-    """The items of one list: a render function by id, and the order by (updated_at, id)."""
-
-    def __init__(self):
-        self.order = []  # sorted (updated_at, id)
-        self.items = {}  # id -> (updated_at, number, state, render)
-
-    def remove(self, item_id):
-        self.order.remove((self.items.pop(item_id)[0], item_id))
-
-    def put(self, item_id, number, updated_at, state, render):
-        if item_id in self.items:
-            self.order.pop(bisect.bisect_left(self.order, (self.items[item_id][0], item_id)))
-        self.items[item_id] = (updated_at, number, state, render)
-        bisect.insort(self.order, (updated_at, item_id))
-
-    def select(self, *, state, since, newest_first, first, count):
-        """(ids of a page, how many there are in all)."""
-        start = bisect.bisect_left(self.order, (since, -1)) if since else 0
-        chosen = range(start, len(self.order))
-        if state != "all":
-            chosen = [at for at in chosen if self.items[self.order[at][1]][2] == state]
-        chosen = chosen[::-1] if newest_first else chosen
-        return [self.order[at][1] for at in chosen[first : first + count]], len(chosen)
-
-    def after(self, key, count, newest_first=False):
-        """From behind `key` on: ids, and whether there are more."""
-        if newest_first:
-            end = bisect.bisect_left(self.order, key)
-            return [item_id for _, item_id in self.order[max(0, end - count) : end]][::-1], end > count
-        start = bisect.bisect_right(self.order, key)
-        return [item_id for _, item_id in self.order[start : start + count]], start + count < len(self.order)
-
-
-class Repo:
+class Repo(Comments, Events, Meta, Reviews):
     """One repository. `touch` changes an item now, by the server's clock."""
 
     def __init__(
@@ -78,11 +29,15 @@ class Repo:
         self.full_name, self.id, self._clock = full_name, repo_id, clock
         self.issues_enabled, self.pulls_enabled = issues_enabled, pulls_enabled
         self.archived, self.fork, self.private, self.cursors = archived, fork, private, cursors
-        self.broken = set()  # (stream, number) of items that make each page that holds them a 502
-        self.streams = {name: Stream() for name in STREAMS}
+        self.broken = set()  # (stream, number or id) of items that make each page that holds them a 502
+        self.streams = {name: Stream() for name in STREAMS + OTHERS}
         self.lock = threading.RLock()
         self._fields = {}  # (stream, number) -> the fields given, for `touch`
         self._next_number = 1
+        self._begin_comments()
+        self._begin_events()
+        self._begin_meta()
+        self._begin_reviews()
 
     def payload(self):
         return {
@@ -112,31 +67,111 @@ class Repo:
                     text = render()
                     stream.items[item_id] = (*what, lambda text=text: text)
 
+    def known(self):
+        """(stream, number) of each issue and pull request."""
+        return self._fields.keys()
+
+    def fields(self, stream, number):
+        """What was said of it when it was made or touched."""
+        return self._fields[stream, number]
+
     def stream_of(self, number):
         return next(stream for stream in STREAMS if (stream, number) in self._fields)
 
-    def pull(self, number):
-        """One pull request by itself, which shows more than the list does; None where there is none."""
-        fields = self._fields.get(("pulls", number))
-        if fields is None:
-            return None
-        more = {"merged_by": None, "commits": 0, "review_comments": 0, "requested_reviewers": []}
-        return {**json.loads(self._pull(self.id * 10**6 + number, number, fields)), **more}
-
-    def touch(self, stream, number, **changes):
+    def touch(self, stream, number, *, actor="ada", **changes):
+        """An edit, by `actor`; what changes of state, labels and so on is noted as events, too."""
         with self.lock:
-            fields = {**self._fields[stream, number], "updated_at": utc(self._clock()), **changes}
+            before = self._fields[stream, number]
+            fields = {**before, "updated_at": utc(self._clock()), **changes}
             fields["edits"] = fields.get("edits", 0) + 1
+            if changes.keys() & NOTICED:
+                self._notice(number, before, fields, actor)
             return self._put(stream, number, fields)
 
-    def make(self, count, *, pulls=0.4, start=None, step_seconds=60.0, same_second=False, body_bytes=200, seed=1):
-        """`count` items, the last of them updated now (or `step_seconds` apart from `start` on)."""
-        rng = random.Random(seed)
+    def close(self, number, *, actor="ada", reason="completed", **changes):
+        now = utc(self._clock())
+        reason = None if self.stream_of(number) == "pulls" else reason
+        self._changed(number, actor, state="closed", closed_at=now, state_reason=reason, **changes)
+
+    def reopen(self, number, *, actor="ada"):
+        self._changed(number, actor, state="open", closed_at=None, state_reason=None)
+
+    def label(self, number, *names, actor="ada"):
+        """These are its labels from now on."""
+        self._changed(number, actor, labels=[{"id": 1, "name": name} for name in names])
+
+    def assign(self, number, *logins, actor="ada"):
+        """These are its assignees from now on."""
+        self._changed(number, actor, assignees=[_user(login) for login in logins])
+
+    def delete_issue(self, number):
+        """With all that was said of it and happened to it: later pages move up."""
+        with self.lock:
+            for forget in (self._forget_comments, self._forget_events, self._forget_reviews):
+                forget(number)
+            for stream in STREAMS:
+                items = self.streams[stream]
+                for item_id in [item_id for item_id, item in items.items.items() if item[1] == number]:
+                    items.remove(item_id)
+            del self._fields[self.stream_of(number), number]
+
+    def _changed(self, number, actor, **changes):
+        self.touch(self.stream_of(number), number, actor=actor, **changes)
+
+    def _moved(self, number, at, **changes):
+        """Something happened to it: it was updated then, if nothing came later."""
+        stream = self.stream_of(number)
+        self.touch(stream, number, updated_at=max(at, self._fields[stream, number]["updated_at"]), **changes)
+
+    def _quietly(self, number, **changes):
+        """Shown otherwise from now on, without a new time."""
+        stream = self.stream_of(number)
+        self._put(stream, number, {**self._fields[stream, number], **changes})
+
+    def _count(self, number, name):
+        return self._fields[self.stream_of(number), number].get(name, 0)
+
+    def _when(self, at):
+        """A time given in seconds, as text, or not at all: now."""
+        return at if isinstance(at, str) else utc(self._clock() if at is None else at)
+
+    def node_id(self, kind, *numbers):
+        return node_id(kind, self.id, *numbers)
+
+    def pull_id(self, number):
+        return self._fields["pulls", number].get("id", self.id * 10**6 + number)
+
+    def issue_id(self, number):
+        """A pull request's, too: as an issue it has another."""
+        if ("pulls", number) in self._fields:
+            return self.pull_id(number) + AS_ISSUE
+        return self._fields["issues", number].get("id", self.id * 10**6 + number)
+
+    def item_node_id(self, number):
+        """A pull request has the same in both lists."""
+        is_pull = ("pulls", number) in self._fields
+        return self.node_id("PR", self.pull_id(number)) if is_pull else self.node_id("I", self.issue_id(number))
+
+    def issue(self, number):
+        """As it is now."""
+        stream = self.stream_of(number)
+        fields = self._fields[stream, number]
+        return json.loads(self._issue(self.issue_id(number), number, fields, stream == "pulls"))
+
+    def make(self, count, *, pulls=0.4, start=None, step_seconds=60.0, same_second=False, body_bytes=200, seed=1,
+             **talk):  # fmt: skip
+        """`count` items, the last of them updated now (or `step_seconds` apart from `start` on).
+
+        `talk`: how many `comments`, `review_comments`, `events` and `reviews` there are of them in all.
+        """
+        rng, made = random.Random(seed), []
         start = self._clock() - count * step_seconds if start is None else start
         for at in range(count):
             updated = utc(start + (0 if same_second else at * step_seconds))
             fields = {"updated_at": updated, "body": "x" * body_bytes, **_variety(rng, updated)}
-            self._add("pulls" if rng.random() < pulls else "issues", fields)
+            made.append(self._add("pulls" if rng.random() < pulls else "issues", fields))
+        if talk:
+            history.scatter(self, made, history.a_rng(seed), **talk)
         return self
 
     def _add(self, stream, fields):
@@ -151,7 +186,7 @@ class Repo:
         updated_at, state = fields["updated_at"], fields.get("state", "open")
         is_pull = stream == "pulls"
         item_id = fields.get("id", self.id * 10**6 + number)
-        issue_id = item_id + 5 * 10**11 if is_pull else item_id
+        issue_id = item_id + AS_ISSUE if is_pull else item_id
         if is_pull:
             self.streams["pulls"].put(item_id, number, updated_at, state, lambda: self._pull(item_id, number, fields))
         self.streams["issues"].put(
@@ -162,7 +197,7 @@ class Repo:
     def _common(self, item_id, number, fields, kind):
         path = "https://github.com/%s/%s/%d" % (self.full_name, kind, number)
         return {
-            "id": item_id, "node_id": "N_%d" % item_id, "number": number, "html_url": path,
+            "id": item_id, "node_id": self.item_node_id(number), "number": number, "html_url": path,
             "title": fields.get("title", "Item %d: ☃ \U0001f600" % number), "user": fields.get("user", _user("ada")),
             "labels": fields.get("labels", [{"id": 1, "name": "bug"}]), "state": fields.get("state", "open"),
             "locked": False, "active_lock_reason": None, "assignee": next(iter(fields.get("assignees", [])), None),
@@ -201,7 +236,7 @@ class Repo:
 
     def served(self, stream, item_id, text):
         updated_at, number = self.streams[stream].items[item_id][:2]
-        return Served(self.full_name, stream, item_id, number, updated_at, hashlib.sha256(text.encode()).hexdigest())
+        return Served(self.full_name, stream, item_id, number, updated_at, sha256(text))
 
 
 def _user(login):
@@ -226,8 +261,8 @@ WHERE = ["in the parser", "on Windows", "with large files", "after an upgrade", 
 
 
 def populate(repo, count, now, seed=1):
-    """A year of a project's life: people, labels, and lead times from minutes to weeks."""
-    rng = random.Random(seed)
+    """A year of a project's life: people, labels, what they said, and lead times from minutes to weeks."""
+    rng, talk = random.Random(seed), history.a_rng(seed)
     for created in sorted(now - rng.random() * 365 * 86400 for _ in range(count)):
         is_pull = rng.random() < 0.4
         hours = rng.lognormvariate(*((2.5, 1.8) if is_pull else (4.0, 2.0)))  # medians of 12 and 55 hours
@@ -237,8 +272,8 @@ def populate(repo, count, now, seed=1):
             "user": _user(rng.choice(PEOPLE)), "body": "It happens " + rng.choice(WHERE) + ".",
             "labels": [{"id": LABELS.index(name) + 1, "name": name} for name in rng.sample(LABELS, rng.randrange(4))],
             "assignees": [_user(name) for name in rng.sample(PEOPLE, rng.randrange(2))],
-            "comments": int(rng.expovariate(0.3)),
         }  # fmt: skip
+        comments = int(rng.expovariate(0.3))
         if finished < now and rng.random() < 0.85:
             fields.update(state="closed", closed_at=utc(finished), updated_at=utc(finished))
             if is_pull:
@@ -249,7 +284,10 @@ def populate(repo, count, now, seed=1):
             fields.update(
                 updated_at=utc(min(now, created + rng.expovariate(1 / (5 * 86400)))), draft=rng.random() < 0.1
             )
-        repo._add("pulls" if is_pull else "issues", fields)
+        number = repo._add("pulls" if is_pull else "issues", fields)
+        end = seconds(fields["updated_at"])
+        history.Tale(repo, number, int(created), end, PEOPLE, talk).told(fields, comments)
+    history.belongings(repo, LABELS, now - 365 * 86400, now)
 
 
 def load(repo, lines):

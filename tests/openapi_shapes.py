@@ -1,4 +1,4 @@
-"""The shapes of issues and pull requests, from GitHub's own OpenAPI description, as Hypothesis strategies.
+"""The shapes of what the lists hold, from GitHub's own OpenAPI description: as Hypothesis strategies, and to compare.
 
 openapi_shapes.json holds types and names only. To make it again: `npm pack @octokit/openapi`, unpack, and
 `python -m tests.openapi_shapes package/generated/api.github.com.json`.
@@ -13,7 +13,18 @@ from pathlib import Path
 from hypothesis import strategies as st
 
 FILE = Path(__file__).with_name("openapi_shapes.json")
-ROOTS = {"issue": "issue", "pull_request": "pull-request-simple"}  # as the two lists answer
+ROOTS = {  # as the lists answer
+    "issue": "issue",
+    "pull_request": "pull-request-simple",
+    "issue_comment": "issue-comment",
+    "review_comment": "pull-request-review-comment",
+    "event": "issue-event",
+    "milestone": "milestone",
+    "label": "label",
+    "release": "release",
+    "review": "pull-request-review",
+    "pull_detail": "pull-request",
+}
 KEPT = ("type", "properties", "required", "items", "enum", "nullable", "format", "oneOf", "anyOf", "allOf", "$ref")
 DEEPEST = 5
 
@@ -50,6 +61,41 @@ def payloads(item_type):
     """Payloads that the description allows."""
     schemas = json.loads(FILE.read_text(encoding="utf-8"))
     return _strategy(schemas, {"$ref": ROOTS[item_type]}, 0)
+
+
+KINDS = {"string": str, "integer": int, "boolean": bool, "array": list, "object": dict, "number": (int, float)}
+
+
+def misfits(item_type, payload, unseen=()):
+    """Where a payload does not fit the description, as paths; what lies below a key of `unseen` is not looked at."""
+    schemas = json.loads(FILE.read_text(encoding="utf-8"))
+    return list(_misfits(schemas, {"$ref": ROOTS[item_type]}, payload, item_type, unseen))
+
+
+def _misfits(schemas, schema, value, path, unseen):
+    if "$ref" in schema:
+        schema = {"nullable": schema.get("nullable"), **schemas[schema["$ref"]]}
+    if value is None and schema.get("nullable"):
+        return
+    for name in ("oneOf", "anyOf", "allOf"):
+        if name in schema:
+            tried = [list(_misfits(schemas, each, value, path, unseen)) for each in schema[name]]
+            yield from min(tried, key=len)
+            return
+    kind = schema.get("type", "object" if "properties" in schema else None)
+    if kind and (not isinstance(value, KINDS[kind]) or (kind == "integer" and isinstance(value, bool))):
+        yield f"{path} is no {kind}"
+    elif "enum" in schema and value not in schema["enum"]:
+        yield f"{path} is {value}"
+    elif kind == "array":
+        for at, each in enumerate(value):
+            yield from _misfits(schemas, schema["items"], each, f"{path}[{at}]", unseen)
+    elif kind == "object" and schema.get("properties"):
+        known = schema["properties"]
+        yield from (f"{path} has no {name}" for name in schema.get("required", ()) if name not in value)
+        yield from (f"{path}.{name} is unknown" for name in value if name not in known)
+        for name in set(value) & set(known) - set(unseen):
+            yield from _misfits(schemas, known[name], value[name], f"{path}.{name}", unseen)
 
 
 def _strategy(schemas, schema, depth):

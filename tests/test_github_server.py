@@ -1,31 +1,17 @@
 """The tests' own GitHub, where it has to be like the real one."""
 
-import contextlib
+import collections
 import json
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 
+from tests.asking import ask, links, walk
 from tests.conftest import ROOT
 from tests.github_data import populate
 from tests.github_server import GitHubServer
 
 HOUR, DAY = 3600, 86400
 NOW = 1_790_000_000
-
-
-def ask(server, path, token=None):
-    """(status, headers, what the body holds)"""
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    request = urllib.request.Request(server.url + path, headers=headers)
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        answer = opener.open(request)
-    except urllib.error.HTTPError as error:
-        answer = error
-    with contextlib.closing(answer):
-        return answer.status, answer.headers, json.loads(answer.read())
 
 
 def test_each_token_and_who_has_none_has_a_limit_of_its_own_that_the_hour_resets():
@@ -74,3 +60,49 @@ def test_the_data_for_trials_are_a_year_of_a_project():
     assert {bool(pull["merged_at"]) for pull in pulls} == {True, False}
     assert all(item["created_at"] <= item["updated_at"] for item in items)
     assert all(item["closed_at"] in (None, item["updated_at"]) for item in items)
+
+
+def test_the_data_for_trials_have_conversations_that_fit_their_items():
+    with GitHubServer(clock=lambda: NOW) as server:
+        populate(server.add_repo("acme/widgets"), 300, NOW)
+        items = {item["number"]: item for item in walk(server, "/repos/acme/widgets/issues?state=all&per_page=100")}
+        found = {
+            name: walk(server, f"/repos/acme/widgets/{name}per_page=100")
+            for name in ("issues/comments?", "pulls/comments?", "issues/events?", "labels?", "milestones?state=all&",
+                         "releases?")
+        }  # fmt: skip
+        merged = next(number for number, item in items.items() if item.get("pull_request", {}).get("merged_at"))
+        reviews = walk(server, f"/repos/acme/widgets/pulls/{merged}/reviews")
+    counts = collections.Counter(int(comment["issue_url"].split("/")[-1]) for comment in found["issues/comments?"])
+    assert {number: item["comments"] for number, item in items.items() if item["comments"]} == counts
+    for comment in found["issues/comments?"]:
+        item = items[int(comment["issue_url"].split("/")[-1])]
+        assert item["created_at"] <= comment["created_at"] <= item["updated_at"]
+    closed = collections.Counter(
+        event["issue"]["number"] for event in found["issues/events?"] if event["event"] == "closed"
+    )
+    assert set(closed) == {number for number, item in items.items() if item["state"] == "closed"}
+    assert reviews[-1]["state"] == "APPROVED"
+    assert all(found.values())
+
+
+def test_as_much_is_said_and_done_as_was_asked_for():
+    with GitHubServer(clock=lambda: NOW) as server:
+        repo = server.add_repo("acme/widgets").make(50, comments=70, review_comments=20, events=60, reviews=30)
+        assert [len(repo.streams[name].order) for name in ("issue-comments", "review-comments", "events")] == [
+            70,
+            20,
+            60,
+        ]
+        newest = max(item["updated_at"] for item in walk(server, "/repos/acme/widgets/issues?state=all"))
+        assert len(repo.reviews) == 30
+    assert newest <= "2026-09-21T14:13:20Z"
+
+
+def test_a_page_in_the_middle_links_to_all_its_neighbours():
+    with GitHubServer() as server:
+        repo = server.add_repo("acme/widgets")
+        for at in range(5):
+            repo.add_label(str(at))
+        pages = [links(ask(server, f"/repos/acme/widgets/labels?per_page=2&page={page}")[1]) for page in (1, 2, 3)]
+    assert [sorted(page) for page in pages] == [["last", "next"], ["first", "last", "next", "prev"], ["first", "prev"]]

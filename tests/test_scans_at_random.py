@@ -41,7 +41,7 @@ class Life:
             self._happens(rng.choice(self._repos), rng.choice(["issues", "pulls"]), rng.random())
         if rng.random() < 0.1:
             # An odd empty answer has the ETag of a list that was empty before, and is a 304 then.
-            was_empty = any(len(items.order) < 10 for repo in self._repos for items in repo.streams.values())
+            was_empty = any(len(repo.streams[name].order) < 10 for repo in self._repos for name in ("issues", "pulls"))
             self._github.fail_next(rng.choice(FAULTS[was_empty:]))
         if rng.random() < 0.03:
             self._heavy = rng.choice([8, 20, 40])
