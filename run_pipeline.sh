@@ -173,7 +173,7 @@ set_up() {
         postgresql://* | postgres://*) driver=$here/requirements-postgres.txt ;;
         *) driver="" ;;
     esac
-    [ -n "${GITHUB_APP_ID:-}" ] && login=$here/requirements-app.txt || login=""
+    login=${GITHUB_APP_ID:+$here/requirements-app.txt}
     packages=$(cat "$here/requirements.txt" ${driver:+"$driver"} ${login:+"$login"} | cksum | tr ' ' -)
     venv=$here/.venv-run-$("$python" -c 'import sys; print(sys.version, sys.base_prefix)' | cksum | tr ' ' -)-$packages
     if is_set_up; then

@@ -155,6 +155,20 @@ def test_the_token_comes_from_two_variables_and_must_fit_a_header():
     assert "sec" not in str(caught.value)
 
 
+def test_several_tokens_stand_with_commas_between():
+    assert settings.tokens({"GITHUB_TOKEN": "one, two,,one ,three,"}) == ["one", "two", "three"]
+    with pytest.raises(ConfigurationError):
+        settings.tokens({"GITHUB_TOKEN": "one,t wo"})
+
+
+def test_a_message_shows_none_of_several_tokens_and_no_line_of_a_key():
+    key = "-----BEGIN RSA PRIVATE KEY-----\n" + "QUJD" * 16 + "\n-----END RSA PRIVATE KEY-----"
+    for form in (key, key.replace("\n", "\\n")):
+        environ = {"GITHUB_TOKEN": "token-one, token-two", "GITHUB_APP_PRIVATE_KEY": form}
+        said = settings.one_line(f"token-two, {'QUJD' * 16}: {form}", environ)
+        assert "two" not in said and "QUJD" not in said and "***" in said
+
+
 def test_a_message_is_one_line_without_secrets():
     environ = {"GITHUB_TOKEN": "ghp_secret", "AWS_SECRET_ACCESS_KEY": "abc"}
     assert settings.one_line("a\x1b[31m ghp_secret\nb", environ) == "a [31m *** b"

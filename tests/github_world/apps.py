@@ -51,7 +51,7 @@ class Installation:
 
 
 class App:
-    """`minted`: every token that was ever given, `jwts`: every JWT that was taken; `token_seconds`: how long one lasts."""
+    """`minted`: all tokens that were given, each for `token_seconds`; `jwts`: every JWT that was taken."""
 
     def __init__(self, server, app_id="12345", token_seconds=3600):
         self.server, self.id, self.token_seconds = server, app_id, token_seconds
