@@ -55,9 +55,10 @@ class Repo(Comments, Events, Meta, Reviews):
         """Stands in the pulls list, and with an id of its own in the issues list too."""
         return self._add("pulls", fields)
 
-    def add_raw(self, stream, text, *, item_id, number, updated_at, state="open"):
+    def add_raw(self, stream, text, *, item_id, number, updated_at, state="open", sorted_by=None):
+        """Whatever text it is, to any list; `sorted_by`: what its other order goes by (created_at, due_on, name)."""
         with self.lock:
-            self.streams[stream].put(item_id, number, updated_at, state, lambda: text)
+            self.streams[stream].put(item_id, number, updated_at, state, lambda: text, sorted_by or updated_at)
 
     def render_all(self):
         """Make, once, the text of each item: a list then costs the server little."""
@@ -134,6 +135,27 @@ class Repo(Comments, Events, Meta, Reviews):
     def _when(self, at):
         """A time given in seconds, as text, or not at all: now."""
         return at if isinstance(at, str) else utc(self._clock() if at is None else at)
+
+    def when(self, late=0):
+        """The server's time, or so many seconds before."""
+        return utc(self._clock() - late)
+
+    def versions(self):
+        """What can be seen now: stream -> {id: updated_at}; an event's time is that of its making, a label has none."""
+        with self.lock:
+            found = {
+                name: {item_id: item[0] for item_id, item in stream.items.items()}
+                for name, stream in self.streams.items()
+            }  # fmt: skip
+            found["pull-details"] = {
+                self.pull_id(number): fields["updated_at"]
+                for (stream, number), fields in self._fields.items() if stream == "pulls"
+            }  # fmt: skip
+            found["reviews"] = {
+                review_id: review["updated_at"]
+                for review_id, review in self.reviews.items() if review["state"] != "PENDING"
+            }  # fmt: skip
+        return found
 
     def node_id(self, kind, *numbers):
         return node_id(kind, self.id, *numbers)

@@ -6,6 +6,7 @@ Behaves as https://docs.github.com/rest describes; what it holds is in github_da
 
 import argparse
 import contextlib
+import importlib.util
 import os
 import random
 import signal
@@ -31,8 +32,10 @@ class GitHubServer(Lists, Pulls, Limits, ThreadingHTTPServer):
     """Serves until `close`. `tokens` None takes any token; `rate_limit` None sends no limit headers, 0 says 0 of 0.
 
     `after_page(repo, stream, items)` is called after each page of a list, for instance to change an item while a scan
-    goes on; `after_selection(repo, stream, numbers)` before a page's items are written. `journal` has every request,
-    `served` every version of every item that a list ever showed.
+    goes on; `after_selection(repo, stream, numbers)` before a page's items are written; `on_request(target)` before a
+    request is answered, target and fault_for's being path and query, and of a POST the body behind them. `journal` has
+    every request, `served` every version of every item that a list ever showed; of pull requests by themselves those
+    of "pull-details", each by its own characters in the answer, and of "reviews".
     """
 
     daemon_threads = True
@@ -53,7 +56,8 @@ class GitHubServer(Lists, Pulls, Limits, ThreadingHTTPServer):
         self.users = set()  # owners that are no organisations
         self.login = "ada"  # whose token it is
         self.app = None  # a GitHub App (github_world/apps.py), beside whose logins there are none
-        self.graphql_enabled = True  # False: an old Enterprise Server
+        # False: an old Enterprise Server, or the demo's environment.
+        self.graphql_enabled = importlib.util.find_spec("graphql") is not None
         self.graphql_heaviest = 5_000  # queries that may show more nodes than this take too long
         self.graphql_anonymous = 401  # or 403: what who has no token gets
         self._moved = {}
@@ -96,7 +100,7 @@ class GitHubServer(Lists, Pulls, Limits, ThreadingHTTPServer):
         self._moved[old.lower()] = repo
 
     def fail_next(self, kind, *, times=1, match="", **details):
-        """The next `times` requests whose path and query contain `match` fail; `kind` is a status or a name below."""
+        """The next `times` requests whose target contains `match` fail; `kind`: a status, or a name in faults.py."""
         with self._lock:
             self._faults.append([times, match, kind, details])
 
@@ -151,10 +155,8 @@ class GitHubServer(Lists, Pulls, Limits, ThreadingHTTPServer):
         if self.graphql_limit is not None and not self.left(token, "graphql"):
             said = {"type": "RATE_LIMITED", "message": "API rate limit exceeded for user ID 1."}
             return as_json({"errors": [said]})._replace(points=0)
-        try:
-            from tests.github_world import graphql
-        except ImportError:  # the demo's environment has no graphql-core
-            return error(404, "Not Found")
+        from tests.github_world import graphql  # not at the top: the demo's environment has no graphql-core
+
         return graphql.answer(self, body, token)
 
     def _refused(self, token, headers):

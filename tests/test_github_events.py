@@ -46,7 +46,9 @@ def test_an_event_has_the_shape_that_github_describes(server, repo):
     repo.add_event(2, "review_requested", team="core")
     repo.add_event(2, "locked", lock_reason="spam")
     repo.add_event(2, "closed", commit_id="1" * 40, state_reason=None)
+    orphan = repo.add_event(1, "mentioned", orphan=True, at=NOW - 1)
     events = walk(server, EVENTS)
+    assert (events.pop()["id"], repo.streams["events"].items[orphan][1]) == (orphan, 1)
     for event in events:
         assert set(misfits("event", event, unseen=UNSEEN)) <= UNKNOWN
     label = events[-1]["label"]

@@ -1,6 +1,7 @@
 """The tests' own GitHub: one pull request by itself, its reviews, and GraphQL."""
 
 import json
+import random
 
 import pytest
 
@@ -8,6 +9,7 @@ from tests.asking import ask, links, walk
 from tests.github_server import GitHubServer
 from tests.github_world.basics import compact_json, sha256
 from tests.github_world.graphql_objects import from_node_id
+from tests.github_world.life import happen
 from tests.openapi_shapes import misfits
 
 NOW = 1_790_000_000
@@ -248,6 +250,28 @@ FAULTS = {
     "graphql_forbidden": (200, ["FORBIDDEN"]), "graphql_slow": (502, []), "graphql_nulls": (200, []),
     "graphql_null_reviews": (200, []), "graphql_partly": (200, [None]), "graphql_secondary": (200, ["RATE_LIMITED"]),
 }  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_happens_graphql_and_rest_show_the_same(server, repo, now, seed):
+    rng = random.Random(seed)
+    for _ in range(150):
+        now[0] += rng.choice([0, 0, 1, 30])
+        happen(repo, rng)
+    numbers = [number for stream, number in repo.known() if stream == "pulls"][:25]
+    found = query(server, details(numbers))[2]
+    assert "errors" not in found
+    for number in numbers:
+        pull = ask(server, f"/repos/acme/widgets/pulls/{number}", "t")[2]
+        reviews = walk(server, f"/repos/acme/widgets/pulls/{number}/reviews")
+        shown = found["data"]["repository"][f"p{number}"]
+        assert (int(shown["fullDatabaseId"]), shown["updatedAt"]) == (pull["id"], pull["updated_at"])
+        names = {"additions": "additions", "deletions": "deletions", "changedFiles": "changed_files"}
+        assert [shown[name] for name in names] == [pull[name] for name in names.values()]
+        assert [
+            (int(one["fullDatabaseId"]), one["state"], one["submittedAt"], one["commit"]["oid"], one["url"])
+            for one in shown["reviews"]["nodes"]
+        ] == [(one["id"], one["state"], one.get("submitted_at"), one["commit_id"], one["html_url"]) for one in reviews]
 
 
 @pytest.mark.parametrize("kind", FAULTS)

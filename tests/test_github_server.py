@@ -2,13 +2,18 @@
 
 import collections
 import json
+import random
 import subprocess
 import sys
+
+import pytest
 
 from tests.asking import ask, links, walk
 from tests.conftest import ROOT
 from tests.github_data import populate
 from tests.github_server import GitHubServer
+from tests.github_world.life import KINDS, happen
+from tests.github_world.orders import NAMES
 
 HOUR, DAY = 3600, 86400
 NOW = 1_790_000_000
@@ -106,3 +111,24 @@ def test_a_page_in_the_middle_links_to_all_its_neighbours():
             repo.add_label(str(at))
         pages = [links(ask(server, f"/repos/acme/widgets/labels?per_page=2&page={page}")[1]) for page in (1, 2, 3)]
     assert [sorted(page) for page in pages] == [["last", "next"], ["first", "last", "next", "prev"], ["first", "prev"]]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_whatever_happens_everything_can_be_shown_and_what_can_be_seen_is_shown(seed):
+    rng, now = random.Random(seed), [NOW]
+    with GitHubServer(clock=lambda: now[0]) as server:
+        repo = server.add_repo("acme/widgets").make(10, comments=10, events=10, reviews=5)
+        kinds = set()
+        for _ in range(200):
+            now[0] += rng.choice([0, 0, 1, 30])
+            kinds.add(happen(repo, rng, late=rng.choice([0, 0, 10])))
+        assert kinds == set(KINDS)
+        for address, stream in NAMES.items():
+            shown = walk(server, f"/repos/acme/widgets/{address}?state=all&per_page=100")
+            assert {item["id"] for item in shown} == repo.versions()[stream].keys()
+        for number in [number for stream, number in repo.known() if stream == "pulls"]:
+            pull = f"/repos/acme/widgets/pulls/{number}"
+            walk(server, pull + "/reviews")
+            assert ask(server, pull, "t")[0] == 200
+        shown = {(one.stream, one.id, one.updated_at) for one in server.served}
+    assert {(stream, *version) for stream, found in repo.versions().items() for version in found.items()} <= shown

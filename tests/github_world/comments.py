@@ -28,7 +28,7 @@ class Comments:
 
     def add_review_comment(self, number, *, body="Why?", author="bo", path="a.py", review=None, reply_to=None, at=None,
                            **fields):  # fmt: skip
-        """On a line of a pull request's changes; `review`: the id of the one that it belongs to."""
+        """On a line of a pull request's changes; `review`: the id of the one that it belongs to, which may be none."""
         given = {"body": body, "user": person(author), "path": path, "review": review, "reply_to": reply_to, **fields}
         return self._say("review-comments", number, given, at)
 
@@ -120,6 +120,8 @@ class Comments:
             "start_line": None, "original_start_line": None, "start_side": None, "line": 1, "original_line": 1,
             "side": "RIGHT", "original_position": 1, "position": 1, "subject_type": "line",
         }  # fmt: skip
+        if fields.get("outdated"):  # its line is no more
+            shown.update(position=None, line=None)
         return {**shown, "in_reply_to_id": fields["reply_to"]} if fields["reply_to"] else shown
 
 

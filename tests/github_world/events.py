@@ -36,10 +36,10 @@ class Events:
         self._event_ids = itertools.count(self.id * 10**7 + 1)
 
     def add_event(self, number, event, *, actor="ada", at=None, label=None, assignee=None, milestone=None,
-                  rename=None, reviewer=None, team=None, **more):  # fmt: skip
-        """An event by itself, now or `at` a time of the past; `rename`: (from, to). Returns its id.
+                  rename=None, reviewer=None, team=None, orphan=False, **more):  # fmt: skip
+        """An event by itself, now or `at` a time of the past; `rename`: (from, to); an `orphan` shows no issue.
 
-        Neither the item nor its time changes by it: `touch` makes the events that belong to its changes.
+        Returns its id. Neither the item nor its time changes: `touch` makes the events that belong to its changes.
         """
         details = dict(more)
         if label is not None:
@@ -58,7 +58,8 @@ class Events:
             created_at = self._when(at)
             self._happened_to[number].append(event_id)
             self.happened[event_id] = {
-                "of": number, "event": event, "actor": person(actor), "created_at": created_at, "details": details
+                "of": number, "event": event, "actor": person(actor), "created_at": created_at, "details": details,
+                "orphan": orphan,
             }  # fmt: skip
             self.streams["events"].put(event_id, number, created_at, "", lambda: compact_json(self._event(event_id)))
         return event_id
@@ -97,7 +98,7 @@ class Events:
             "actor": fields["actor"], "event": fields["event"], "commit_id": commit,
             "commit_url": commit and "%s/repos/%s/commits/%s" % (API, self.full_name, commit),
             "created_at": fields["created_at"], **details,
-            "issue": self.issue(fields["of"]), "performed_via_github_app": None,
+            "issue": None if fields["orphan"] else self.issue(fields["of"]), "performed_via_github_app": None,
         }  # fmt: skip
 
 
