@@ -1,4 +1,4 @@
-"""The tables: schema and migrations, the upsert of `issues`, and the engine that they lie in.
+"""The tables as they lie in a database: making and migrating them, the upsert, and which engine.
 
 Knows nothing of the queue's rules (queue_manager.py). A connection belongs to one thread.
 """
@@ -6,11 +6,12 @@ Knows nothing of the queue's rules (queue_manager.py). A connection belongs to o
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import sqlite3
 from pathlib import Path
-from typing import Any, ContextManager, Iterable, Iterator, Mapping, NamedTuple, Sequence
+from typing import Any, ContextManager, Iterable, Iterator, Mapping, Sequence
 
 from engines import postgres, sqlite
 from engines.connection import Connection
@@ -18,266 +19,18 @@ from engines.sqlite import damage, in_statements, places, reader
 from foundation import settings
 from foundation.clock import Clock
 from foundation.errors import ConfigurationError, Outage
+from foundation.records import Row
+from tables.columns import FILLED, TABLES
+from tables.migrations import MIGRATIONS, Twin
 
-# What the engines give to all who use the tables.
-__all__ = ("Connection", "damage", "in_statements", "places", "reader")
+# What the engines, and the room below, give to all who use the tables.
+__all__ = ("FILLED", "TABLES", "Connection", "damage", "in_statements", "places", "reader")
 # What a statement may raise; `explain` says what it means.
 Error = (sqlite3.Error, postgres.Error)
 
 
-class Twin(NamedTuple):
-    """A step of a migration that the engines have no common words for."""
-
-    sqlite: tuple[str, ...]
-    postgres: tuple[str, ...]
-
-
-# One entry a version; a database knows how many of them it has had. Append, never edit. The types are SQLite's, which
-# `postgres.ddl` translates.
-# `payload` stands last so that reading or counting the small columns never walks its overflow pages.
-# Partial indexes, each in the order of one query: claims, dead owners, the dead letters, ages of done rows.
-MIGRATIONS: tuple[tuple[str | Twin, ...], ...] = (
-    (
-        """
-        CREATE TABLE queue_items (
-            id INTEGER PRIMARY KEY AUTOINCREMENT,
-            repo TEXT NOT NULL,
-            item_type TEXT NOT NULL CHECK (item_type IN ('issue', 'pull_request')),
-            item_id INTEGER NOT NULL,
-            number INTEGER NOT NULL,
-            updated_at TEXT NOT NULL,
-            payload_sha256 TEXT NOT NULL,
-            status TEXT NOT NULL DEFAULT 'pending' CHECK (status IN ('pending', 'processing', 'done', 'failed')),
-            attempts INTEGER NOT NULL DEFAULT 0,
-            available_at TEXT NOT NULL DEFAULT '1970-01-01T00:00:00Z',
-            claim_token TEXT,
-            lease_until TEXT,
-            last_error TEXT,
-            s3_key TEXT,
-            fetched_at TEXT NOT NULL,
-            finished_at TEXT,
-            payload TEXT NOT NULL,
-            UNIQUE (item_type, item_id, payload_sha256)
-        )
-        """,
-        "CREATE INDEX queue_items_pending ON queue_items (id, available_at, fetched_at) WHERE status = 'pending'",
-        "CREATE INDEX queue_items_processing ON queue_items (lease_until, claim_token) WHERE status = 'processing'",
-        "CREATE INDEX queue_items_failed ON queue_items (id) WHERE status = 'failed'",
-        "CREATE INDEX queue_items_done ON queue_items (finished_at) WHERE status = 'done'",
-        """
-        CREATE TABLE issues (
-            id INTEGER NOT NULL,
-            item_type TEXT NOT NULL CHECK (item_type IN ('issue', 'pull_request')),
-            repo TEXT NOT NULL,
-            number INTEGER NOT NULL,
-            title TEXT NOT NULL,
-            state TEXT NOT NULL,
-            state_reason TEXT,
-            draft INTEGER,
-            author TEXT,
-            author_association TEXT,
-            assignees TEXT NOT NULL,
-            labels TEXT NOT NULL,
-            milestone TEXT,
-            comments INTEGER,
-            created_at TEXT NOT NULL,
-            updated_at TEXT NOT NULL,
-            closed_at TEXT,
-            merged_at TEXT,
-            lead_time_hours REAL,
-            base_ref TEXT,
-            head_ref TEXT,
-            html_url TEXT,
-            s3_key TEXT NOT NULL,
-            payload_sha256 TEXT NOT NULL,
-            processed_at TEXT NOT NULL,
-            PRIMARY KEY (item_type, id)
-        )
-        """,
-        "CREATE INDEX issues_by_repo ON issues (repo, item_type, number)",
-        """
-        CREATE TABLE ingest_state (
-            repo TEXT NOT NULL,
-            stream TEXT NOT NULL CHECK (stream IN ('issues', 'pulls')),
-            cursor TEXT,
-            covered_since TEXT,
-            etag TEXT,
-            etag_url TEXT,
-            scan TEXT,
-            last_run_at TEXT,
-            last_success_at TEXT,
-            last_error TEXT,
-            PRIMARY KEY (repo, stream)
-        )
-        """,
-        # Names under which a repository was asked for and found under another one (renamed, moved).
-        "CREATE TABLE repo_aliases (alias TEXT NOT NULL PRIMARY KEY, repo TEXT NOT NULL)",
-    ),
-    (
-        # How often a group that held the row came to grief as a whole: its process died, or its batch was refused.
-        "ALTER TABLE queue_items ADD COLUMN group_failures INTEGER NOT NULL DEFAULT 0",
-        # The object that a begun batch goes into; its rows have it in common until the object is there (s3_key).
-        "ALTER TABLE queue_items ADD COLUMN batch_key TEXT",
-        """
-        CREATE INDEX queue_items_begun ON queue_items (batch_key, id)
-        WHERE status = 'pending' AND batch_key IS NOT NULL
-        """,
-        """
-        CREATE INDEX queue_items_archived ON queue_items (id, available_at)
-        WHERE status = 'pending' AND s3_key IS NOT NULL
-        """,
-        """
-        CREATE INDEX queue_items_by_day ON queue_items (item_type, substr(updated_at, 1, 10), id)
-        WHERE status = 'pending'
-        """,
-        """
-        CREATE TABLE runs (
-            id INTEGER PRIMARY KEY AUTOINCREMENT,
-            command TEXT NOT NULL,
-            owner TEXT NOT NULL,
-            started_at TEXT NOT NULL,
-            ended_at TEXT,
-            exit_code INTEGER,
-            note TEXT
-        )
-        """,
-        "CREATE INDEX runs_by_command ON runs (command, id)",
-    ),
-    (
-        # So that `status` and `prune` read no row of queue_items itself, an index must hold `status`, although it has
-        # but one value there.
-        "DROP INDEX queue_items_pending",
-        "DROP INDEX queue_items_processing",
-        "DROP INDEX queue_items_failed",
-        "DROP INDEX queue_items_done",
-        """
-        CREATE INDEX queue_items_pending ON queue_items (id, available_at, fetched_at, status)
-        WHERE status = 'pending'
-        """,
-        """
-        CREATE INDEX queue_items_processing ON queue_items (lease_until, claim_token, status)
-        WHERE status = 'processing'
-        """,
-        "CREATE INDEX queue_items_failed ON queue_items (id, last_error, status) WHERE status = 'failed'",
-        "CREATE INDEX queue_items_done ON queue_items (finished_at, status) WHERE status = 'done'",
-        """
-        CREATE INDEX queue_items_waiting ON queue_items (available_at, status)
-        WHERE status = 'pending' AND available_at > '1970-01-01T00:00:00Z'
-        """,
-        "DROP INDEX queue_items_archived",
-        """
-        CREATE INDEX queue_items_archived ON queue_items (s3_key, id)
-        WHERE status = 'pending' AND s3_key IS NOT NULL
-        """,
-        # How far an unfinished `rebuild` has come; `scope` says of what.
-        "CREATE TABLE rebuild_state (scope TEXT NOT NULL PRIMARY KEY, after_key TEXT NOT NULL)",
-    ),
-    (
-        # Orders two versions that GitHub shows with one `updated_at`.
-        "ALTER TABLE issues ADD COLUMN fetched_order TEXT NOT NULL DEFAULT ''",
-    ),
-    (
-        # A repository is its numeric id; `repo` is the name that it has at present.
-        "ALTER TABLE ingest_state ADD COLUMN repo_id INTEGER",
-        # The newest item when the last scan ended: where it is seen again, the list is the same repository's.
-        "ALTER TABLE ingest_state ADD COLUMN newest_item_id INTEGER",
-        # Items that GitHub could not give (JSON): where they lie, to be asked for again.
-        "ALTER TABLE ingest_state ADD COLUMN gaps TEXT",
-        # Which objects an unfinished `rebuild` has read; `scope` says of what. It is forgotten with the rows that came
-        # of it: whoever empties `issues` wants them all again.
-        "DROP TABLE rebuild_state",
-        "CREATE TABLE rebuild_read (scope TEXT NOT NULL, key TEXT NOT NULL, PRIMARY KEY (scope, key)) WITHOUT ROWID",
-        Twin(
-            ("CREATE TRIGGER rebuild_anew AFTER DELETE ON issues BEGIN DELETE FROM rebuild_read; END",),
-            (
-                """
-                CREATE FUNCTION rebuild_anew() RETURNS trigger LANGUAGE plpgsql AS
-                $$ BEGIN DELETE FROM rebuild_read; RETURN NULL; END $$
-                """,
-                """
-                CREATE TRIGGER rebuild_anew AFTER DELETE OR TRUNCATE ON issues
-                FOR EACH STATEMENT EXECUTE FUNCTION rebuild_anew()
-                """,
-            ),
-        ),
-        # Where a begun batch is to go (`batch_key` says as what).
-        "ALTER TABLE queue_items ADD COLUMN batch_place TEXT",
-        # Where items were archived or copied last, and how many.
-        "CREATE TABLE archives (place TEXT NOT NULL PRIMARY KEY, items INTEGER NOT NULL)",
-        # How many of the target's items lie in the source as well.
-        """
-        CREATE TABLE copies (
-            source TEXT NOT NULL, target TEXT NOT NULL, items INTEGER NOT NULL, PRIMARY KEY (source, target)
-        )
-        """,
-        # What only one run may do at a time, and which run (owners.py) does it.
-        "CREATE TABLE locks (name TEXT NOT NULL PRIMARY KEY, owner TEXT NOT NULL, since TEXT NOT NULL)",
-    ),
-    (
-        # Where a run works: several hosts may share a PostgreSQL.
-        "ALTER TABLE runs ADD COLUMN host TEXT",
-        Twin(
-            (),
-            (
-                # Processes that work on the database, and until when they said last that they live (heartbeats.py).
-                """
-                CREATE TABLE owners (
-                    token TEXT NOT NULL PRIMARY KEY,
-                    host TEXT NOT NULL,
-                    pid INTEGER NOT NULL,
-                    birth TEXT NOT NULL,
-                    is_stopping boolean NOT NULL,
-                    alive_until TEXT NOT NULL
-                )
-                """,
-                # A row is written three times in its life, and its old versions are read over until they are vacuumed
-                # away: so soon, and with room on the page for the new ones.
-                """
-                ALTER TABLE queue_items SET (
-                    fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000,
-                    autovacuum_analyze_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0
-                )
-                """,
-                # The payload is never changed: outside of the row it is not written again, and to compress it takes
-                # longer than to store it (python -m benchmarks queues).
-                "ALTER TABLE queue_items ALTER COLUMN payload SET STORAGE EXTERNAL",
-                "ALTER TABLE owners SET (fillfactor = 50)",
-            ),
-        ),
-    ),
-)
-TABLES = (
-    "queue_items",
-    "issues",
-    "ingest_state",
-    "repo_aliases",
-    "runs",
-    "rebuild_read",
-    "archives",
-    "copies",
-    "locks",
-)
 # Locks of a transaction's that only PostgreSQL needs: SQLite has one writer at a time. The numbers are any.
 MIGRATING, LOCKING = 7_481_532_001, 7_481_532_002
-
-_ISSUES_COLUMNS = (
-    "id", "item_type", "repo", "number", "title", "state", "state_reason", "draft", "author", "author_association",
-    "assignees", "labels", "milestone", "comments", "created_at", "updated_at", "closed_at", "merged_at",
-    "lead_time_hours", "base_ref", "head_ref", "html_url", "s3_key", "payload_sha256", "processed_at",
-    "fetched_order",
-)  # fmt: skip
-
-# GitHub's clock orders the versions of an item. Where it shows two contents with one `updated_at`, the one that was
-# fetched later is the newer; the hash decides what is left, so that the order of the work never matters.
-_UPSERT_ISSUES = """
-    INSERT INTO issues ({columns}) {{rows}}
-    ON CONFLICT (item_type, id) DO UPDATE SET {updates}
-    WHERE (excluded.updated_at, excluded.fetched_order, excluded.payload_sha256)
-        >= (issues.updated_at, issues.fetched_order, issues.payload_sha256)
-""".format(
-    columns=", ".join(_ISSUES_COLUMNS),
-    updates=", ".join(f"{name} = excluded.{name}" for name in _ISSUES_COLUMNS if name not in ("item_type", "id")),
-)
 
 
 def connect(path: str, *, synchronous: str = "FULL", must_exist: bool = False) -> Connection:
@@ -403,32 +156,64 @@ def postgres_schema(conn: postgres.Connection) -> str | None:
     return f"schema {version}{migrated}" if version else None
 
 
-def upsert_issues(conn: Connection, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Insert or update rows of `issues`; a version older than the one that is there changes nothing.
+def upsert(conn: Connection, table: str, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Insert or update rows of a table of FILLED; a version older than the one that is there changes nothing.
 
     One item may stand there several times.
     """
     if conn.words.is_postgres:
-        _upsert_into_postgres(conn, rows)
+        _upsert_into_postgres(conn, table, rows)
         return
-    for some in in_statements(list(rows), parameters=len(_ISSUES_COLUMNS)):  # SQLite takes a statement's rows in turn
-        values = [row[name] for row in some for name in _ISSUES_COLUMNS]
-        places_of_all = ", ".join([places(len(_ISSUES_COLUMNS))] * len(some))
-        conn.execute(_UPSERT_ISSUES.format(rows=f"VALUES {places_of_all}"), values)
+    columns = FILLED[table].columns
+    for some in in_statements(list(rows), parameters=len(columns)):  # SQLite takes a statement's rows in turn
+        values = [row[name] for row in some for name in columns]
+        places_of_all = ", ".join([places(len(columns))] * len(some))
+        conn.execute(_upsert(table).format(rows=f"VALUES {places_of_all}"), values)
 
 
-def _upsert_into_postgres(conn: Connection, rows: Iterable[Mapping[str, Any]]) -> None:
+def upsert_all(conn: Connection, rows: Iterable[Row]) -> None:
+    """Rows of whichever tables, with all their columns; the tables in one order, or two workers could wait for each
+    other.
+    """
+    by_table: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        by_table.setdefault(row.table, []).append(row.columns)
+    for table in sorted(by_table):
+        upsert(conn, table, by_table[table])
+
+
+def _upsert_into_postgres(conn: Connection, table: str, rows: Iterable[Mapping[str, Any]]) -> None:
     """The newest of each item, because a statement changes no row twice; in one order for all, or two workers could
     wait for each other. As JSON, since thousands of parameters take longer than all the rest.
     """
-    newest: dict[tuple[Any, Any], Mapping[str, Any]] = {}
+    newest: dict[tuple[Any, ...], Mapping[str, Any]] = {}
     for row in sorted(rows, key=lambda row: (row["updated_at"], row["fetched_order"], row["payload_sha256"])):
-        newest[row["item_type"], row["id"]] = row
+        newest[tuple(row[name] for name in FILLED[table].key)] = row
     if newest:
-        columns = ", ".join(_ISSUES_COLUMNS)
-        of_json = f"SELECT {columns} FROM json_populate_recordset(CAST(NULL AS issues), CAST(? AS json))"
+        columns = quoted(FILLED[table].columns)
+        of_json = f"SELECT {columns} FROM json_populate_recordset(CAST(NULL AS {table}), CAST(? AS json))"
         ordered = [dict(newest[identity]) for identity in sorted(newest)]
-        conn.execute(_UPSERT_ISSUES.format(rows=of_json), (json.dumps(ordered, ensure_ascii=False),))
+        conn.execute(_upsert(table).format(rows=of_json), (json.dumps(ordered, ensure_ascii=False),))
+
+
+@functools.lru_cache(maxsize=None)
+def _upsert(table: str) -> str:
+    """GitHub's clock orders the versions of an item. Where it shows two contents with one `updated_at`, the one that
+    was fetched later is the newer; the hash decides what is left, so that the order of the work never matters.
+    """
+    key, columns = FILLED[table]
+    updates = ", ".join(f'"{name}" = excluded."{name}"' for name in columns if name not in key)
+    return f"""
+        INSERT INTO {table} ({quoted(columns)}) {{rows}}
+        ON CONFLICT ({quoted(key)}) DO UPDATE SET {updates}
+        WHERE (excluded.updated_at, excluded.fetched_order, excluded.payload_sha256)
+            >= ({table}.updated_at, {table}.fetched_order, {table}.payload_sha256)
+    """
+
+
+def quoted(columns: Iterable[str]) -> str:
+    """Names of columns in a statement; `commit` is a word of SQL's."""
+    return ", ".join(f'"{name}"' for name in columns)
 
 
 def _prepare(conn: sqlite.Connection, path: str) -> None:

@@ -13,7 +13,7 @@ from typing import Callable, Iterator, Mapping, NamedTuple, Sequence
 
 import db
 import queue_manager
-from fetcher import Page, StreamScan
+from fetcher import Page, scan_of
 from foundation import timestamps
 from foundation.clock import Clock
 from foundation.errors import (
@@ -33,7 +33,7 @@ from github.api import GitHub
 from github.clients import Clients
 from github.rate_limit import RateLimitReached
 from github.refusals import NotReadable
-from github.streams import STREAMS
+from github.streams import KNOWN_BY_ID, STREAMS
 
 log = logging.getLogger("pipeline.ingest")
 
@@ -144,20 +144,24 @@ class Ingest:
             log.info("%s %s, for the first time: the last %d days; --all for everything", repo, stream, days)
         if stream not in self._known:
             self._known[stream] = queue_manager.load_known(conn, stream=stream)
-        started.pages = self._pages(started, known_as, state)
+        work = queue_manager.work(conn, repo=known_as) if STREAMS[stream].needs else ()
+        started.pages = self._pages(started, known_as, state, work)
         return started
 
-    def _pages(self, stream: _Stream, known_as: str, state: StreamState) -> Iterator[Page]:
+    def _pages(
+        self, stream: _Stream, known_as: str, state: StreamState, work: Sequence[tuple[int, str]]
+    ) -> Iterator[Page]:
         """Runs in a thread of the scan's own: already the login may have to be asked for."""
         name = stream.result.stream
         api = self._clients.of_repo(stream.asked_for)
-        scan = StreamScan(
+        scan = scan_of(STREAMS[name])(
             api=api,
             repo=stream.asked_for,
             known_as=known_as,
             stream=STREAMS[name],
             state=state,
             look_from=self._look_from,
+            work=work,
             recall=lambda repo_id: self._recall(name, repo_id, scan.repo),
             on_request=stream.requests.append,
         )
@@ -202,7 +206,11 @@ class Ingest:
                 queue_manager.settle_name(
                     conn, repo=page.repo, repo_id=page.state.repo_id, was=page.was, asked_for=stream.asked_for
                 )
-            enqueued = queue_manager.enqueue(conn, repo=page.repo, items=page.items, now=db.now(conn, self._clock))
+            enqueued = queue_manager.enqueue(
+                conn, repo=page.repo, items=page.items, now=db.now(conn, self._clock), known_by_id=KNOWN_BY_ID
+            )
+            queue_manager.note_work(conn, repo=page.repo, versions=page.noted)
+            queue_manager.settle_work(conn, repo=page.repo, versions=page.settled)
             queue_manager.save_stream(conn, repo=page.repo, stream=result.stream, state=page.state)
         if page.repo.lower() != stream.asked_for.lower() and identity != stream.identity:
             log.warning("%s is now %s on GitHub; its cursor goes on under that name", stream.asked_for, page.repo)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from typing import Any, Callable, Iterable, Iterator, Mapping, NamedTuple, Sequence
+from typing import AbstractSet, Any, Callable, Iterable, Iterator, Mapping, NamedTuple, Sequence
 
 import db
 from foundation import timestamps
@@ -68,9 +68,14 @@ class Counts(NamedTuple):
     failed: int
 
 
-def enqueue(conn: db.Connection, *, repo: str, items: Iterable[Item], now: str) -> int:
-    """Store the items that are not there yet; returns how many were new."""
-    items, added = list(items), 0
+def enqueue(
+    conn: db.Connection, *, repo: str, items: Iterable[Item], now: str, known_by_id: AbstractSet[str] = frozenset()
+) -> int:
+    """Store the items that are not there yet; returns how many were new.
+
+    `known_by_id`: types whose items are taken once, in whatever other bytes they are shown again.
+    """
+    items, added = _without_known(conn, items, known_by_id), 0
     for some in db.in_statements(items, parameters=len(Item._fields) + 2):
         rows = ", ".join([f"(?, ?, ?, ?, ?, {conn.words.text_of_bytes}, ?, ?)"] * len(some))
         added += conn.execute(
@@ -83,6 +88,29 @@ def enqueue(conn: db.Connection, *, repo: str, items: Iterable[Item], now: str) 
     if added < len(items):
         _take_up_again(conn, items, now=now)
     return added
+
+
+def _without_known(conn: db.Connection, items: Iterable[Item], known_by_id: AbstractSet[str]) -> list[Item]:
+    """Without items of these types that the queue has, and without their repetitions."""
+    by_id: dict[tuple[str, int], Item] = {}
+    others = []
+    for item in items:
+        if item.item_type in known_by_id:
+            by_id.setdefault((item.item_type, item.item_id), item)
+        else:
+            others.append(item)
+    for some in db.in_statements(list(by_id), parameters=2):
+        found = conn.execute(
+            f"""
+            WITH asked (item_type, item_id) AS (VALUES {", ".join(["(?, ?)"] * len(some))})
+            SELECT item_type, item_id FROM asked
+            {conn.words.join_in_order} queue_items USING (item_type, item_id)
+            """,
+            [value for identity in some for value in identity],
+        )
+        for item_type, item_id in found.fetchall():
+            by_id.pop((item_type, item_id), None)
+    return [*others, *by_id.values()]
 
 
 def _take_up_again(conn: db.Connection, items: Iterable[Item], *, now: str) -> None:
@@ -225,6 +253,39 @@ def _rename(conn: db.Connection, which: str, names: Mapping[str, Any], *, new: C
         if name != repo:
             conn.execute("DELETE FROM ingest_state WHERE repo = ? AND stream = ?", (name, stream))
             conn.execute("UPDATE ingest_state SET repo = ? WHERE repo = ? AND stream = ?", (name, repo, stream))
+            _move_work(conn, was=repo, repo=name)
+
+
+def note_work(conn: db.Connection, *, repo: str, versions: Iterable[tuple[int, str]]) -> None:
+    """Put pull requests on the work list, as (number, updated_at); what was noted of a newer version stays."""
+    conn.executemany(
+        """
+        INSERT INTO pull_work (repo, number, updated_at) VALUES (?, ?, ?)
+        ON CONFLICT (repo, number) DO UPDATE SET updated_at = excluded.updated_at
+        WHERE excluded.updated_at > pull_work.updated_at
+        """,
+        [(repo, number, updated_at) for number, updated_at in versions],
+    )
+
+
+def settle_work(conn: db.Connection, *, repo: str, versions: Iterable[tuple[int, str]]) -> None:
+    """Take off the work list what was noted of these versions, or of older ones."""
+    conn.executemany(
+        "DELETE FROM pull_work WHERE repo = ? AND number = ? AND updated_at <= ?",
+        [(repo, number, updated_at) for number, updated_at in versions],
+    )
+
+
+def work(conn: db.Connection, *, repo: str) -> list[tuple[int, str]]:
+    """The work list of a repository: (number, updated_at), the lowest number first."""
+    found = conn.execute("SELECT number, updated_at FROM pull_work WHERE repo = ? ORDER BY number", (repo,))
+    return [(number, updated_at) for number, updated_at in found]
+
+
+def _move_work(conn: db.Connection, *, was: str, repo: str) -> None:
+    found = work(conn, repo=was)
+    conn.execute("DELETE FROM pull_work WHERE repo = ?", (was,))
+    note_work(conn, repo=repo, versions=found)
 
 
 def record_stream_run(conn: db.Connection, *, repo: str, stream: str, now: str, error: str | None) -> None:
@@ -673,6 +734,7 @@ def forget_repo(conn: db.Connection, *, repo: str) -> int:
     """Delete the state of the repository that is kept under this name, or was before; returns how many streams."""
     name = kept_as(conn, repo)
     conn.execute("DELETE FROM repo_aliases WHERE lower(repo) = lower(?)", (name,))
+    conn.execute("DELETE FROM pull_work WHERE lower(repo) = lower(?)", (name,))
     return conn.execute("DELETE FROM ingest_state WHERE lower(repo) = lower(?)", (name,)).rowcount
 
 
@@ -694,7 +756,7 @@ def prune(
     finished_before: str,
     overlap_seconds: int,
     limit: int,
-    item_types: Mapping[str, str],
+    item_types: Mapping[str, Sequence[str]],
 ) -> int:
     """Delete up to `limit` rows that are done, and archived, since before that time; returns how many.
 
@@ -704,13 +766,13 @@ def prune(
     `overlap_seconds` before its cursor, however long ago that is, or from wherever, while it has none. Nor where
     GitHub's own clock says that the item changed since: `finished_at` comes from a worker's, which may have been wrong.
     """
-    item_type = " ".join(f"WHEN '{stream}' THEN '{item_type}'" for stream, item_type in item_types.items())
+    kinds = ", ".join(f"('{stream}', '{kind}')" for stream, of_it in item_types.items() for kind in of_it)
     since = "strftime('%Y-%m-%dT%H:%M:%SZ', cursor, :overlap)"
     if conn.words.is_postgres:
         since = """to_char(CAST(cursor AS timestamp) + CAST(:overlap AS interval), 'YYYY-MM-DD"T"HH24:MI:SS"Z"')"""
     chosen = f"""
-        WITH streams (name, item_type, since) AS (
-            SELECT lower(repo), CASE stream {item_type} END, coalesce({since}, '') FROM ingest_state
+        WITH kinds (stream, item_type) AS (VALUES {kinds}), streams (name, item_type, since) AS (
+            SELECT lower(repo), item_type, coalesce({since}, '') FROM ingest_state JOIN kinds USING (stream)
         ), read_again (name, item_type, since) AS (
             SELECT name, item_type, since FROM streams
             UNION ALL SELECT alias, item_type, since FROM repo_aliases JOIN streams ON name = lower(repo)

@@ -226,7 +226,7 @@ demo() {
     { mkdir -p demo && cd demo && : >"$mark"; } || die "./demo can't be made; run this in a folder that you may write to"
     rm -rf pipeline.db pipeline.db-wal pipeline.db-shm pipeline.db.owners archive github-url
     unset GITHUB_TOKEN GH_TOKEN GITHUB_APP_ID GITHUB_APP_PRIVATE_KEY GITHUB_APP_PRIVATE_KEY_FILE \
-        GITHUB_APP_INSTALLATION_ID BUCKET_NAME PIPELINE_DB
+        GITHUB_APP_INSTALLATION_ID BUCKET_NAME PIPELINE_DB PIPELINE_STREAMS
     # In a process group of its own, as run_child's: at Ctrl-C it serves until the child has ended.
     set -m
     (cd "$here" && exec "$venv/bin/python" -m tests.github_server --items 500 --repo acme/widgets \

@@ -17,6 +17,7 @@ from engines import presence
 from foundation import errors, timestamps
 from foundation.clock import Clock
 from foundation.errors import PipelineError
+from foundation.records import Row
 from lake import notes, objects, uploads
 from lake.objects import Archive
 from lake.upload_limit import UploadLimit
@@ -456,12 +457,13 @@ class RowsInHand:
         self._archived += sum(outcome.item.id in ours and outcome.item.s3_key is None for outcome in outcomes)
         if len(ours) < len(s3_keys):
             self._archived += queue_manager.note_rest_archived(self._conn, s3_keys=s3_keys, completed=ours)
-        db.upsert_issues(
+        db.upsert_all(
             self._conn,
             (
-                {**row, "s3_key": s3_key, "payload_sha256": item.payload_sha256, "processed_at": now}
-                for item, _, s3_key, row, _ in outcomes
-                if row is not None and item.id in ours
+                Row(row.table, {**row.columns, "processed_at": now})
+                for outcome in outcomes
+                if outcome.item.id in ours
+                for row in outcome.rows
             ),
         )
         return len(ours)

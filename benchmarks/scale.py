@@ -27,7 +27,7 @@ from github.api import GitHub
 from github.clients import Clients
 from github.login import logins
 from github.rate_limit import RateLimits
-from github.streams import STREAMS
+from github.streams import DEFAULT
 from tests.github_server import GitHubServer
 
 HOUR, DAY = 3600, 86400
@@ -139,7 +139,7 @@ def _run_without_changes():
         command = main_py("ingest", "-q", "--repos-file", "repos.txt")
         run(command, folder, env)
         server.counts()
-        took, streams = run(command, folder, env), MEASURED_REPOS * len(STREAMS)
+        took, streams = run(command, folder, env), MEASURED_REPOS * len(DEFAULT)
         case, notes = f"ingest again, no changes in {MEASURED_REPOS:,} repositories", server.counts()._asdict()
         summed_up(case, "pipeline, streams/s", [took], items=streams, notes=notes, against=None)
 
@@ -311,7 +311,7 @@ def _ingest(day: _Day, path: str) -> None:
     week_ago = timestamps.from_epoch(day.seconds - 7 * DAY)
     clients = Clients(api, [api.login], lambda: limits)
     job = ingest.Ingest(clients=clients, db_path=path, clock=clock, since=None, default_since=week_ago)
-    for result in job.run([(name, stream) for name in day.repos for stream in STREAMS], jobs=1):
+    for result in job.run([(name, stream) for name in day.repos for stream in DEFAULT], jobs=1):
         if result.error:
             raise SystemExit(result.error)
 

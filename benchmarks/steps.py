@@ -161,7 +161,7 @@ def _drained(items):
                 ids = [item.id for item in claimed.items]
                 queue_manager.complete(conn, s3_keys=dict.fromkeys(ids, claimed.batch_key), token=TOKEN, now=LONG_AGO)
             with fill, db.transaction(conn):
-                db.upsert_issues(conn, rows)
+                db.upsert(conn, "issues", rows)
 
 
 def _shortened(payload):

@@ -132,6 +132,6 @@ def _rebuilds():
 
 
 def _table(path):
-    names = ", ".join(name for name in db._ISSUES_COLUMNS if name != "processed_at")
+    names = ", ".join(name for name in db.FILLED["issues"].columns if name != "processed_at")
     with contextlib.closing(sqlite3.connect(str(path))) as conn:
         return conn.execute(f"SELECT {names} FROM issues ORDER BY item_type, id").fetchall()

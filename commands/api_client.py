@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import Callable
+from typing import Callable, Sequence
 
 from commands import options
 from commands.context import Context
@@ -15,19 +15,21 @@ from github.login.app import App, AppLogin
 from github.login.key import Key
 from github.login.logins import Login, Token
 from github.rate_limit import RateLimits
-
-# What an App's tokens may read: what the streams are, and the repositories themselves. Never what nobody reads.
-PERMISSIONS = ("metadata", "issues", "pull_requests")
+from github.streams import STREAMS
 
 
 def api_clients(
     context: Context,
+    streams: Sequence[str],
     *,
     max_wait_seconds: float = 0,
     reserve_points: int = 0,
     on_wait: Callable[[float, str], None] = lambda seconds, reason: None,
 ) -> Clients:
-    """By default such that wait for no limit. Raises ConfigurationError for an address or login that can't be used."""
+    """Those that may read these streams; by default such that wait for no limit.
+
+    Raises ConfigurationError for an address or login that can't be used.
+    """
 
     def limits(reserve_points: int = reserve_points) -> RateLimits:
         return RateLimits(
@@ -50,7 +52,7 @@ def api_clients(
     )
     if app is None:
         return Clients(first, logins, limits)
-    finder = App(first, permissions=PERMISSIONS, clock=context.clock, only=app.installation_id)
+    finder = App(first, permissions=_permissions(streams), clock=context.clock, only=app.installation_id)
     return AppClients(first, finder, limits, is_one=app.installation_id is not None)
 
 
@@ -59,3 +61,9 @@ def _tokens(context: Context) -> list[Login]:
     if len(tokens) == 1:
         return [Token(tokens[0])]
     return [Token(token, name=f"token {at} of {len(tokens)}") for at, token in enumerate(tokens, start=1)] or [Login()]
+
+
+def _permissions(streams: Sequence[str]) -> list[str]:
+    """What an App's tokens may read: what the streams are, and the repositories themselves."""
+    titles = ("Metadata", *(STREAMS[name].permission for name in streams))
+    return sorted({title.lower().replace(" ", "_") for title in titles})

@@ -21,6 +21,7 @@ def run(
     *,
     repos: Sequence[str],
     repos_file: str | None,
+    streams: Sequence[str],
     bucket: str | None,
     archive_dir: str | None,
     prefix: str,
@@ -34,7 +35,7 @@ def run(
     )
     names = [*repos, *(repositories.from_file(repos_file, context.environ) if repos_file else [])]
     found = [
-        *_guarded("GitHub", lambda: _github(context, names)),
+        *_guarded("GitHub", lambda: _github(context, names, streams)),
         *_guarded("archive", lambda: _archive(bucket, archive_dir, prefix, objects, context.environ, context.clock)),
         *_guarded("database", lambda: findings.database(context.db_path, clock=context.clock)),
     ]
@@ -47,10 +48,10 @@ def run(
     return EXIT_CONFIGURATION if ERROR in states else EXIT_OUTAGE if OUTAGE in states else EXIT_OK
 
 
-def _github(context: Context, names: Sequence[str]) -> Iterator[Finding]:
-    clients = api_clients(context)
+def _github(context: Context, names: Sequence[str], streams: Sequence[str]) -> Iterator[Finding]:
+    clients = api_clients(context, streams)
     yield from login_findings.of(clients, environment.app(context.environ), names, clock=context.clock)
-    yield from findings.repositories(clients, names)
+    yield from findings.repositories(clients, names, streams)
 
 
 def _guarded(name: str, check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:

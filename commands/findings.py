@@ -10,6 +10,7 @@ import sqlite3
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Iterator, NamedTuple, Sequence
+from urllib.parse import urlencode
 
 import db
 from engines import postgres
@@ -46,7 +47,7 @@ class Finding(NamedTuple):
     detail: str
 
 
-def repositories(clients: Clients, repos: Sequence[str]) -> Iterator[Finding]:
+def repositories(clients: Clients, repos: Sequence[str], streams: Sequence[str]) -> Iterator[Finding]:
     """Each repository, by the login that would read it; a point for each question."""
     for repo in repos:
         try:
@@ -60,7 +61,7 @@ def repositories(clients: Clients, repos: Sequence[str]) -> Iterator[Finding]:
         notes = [f"it is now {name}"] if name.lower() != repo.lower() else []
         notes += ["it is archived"] if found.get("archived") else []
         yield Finding(WARNING if notes else OK, f"repository {repo}", "; ".join(notes) or "is there")
-        for stream in STREAMS.values():
+        for stream in (STREAMS[name] for name in streams):
             yield _list(api, repo, stream, is_on=found.get(stream.switch, True))
 
 
@@ -78,9 +79,9 @@ def _list(api: GitHub, repo: str, stream: Stream, *, is_on: bool) -> Finding:
     if not is_on:
         return Finding(WARNING, name, "disabled there, nothing to read")
     try:
-        ask(api, f"/repos/{repo}/{stream.name}?state=all&per_page=1")
+        ask(api, f"/repos/{repo}/{stream.path}?{urlencode({**stream.query, 'per_page': '1'})}")
     except NotReadable as error:
-        return Finding(ERROR, name, f"{error}; the token needs read access to {stream.title!r}")
+        return Finding(ERROR, name, f"{error}; the token needs read access to {stream.permission!r}")
     return Finding(OK, name, "can be read")
 
 
@@ -157,9 +158,9 @@ _OF_EVERY_RUN = dict.fromkeys(("runs", "owners", "locks"), "INSERT UPDATE DELETE
 RIGHTS = {
     "ingest": {
         **_OF_EVERY_RUN, "queue_items": "INSERT UPDATE", "ingest_state": "INSERT UPDATE DELETE",
-        "repo_aliases": "INSERT UPDATE DELETE",
+        "repo_aliases": "INSERT UPDATE DELETE", "pull_work": "INSERT UPDATE DELETE",
     },
-    "worker": {**_OF_EVERY_RUN, "queue_items": "UPDATE", "issues": "INSERT UPDATE", "archives": "INSERT UPDATE"},
+    "worker": {**_OF_EVERY_RUN, "queue_items": "UPDATE", **dict.fromkeys((*db.FILLED, "archives"), "INSERT UPDATE")},
 }  # fmt: skip
 
 

@@ -17,7 +17,6 @@ from foundation import settings, timestamps
 from foundation.errors import EXIT_CONFIGURATION, EXIT_OK, EXIT_OUTAGE, ConfigurationError, Outage, PipelineError
 from github import repositories
 from github.clients import Clients
-from github.streams import STREAMS
 
 log = logging.getLogger("pipeline.ingest")
 
@@ -35,6 +34,7 @@ def run(
     since: str | None,
     all_history: bool,
     only: str | None,
+    streams: Sequence[str],
     jobs: int,
     max_wait_seconds: int,
     reserve_points: int,
@@ -48,7 +48,10 @@ def run(
         log.info("waiting %.0f s, until %s: %s", seconds, back, reason)
         bar.wait(seconds, reason)
 
-    clients = api_clients(context, max_wait_seconds=max_wait_seconds, reserve_points=reserve_points, on_wait=on_wait)
+    chosen = [only] if only else streams
+    clients = api_clients(
+        context, chosen, max_wait_seconds=max_wait_seconds, reserve_points=reserve_points, on_wait=on_wait
+    )
     names = [*repos, *(repositories.from_file(repos_file, context.environ) if repos_file else [])]
     if not names and not orgs and not installation:
         raise ConfigurationError("no repository: give --repo OWNER/NAME, --repos-file FILE or --org ORG")
@@ -62,8 +65,7 @@ def run(
         listed, failures = _listed(
             clients, orgs, installation, include_archived=not skip_archived, include_forks=include_forks
         )
-        streams = [only] if only else list(STREAMS)
-        targets = [(repo, stream) for repo in repositories.unique([*names, *listed]) for stream in streams]
+        targets = [(repo, stream) for repo in repositories.unique([*names, *listed]) for stream in chosen]
         locks = _locks(conn, targets)
         record.hold(sorted(set(locks.values())))
         scans = ingest.Ingest(

@@ -34,13 +34,15 @@ class Table(NamedTuple):
 # Not `locks`: they are of processes, and none lives on. Nor the record of the moves, which grows with each attempt.
 TABLES = (
     Table("queue_items", ("id",)),
-    Table("issues", ("item_type", "id")),
+    *(Table(name, filled.key) for name, filled in db.FILLED.items()),
     Table("ingest_state", ("repo", "stream")),
     Table("repo_aliases", ("alias",)),
     Table("runs", ("id",), "command <> 'move'"),
     Table("rebuild_read", ("scope", "key")),
     Table("archives", ("place",)),
     Table("copies", ("source", "target")),
+    Table("pull_work", ("repo", "number")),
+    Table("ignored_users", ("login",)),
 )
 NUMBERED = ("queue_items", "runs")  # their ids are given by the database, and none twice
 
@@ -157,7 +159,7 @@ def _chunks(
 ) -> Iterator[list[tuple[Any, ...]]]:
     """The rows behind that key, in the order of keys; a payload as bytes."""
     key = ", ".join(table.key)
-    shown = ", ".join(conn.words.bytes_of_payload if name == "payload" else name for name in columns)
+    shown = ", ".join(conn.words.bytes_of_payload if name == "payload" else f'"{name}"' for name in columns)
     places = [columns.index(name) for name in table.key]
     while True:
         behind = "" if after is None else f"AND ({key}) > {db.places(len(table.key))}"
@@ -171,7 +173,7 @@ def _chunks(
 
 def _insert(conn: db.Connection, table: Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
     values = ", ".join(conn.words.text_of_bytes if name == "payload" else "?" for name in columns)
-    conn.executemany(f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({values})", rows)
+    conn.executemany(f"INSERT INTO {table.name} ({db.quoted(columns)}) VALUES ({values})", rows)
 
 
 def _add(sha256: hashlib._Hash, rows: Sequence[tuple[Any, ...]]) -> bytes:

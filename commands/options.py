@@ -10,7 +10,7 @@ import shlex
 from typing import Any, Callable, Iterator, Mapping, Sequence
 
 from foundation import settings
-from github.streams import STREAMS
+from github import streams
 
 VERSION = "0.1.0"
 USER_AGENT = f"github-issues-pipeline/{VERSION}"
@@ -141,7 +141,9 @@ def _add_ingest(commands: Any, common: argparse.ArgumentParser, environ: Mapping
     )
     start.add_argument("--since", type=_checked(settings.date), metavar="DATE", help="look back to this date (UTC)")
     start.add_argument("--all", dest="all_history", action="store_true", help="look back to the beginning")
-    parser.add_argument("--only", choices=tuple(STREAMS), help="one of the streams (default: all)")
+    which = parser.add_mutually_exclusive_group()
+    _add_streams(which, environ)
+    which.add_argument("--only", choices=streams.DEFAULT, help="one of these two streams")
     parser.add_argument(
         "--jobs",
         type=_checked(settings.count),
@@ -164,6 +166,17 @@ def _add_ingest(commands: Any, common: argparse.ArgumentParser, environ: Mapping
         metavar="POINTS",
         default=0,
         help="API points to leave to others who use the token (default 0)",
+    )
+
+
+def _add_streams(parser: argparse._ActionsContainer, environ: Mapping[str, str]) -> None:
+    default = ",".join(streams.DEFAULT)
+    parser.add_argument(
+        "--streams",
+        metavar="NAMES",
+        type=_checked(streams.named),
+        default=environ.get("PIPELINE_STREAMS") or default,
+        help=f"what to read: some of {','.join(streams.STREAMS)}, or all (default: $PIPELINE_STREAMS, else {default})",
     )
 
 
@@ -298,6 +311,7 @@ def _add_check(commands: Any, common: argparse.ArgumentParser, environ: Mapping[
     parser = commands.add_parser("check", parents=[common], help="is everything that a run needs in place?")
     _add_repos(parser, environ, "a repository that must be readable")
     _add_repos_file(parser)
+    _add_streams(parser, environ)
     _add_archive(parser)
     _add_object_options(parser)
 

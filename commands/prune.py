@@ -71,7 +71,7 @@ def _delete(conn: db.Connection, clock: Clock, before: str) -> int:
                 finished_before=before,
                 overlap_seconds=OVERLAP_SECONDS,
                 limit=CHUNK_ROWS,
-                item_types={stream.name: stream.item_type for stream in STREAMS.values()},
+                item_types={name: [kind.item_type for kind in stream.kinds] for name, stream in STREAMS.items()},
             )
         total += deleted
         if deleted < CHUNK_ROWS:

@@ -8,7 +8,7 @@ from foundation import timestamps
 
 
 class Item(NamedTuple):
-    """One version of an issue or pull request, as fetched. `payload` is GitHub's own text of it, in UTF-8."""
+    """One version of an item (an issue, a comment, ...), as fetched. `payload` is GitHub's own text of it, in UTF-8."""
 
     item_type: str
     item_id: int
@@ -36,6 +36,13 @@ class ClaimedItem(NamedTuple):
     def fetched_order(self) -> str:
         """When it was fetched; of several in one second the later has the later time."""
         return timestamps.with_order(self.fetched_at, self.id)
+
+
+class Row(NamedTuple):
+    """What a table says of an item: one payload may give rows of several tables."""
+
+    table: str
+    columns: dict[str, Any]
 
 
 class Gap(NamedTuple):

@@ -6,6 +6,7 @@ Reads API version 2022-11-28 and the older and newer shapes around it: fields co
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, Mapping
 
 from foundation import timestamps
@@ -67,6 +68,12 @@ def as_text(value: Any) -> str | None:
     except UnicodeEncodeError:
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\0", "\ufffd")
     return value.replace("\0", "\ufffd")
+
+
+def number_at_end(url: Any) -> int | None:
+    """The number in `.../issues/42` or `.../pulls/42`, for what has none of its own."""
+    found = re.search(r"/(?:issues|pulls)/([1-9][0-9]{0,17})\Z", url) if isinstance(url, str) else None
+    return int(found[1]) if found else None
 
 
 def text_in(container: Any, name: str) -> str | None:

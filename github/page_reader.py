@@ -1,11 +1,12 @@
 """Reads one list of GitHub's: in smaller pages where large ones fail, and past an item that can't be had at all.
 
-Decides how a place is asked for; what the answers mean for a scan is fetcher.py's business.
+Decides how a place is asked for; what the answers mean for a scan is scans/'s business.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import re
 from typing import Callable, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
@@ -13,7 +14,7 @@ from urllib.parse import parse_qsl, urlsplit
 from foundation.records import Gap
 from github import pages
 from github.api import Answer, GitHub
-from github.pages import Element
+from github.pages import ITEM, Element, Shape
 from github.refusals import MAX_ATTEMPTS, HeavyAnswer, NotReadable
 from github.spots import PAGE_SIZE, Cut, Spot, page_at
 
@@ -88,9 +89,15 @@ class PageReader:
     """Reads one list. `url(newest_first=..., since=..., size=..., number=...)` gives a page's address."""
 
     def __init__(
-        self, *, api: GitHub, url: Callable[..., str], on_request: Callable[[int], None] = lambda status: None
+        self,
+        *,
+        api: GitHub,
+        url: Callable[..., str],
+        shape: Shape = ITEM,
+        on_request: Callable[[int], None] = lambda status: None,
     ) -> None:
         self._api = api
+        self._parse = functools.partial(pages.cut, shape=shape)
         self._url = url
         self._on_request = on_request
         self._most = PAGE_SIZE
@@ -180,7 +187,7 @@ class PageReader:
 
     def _get(self, url: str, *, attempts: int, etag: str | None = None, retry_refusals: bool = False) -> Answer:
         return self._api.get(
-            url, parse=pages.cut, etag=etag, attempts=attempts, retry_refusals=retry_refusals,
+            url, parse=self._parse, etag=etag, attempts=attempts, retry_refusals=retry_refusals,
             on_request=self._on_request,
         )  # fmt: skip
 

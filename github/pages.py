@@ -13,7 +13,7 @@ from typing import Any, Mapping, NamedTuple
 from foundation import timestamps
 from foundation.records import Item
 from foundation.settings import is_repo_name
-from github.fields import is_integer
+from github.fields import is_integer, number_at_end
 
 _OPENING = re.compile(r"[ \t\n\r]*\[[ \t\n\r]*(\]?)[ \t\n\r]*")  # the `]` of an empty array
 _BETWEEN = re.compile(r"[ \t\n\r]*([,\]])[ \t\n\r]*")
@@ -23,6 +23,19 @@ _REPO_IN_URL = re.compile(r"/repos/([^/]+/[^/]+)(?:/|\Z)")
 
 class PageError(ValueError):
     """The text is not the JSON array that a page is."""
+
+
+class Shape(NamedTuple):
+    """Where an element has its number and its time: the first of these fields that holds one.
+
+    A number may stand at the end of an address, or be that of an item which is shown within.
+    """
+
+    number_in: tuple[str, ...] = ("number",)
+    time_in: tuple[str, ...] = ("updated_at",)
+
+
+ITEM = Shape()
 
 
 class Element(NamedTuple):
@@ -40,24 +53,24 @@ class Element(NamedTuple):
     repo_id: int | None  # pull requests carry it, issues don't
 
 
-def cut(text: str) -> list[Element]:
+def cut(text: str, shape: Shape = ITEM) -> list[Element]:
     """The elements of a JSON array. Raises PageError for anything else, a cut-off array included."""
     try:
-        return _cut(text, _DECODER)
+        return _cut(text, shape, _DECODER)
     except (ValueError, RecursionError):
         pass
     try:
-        return _cut(text, _PATIENT_DECODER)
+        return _cut(text, shape, _PATIENT_DECODER)
     except (ValueError, RecursionError) as error:
         raise PageError(f"no valid JSON array: {error}") from error
 
 
-def _cut(text: str, decoder: json.JSONDecoder) -> list[Element]:
+def _cut(text: str, shape: Shape, decoder: json.JSONDecoder) -> list[Element]:
     elements: list[Element] = []
     found = _OPENING.match(text)
     while found is not None and found[1] != "]":
         value, end = decoder.raw_decode(text, found.end())
-        elements.append(_element(value, text[found.end() : end].encode("utf-8")))
+        elements.append(_element(value, shape, text[found.end() : end].encode("utf-8")))
         found = _BETWEEN.match(text, end)
     if found is None or found.end() != len(text):
         raise ValueError("it does not begin with '[', or go on with ',', or end with ']'")
@@ -77,13 +90,13 @@ _DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 _PATIENT_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=_integer)  # takes a quarter longer
 
 
-def _element(value: Any, payload: bytes) -> Element:
+def _element(value: Any, shape: Shape, payload: bytes) -> Element:
     fields = value if isinstance(value, dict) else {}
     return Element(
         payload=payload,
         item_id=_positive(fields.get("id")),
-        number=_positive(fields.get("number")),
-        updated_at=timestamps.normalise(fields.get("updated_at")),
+        number=next(filter(None, (_number(fields.get(name)) for name in shape.number_in)), 0),
+        updated_at=next(filter(None, (timestamps.normalise(fields.get(name)) for name in shape.time_in)), None),
         is_pull_request="pull_request" in fields,
         repo_name=repo_name(fields),
         repo_id=_repo_id(fields),
@@ -119,6 +132,13 @@ def repository_id(text: str) -> int | None:
     """The numeric id in GitHub's description of one repository."""
     found = json.loads(text)
     return _positive(found.get("id")) or None if isinstance(found, dict) else None
+
+
+def _number(value: Any) -> int:
+    """0 where there is none: of the value itself, of an address, of the item that is shown."""
+    if isinstance(value, dict):
+        return _positive(value.get("number"))
+    return number_at_end(value) or _positive(value)
 
 
 def _repo_id(payload: Mapping[str, Any]) -> int | None:

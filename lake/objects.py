@@ -11,12 +11,16 @@ import io
 import re
 import urllib.parse
 import zlib
-from typing import Any, Iterator, Mapping, NamedTuple, Protocol, Sequence
+from typing import Any, Iterator, NamedTuple, Protocol, Sequence
 
 from foundation import timestamps
 from foundation.errors import Outage
+from foundation.records import Row
 from foundation.settings import is_repo_name
-from github.streams import OF_ITEM_TYPE, STREAMS
+from github import fields
+from github.streams import KINDS
+from github.streams.stream import Kind
+from tables.columns import FILLED
 
 JSON_TYPE = "application/json"
 # The name says gzip; a Content-Encoding beside it would make clients unpack it unasked.
@@ -140,7 +144,10 @@ def object_key(prefix: str, version: Version) -> str:
         raise ItemRefused(
             "no archive key can be made: the row's repository, time or hash are not as ingest writes them"
         )
-    name = f"{version.number}-{moment.replace('-', '').replace(':', '')}-{version.payload_sha256[:12]}.json"
+    ending = str(version.item_id) if KINDS[version.item_type].is_known_by_id else version.payload_sha256[:12]
+    # What has no number, as labels, would share its keys with others.
+    number = version.number or version.item_id
+    name = f"{number}-{moment.replace('-', '').replace(':', '')}-{ending}.json"
     return f"{_partition(prefix, version.item_type, moment)}/{version.repo}/{name}"
 
 
@@ -180,7 +187,7 @@ def batch(key: str, versions: Sequence[Version]) -> Object:
 # What `keys` may find, other programs' files among it.
 _KEY = re.compile(
     r"dt=\d{4}-\d\d-\d\d/"
-    r"(?:(?P<repo>[^/]+/[^/]+)/\d+-\d{8}T\d{6}Z-[0-9a-f]{12}\.json|batch-[0-9a-f]{32}\.jsonl\.gz)\Z",
+    r"(?:(?P<repo>[^/]+/[^/]+)/\d+-\d{8}T\d{6}Z-(?P<ending>[0-9a-f]+)\.json|batch-[0-9a-f]{32}\.jsonl\.gz)\Z",
     re.ASCII,
 )
 
@@ -194,16 +201,24 @@ class Stored(NamedTuple):
 
 def folders(prefix: str) -> dict[str, str]:
     """Item type -> the folder that holds its objects."""
-    return {stream.item_type: f"{prefix}{stream.folder}/" for stream in STREAMS.values()}
+    return {kind.item_type: f"{prefix}{kind.folder}/" for kind in KINDS.values()}
 
 
 def parse_key(prefix: str, key: str) -> Stored | None:
     """None for a key that this project does not make."""
     for item_type, folder in folders(prefix).items():
         match = _KEY.match(key[len(folder) :]) if key.startswith(folder) else None
-        if match and (match["repo"] is None or is_repo_name(match["repo"])):
+        if match is None:
+            continue
+        if match["repo"] is None or (is_repo_name(match["repo"]) and _may_end_with(item_type, match["ending"])):
             return Stored(item_type, match["repo"])
     return None
+
+
+def _may_end_with(item_type: str, ending: str) -> bool:
+    if KINDS[item_type].is_known_by_id:
+        return ending.isdecimal() and len(ending) < 20
+    return len(ending) == 12
 
 
 def payloads(key: str, fetched: Fetched) -> Iterator[bytes]:
@@ -233,8 +248,26 @@ def _content(key: str, body: bytes) -> Iterator[bytes]:
 def _compare(key: str, fetched: Fetched, sha256: str) -> None:
     if is_batch(key) and sha256 == _SHA256_OF_NOTHING:  # an empty file is a whole one to gzip
         raise Damaged("not whole: no line is in it")
-    if fetched.sha256 not in ("", sha256) or not (is_batch(key) or key.endswith(f"-{sha256[:12]}.json")):
+    is_named_so = is_batch(key) or key.endswith(f"-{_ending(key, fetched.body, sha256)}.json")
+    if fetched.sha256 not in ("", sha256) or not is_named_so:
         raise Damaged("its bytes are not those that its hash was made of")
+
+
+def _ending(key: str, payload: bytes, sha256: str) -> str:
+    """What the key of an object of its own has to end with."""
+    kind = _kind_of(key)
+    if kind is None or not kind.is_known_by_id:
+        return sha256[:12]
+    try:
+        return str(fields.parse_payload(payload).get("id"))
+    except fields.ExtractionError as error:
+        raise Damaged(f"not whole: {error}") from error
+
+
+def _kind_of(key: str) -> Kind | None:
+    """By its folder, which stands before the day."""
+    folder = key.rpartition("/dt=")[0].rpartition("/")[2]
+    return next((kind for kind in KINDS.values() if kind.folder == folder), None)
 
 
 _SHA256_OF_NOTHING = hashlib.sha256().hexdigest()
@@ -257,20 +290,17 @@ def stored(key: str, fetched: Fetched) -> Object:
     return Object(key, fetched.body, sha256, BATCH_TYPE if is_batch(key) else JSON_TYPE, fetched_order)
 
 
-def superseded(rows: Sequence[Mapping[str, Any] | None]) -> set[int]:
-    """Of the rows of `issues` in a batch, in its order: the places of those that a later one of them replaces.
+def newest(rows: Sequence[Sequence[Row]]) -> list[list[Row]]:
+    """The rows of each payload of a batch, in its order, without those that a later one of them replaces.
 
     Its lines stand in the order in which they were fetched, which tells two versions of one `updated_at` apart.
     """
-    last: dict[tuple[Any, ...], int] = {}
-    replaced = set()
-    for place, row in enumerate(rows):
-        if row is not None:
-            version = (row["item_type"], row["id"], row["updated_at"])
-            if version in last:
-                replaced.add(last[version])
-            last[version] = place
-    return replaced
+    last = {_version_of(row): place for place, some in enumerate(rows) for row in some}
+    return [[row for row in some if last[_version_of(row)] == place] for place, some in enumerate(rows)]
+
+
+def _version_of(row: Row) -> tuple[Any, ...]:
+    return (row.table, row.columns["updated_at"], *(row.columns[name] for name in FILLED[row.table].key))
 
 
 def _on_one_line(payload: bytes) -> bytes:
@@ -278,4 +308,4 @@ def _on_one_line(payload: bytes) -> bytes:
 
 
 def _partition(prefix: str, item_type: str, moment: str) -> str:
-    return f"{prefix}{OF_ITEM_TYPE[item_type].folder}/dt={moment[:10]}"
+    return f"{prefix}{KINDS[item_type].folder}/dt={moment[:10]}"

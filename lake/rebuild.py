@@ -1,4 +1,4 @@
-"""Archive -> `issues`: reads every object and upserts its newest versions; reads none twice when it was stopped.
+"""Archive -> tables: reads every object and upserts its newest versions; reads none twice when it was stopped.
 
 No argparse, no S3 details, no SQL text.
 """
@@ -10,14 +10,15 @@ import hashlib
 import itertools
 import json
 import logging
-from typing import Any, Callable, Iterator, NamedTuple
+from typing import Callable, Iterator, NamedTuple
 
 import db
 from foundation import read_ahead
 from foundation.clock import Clock
+from foundation.records import Row
 from github import fields
 from github.pages import repo_name
-from github.streams import OF_ITEM_TYPE
+from github.streams import KINDS
 from lake import notes, objects
 from lake.objects import Archive, Stored
 
@@ -46,10 +47,10 @@ class Result(NamedTuple):
 
 
 class _Read(NamedTuple):
-    """One object: its key, its rows for `issues`, how many payloads it holds, and what could not be read, in words."""
+    """One object: its key, its rows of tables, how many payloads it holds, and what could not be read, in words."""
 
     key: str
-    rows: list[dict[str, Any]]
+    rows: list[Row]
     items: int
     errors: list[str]
 
@@ -143,22 +144,22 @@ class Rebuild:
     def _read(self, key: str) -> _Read:
         """Runs in a thread of the pool."""
         stored = objects.parse_key(self._prefix, key)
-        rows: list[dict[str, Any]] = []
+        rows: list[list[Row]] = []
         errors = []
         try:
             fetched = self._store.get(key)
             for payload in objects.payloads(key, fetched):
                 try:
-                    rows.append(self._row(key, stored or Stored("issue", None), payload, fetched.fetched_order))
+                    rows.append(self._rows(key, stored or Stored("issue", None), payload, fetched.fetched_order))
                 except fields.ExtractionError as error:
                     errors.append(str(error))
         except objects.Damaged as error:
             return _Read(key, [], 0, [str(error)])
-        replaced = objects.superseded(rows)
-        wanted = [r for place, r in enumerate(rows) if place not in replaced and self._is_wanted_repo(r["repo"])]
+        newest = itertools.chain.from_iterable(objects.newest(rows))
+        wanted = [row for row in newest if self._is_wanted_repo(row.columns["repo"])]
         return _Read(key, wanted, len(rows), errors)
 
-    def _row(self, key: str, stored: Stored, payload: bytes, fetched_order: str) -> dict[str, Any]:
+    def _rows(self, key: str, stored: Stored, payload: bytes, fetched_order: str) -> list[Row]:
         parsed = fields.parse_payload(payload)
         repo = stored.repo or repo_name(parsed)
         if repo is None:
@@ -168,16 +169,16 @@ class Rebuild:
             "payload_sha256": hashlib.sha256(payload).hexdigest(),
             "fetched_order": fetched_order,
         }
-        return {**OF_ITEM_TYPE[stored.item_type].row(repo, parsed), **extra}
+        return [Row(row.table, {**row.columns, **extra}) for row in KINDS[stored.item_type].rows(repo, parsed)]
 
     def _commit(self, reads: list[_Read]) -> None:
-        """Rows and keys in one transaction: what is noted as read is in `issues`."""
+        """Rows and keys in one transaction: what is noted as read is in the tables."""
         if not reads:
             return
         rows = list(itertools.chain.from_iterable(read.rows for read in reads))
         with db.transaction(self._conn):
             now = db.now(self._conn, self._clock)
-            db.upsert_issues(self._conn, [{**row, "processed_at": now} for row in rows])
+            db.upsert_all(self._conn, (Row(row.table, {**row.columns, "processed_at": now}) for row in rows))
             notes.note_read(self._conn, self._scope, [read.key for read in reads if not read.errors])
         for read in reads:
             for error in read.errors:

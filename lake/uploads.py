@@ -9,12 +9,12 @@ import enum
 import logging
 import queue
 import threading
-from typing import Any, Callable, NamedTuple, Sequence
+from typing import Callable, NamedTuple, Sequence
 
 from foundation.errors import PipelineError
-from foundation.records import ClaimedItem
+from foundation.records import ClaimedItem, Row
 from github import fields
-from github.streams import OF_ITEM_TYPE
+from github.streams import KINDS
 from lake import objects
 from lake.objects import Archive, ItemRefused, Throttled
 from lake.upload_limit import UploadLimit
@@ -35,12 +35,12 @@ class Ending(enum.Enum):
 
 
 class Outcome(NamedTuple):
-    """`row` None for one that is done: a later version in its batch takes its place in `issues`."""
+    """`rows` are empty for one that is done where later versions in its batch take their places in the tables."""
 
     item: ClaimedItem
     ending: Ending
     s3_key: str | None = None
-    row: dict[str, Any] | None = None
+    rows: Sequence[Row] = ()
     error: str = ""
 
 
@@ -152,8 +152,8 @@ class Uploader:
             # death before that speaks of the upload.
             return JobResult([Outcome(item, Ending.ARCHIVED, s3_key=made.key) for item in job.items], len(made.body))
         outcomes = [_extracted(item, made.key, made.fetched_order) for item in job.items]
-        for place in objects.superseded([outcome.row for outcome in outcomes]):
-            outcomes[place] = outcomes[place]._replace(row=None)
+        newest = objects.newest([outcome.rows for outcome in outcomes])
+        outcomes = [outcome._replace(rows=rows) for outcome, rows in zip(outcomes, newest)]
         return JobResult(outcomes, len(made.body))
 
     def _upload(self, made: objects.Object) -> None:
@@ -200,7 +200,8 @@ def _whatever_happens(run: Callable[[Job], JobResult], job: Job) -> JobResult:
 def _extracted(item: ClaimedItem, key: str, fetched_order: str) -> Outcome:
     """`fetched_order` is the object's, as `rebuild` will find it."""
     try:
-        row = OF_ITEM_TYPE[item.item_type].row(item.repo, fields.parse_payload(item.payload))
+        rows = KINDS[item.item_type].rows(item.repo, fields.parse_payload(item.payload))
     except fields.ExtractionError as error:
         return Outcome(item, Ending.UNREADABLE, s3_key=key, error=f"archived, but not extracted: {error}")
-    return Outcome(item, Ending.DONE, s3_key=key, row={**row, "fetched_order": fetched_order})
+    of_archive = {"s3_key": key, "payload_sha256": item.payload_sha256, "fetched_order": fetched_order}
+    return Outcome(item, Ending.DONE, key, [Row(row.table, {**row.columns, **of_archive}) for row in rows])

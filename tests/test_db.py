@@ -12,7 +12,7 @@ from foundation.errors import ConfigurationError, Outage
 
 
 def issues_row(**changes):
-    row = dict.fromkeys(db._ISSUES_COLUMNS)
+    row = dict.fromkeys(db.FILLED["issues"].columns)
     row.update(
         id=1, item_type="issue", repo="a/b", number=1, title="t", state="open", assignees="[]", labels="[]",
         created_at="2026-01-01T00:00:00Z", updated_at="2026-01-02T00:00:00Z", s3_key="k", payload_sha256="5",
@@ -169,14 +169,14 @@ def test_nothing_is_committed_into_a_file_that_was_deleted_or_replaced(on_sqlite
 def test_issues_never_goes_back_to_an_older_version(conn, newer_first):
     versions = [issues_row(title="old"), issues_row(title="new", updated_at="2026-01-02T00:00:01Z", payload_sha256="1")]
     for row in reversed(versions) if newer_first else versions:
-        db.upsert_issues(conn, [row])
+        db.upsert(conn, "issues", [row])
     assert [row["title"] for row in conn.execute("SELECT title FROM issues")] == ["new"]
 
 
 @pytest.mark.parametrize("reverse", [True, False])
 def test_two_contents_of_one_second_give_the_same_row_in_either_order(conn, reverse):
     for sha256 in sorted("12", reverse=reverse):
-        db.upsert_issues(conn, [issues_row(title=sha256, payload_sha256=sha256)])
+        db.upsert(conn, "issues", [issues_row(title=sha256, payload_sha256=sha256)])
     assert [row["title"] for row in conn.execute("SELECT title FROM issues")] == ["2"]
 
 
@@ -187,13 +187,13 @@ def test_of_two_versions_of_one_second_the_one_fetched_later_stays(conn, reverse
         issues_row(title="then", payload_sha256="1", fetched_order="2026-01-03T00:01:00Z"),
     ]
     for row in reversed(versions) if reverse else versions:
-        db.upsert_issues(conn, [row])
+        db.upsert(conn, "issues", [row])
     assert conn.execute("SELECT title FROM issues").fetchone()[0] == "then"
 
 
 def test_an_issue_and_a_pull_request_may_share_an_id(conn):
-    db.upsert_issues(conn, [issues_row()])
-    db.upsert_issues(conn, [issues_row(item_type="pull_request")])
+    db.upsert(conn, "issues", [issues_row()])
+    db.upsert(conn, "issues", [issues_row(item_type="pull_request")])
     assert conn.execute("SELECT count(*) FROM issues").fetchone()[0] == 2
 
 
@@ -201,27 +201,27 @@ def test_the_upsert_sets_every_column_of_the_table(conn):
     columns = "pragma_table_info('issues')"
     if conn.words.is_postgres:
         columns = "(SELECT column_name AS name FROM information_schema.columns WHERE table_name = 'issues') found"
-    assert {row["name"] for row in conn.execute(f"SELECT name FROM {columns}")} == set(db._ISSUES_COLUMNS)
+    assert {row["name"] for row in conn.execute(f"SELECT name FROM {columns}")} == set(db.FILLED["issues"].columns)
 
 
 def test_one_statement_may_bring_several_versions_of_an_item(conn):
     titles = {3: "newest", 1: "oldest", 2: "between"}
     rows = [issues_row(title=title, updated_at=f"2026-01-02T00:00:0{at}Z") for at, title in titles.items()]
-    db.upsert_issues(conn, [*rows, issues_row(id=2)])
+    db.upsert(conn, "issues", [*rows, issues_row(id=2)])
     assert [row["title"] for row in conn.execute("SELECT title FROM issues ORDER BY id")] == ["newest", "t"]
 
 
 def test_a_time_with_a_fraction_is_later_whatever_the_databases_language(conn):
     """Other collations pass over punctuation."""
     for order in ("2026-01-03T00:00:00.5Z", "2026-01-03T00:00:00Z"):
-        db.upsert_issues(conn, [issues_row(title=order, fetched_order=order)])
+        db.upsert(conn, "issues", [issues_row(title=order, fetched_order=order)])
     assert conn.execute("SELECT title FROM issues").fetchone()[0] == "2026-01-03T00:00:00Z"
     assert conn.execute("SELECT 1 FROM issues WHERE fetched_order > '2026-01-03T00:00:00.5Z'").fetchone()
 
 
 def test_who_empties_issues_wants_all_objects_read_again(conn):
     conn.execute("INSERT INTO rebuild_read VALUES ('scope', 'key')")
-    db.upsert_issues(conn, [issues_row()])
+    db.upsert(conn, "issues", [issues_row()])
     conn.execute("DELETE FROM issues")
     assert conn.execute("SELECT count(*) FROM rebuild_read").fetchone()[0] == 0
 

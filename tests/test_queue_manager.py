@@ -60,7 +60,7 @@ def claim_next(conn, *, batches):
 
 
 def prune(conn, *, before="2030-01-01T00:00:00Z", limit=1000):
-    item_types = {"issues": "issue", "pulls": "pull_request"}
+    item_types = {"issues": ["issue"], "pulls": ["pull_request"]}
     return queue_manager.prune(conn, finished_before=before, overlap_seconds=60, limit=limit, item_types=item_types)
 
 
@@ -634,6 +634,40 @@ def test_suspects_have_no_others_beside_them_and_hold_up_nobody(conn):
     enqueue(conn, item(3), item(4))
     assert [claimed.id for claimed in claim(conn, "other", suspects=False)] == [3, 4]
     assert [claimed.id for claimed in claim(conn, "other")] == [1, 2]
+
+
+def test_what_is_known_by_its_id_is_taken_once_in_whatever_bytes_it_is_shown(conn):
+    def take(*items):
+        return queue_manager.enqueue(conn, repo="a/b", items=items, now=NOW, known_by_id={"event"})
+
+    first, again = item(1, item_type="event"), item(1, item_type="event", payload_sha256="other")
+    assert take(first, again, item(2)) == 2
+    assert take(again, item(2, payload_sha256="other"), item(3, item_type="event")) == 2
+    assert [row[0] for row in conn.execute("SELECT item_id FROM queue_items WHERE item_type = 'event' ORDER BY 1")] == [
+        1, 3,
+    ]  # fmt: skip
+
+
+def test_the_work_list_keeps_the_newest_version_and_lets_go_of_what_was_asked_for(conn):
+    def note(*versions, repo="a/b"):
+        queue_manager.note_work(conn, repo=repo, versions=versions)
+
+    note((1, "2026-01-01"), (2, "2026-01-05"), (2, "2026-01-04"))
+    note((1, "2026-01-09"), repo="a/c")
+    assert queue_manager.work(conn, repo="a/b") == [(1, "2026-01-01"), (2, "2026-01-05")]
+    queue_manager.settle_work(conn, repo="a/b", versions=[(1, "2026-01-01"), (2, "2026-01-04")])
+    assert queue_manager.work(conn, repo="a/b") == [(2, "2026-01-05")]
+    assert queue_manager.work(conn, repo="a/c") == [(1, "2026-01-09")]
+
+
+def test_the_work_list_of_a_repository_goes_by_its_new_name_and_is_forgotten_with_it(conn):
+    queue_manager.save_stream(conn, repo="a/old", stream="pulls", state=StreamState(repo_id=1))
+    queue_manager.note_work(conn, repo="a/old", versions=[(1, "2026-01-01")])
+    queue_manager.settle_name(conn, repo="a/new", repo_id=1, was="a/old", asked_for="a/old")
+    assert queue_manager.work(conn, repo="a/new") == [(1, "2026-01-01")]
+    assert queue_manager.work(conn, repo="a/old") == []
+    queue_manager.forget_repo(conn, repo="a/new")
+    assert queue_manager.work(conn, repo="a/new") == []
 
 
 def test_a_batch_is_one_item_type_and_one_day_of_the_oldest_row(conn):

@@ -167,12 +167,12 @@ class Queue(RuleBasedStateMachine):
     def _upsert(self, row):
         item = row.item
         version = (item.updated_at, f"{row.id:012d}", item.payload_sha256)
-        fields = dict.fromkeys(db._ISSUES_COLUMNS, "x")
+        fields = dict.fromkeys(db.FILLED["issues"].columns, "x")
         fields.update(
             id=item.item_id, item_type=item.item_type, updated_at=version[0], fetched_order=version[1],
             payload_sha256=version[2], number=1, draft=None, comments=None, lead_time_hours=None,
         )  # fmt: skip
-        db.upsert_issues(self.conn, [fields])
+        db.upsert(self.conn, "issues", [fields])
         identity = (item.item_type, item.item_id)
         self.issues[identity] = max(self.issues.get(identity, version), version)
 

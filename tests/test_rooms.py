@@ -12,10 +12,10 @@ FLOORS = (
     {"commands"},
     {"ingest", "worker"},
     {"fetcher", "queue_manager", "s3_writer"},
-    {"lake"},
+    {"lake", "scans"},
     {"github", "s3"},
     {"db"},
-    {"engines"},
+    {"engines", "tables"},
     {"foundation"},
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
@@ -25,6 +25,8 @@ NEVER = {
     "ingest": {"argparse", "requests", "boto3"},
     "worker": {"argparse", "requests", "boto3"},
     "fetcher": {"sqlite3", "db", "engines", "requests"},
+    "scans": {"sqlite3", "db", "engines", "tables", "requests"},
+    "tables": {"sqlite3", "engines", "foundation"},
     "queue_manager": {"requests", "boto3", "github", "lake"},
     "s3_writer": {"sqlite3", "db", "engines"},
     "github": {"sqlite3", "db", "engines"},

@@ -10,13 +10,13 @@ from urllib.parse import urlencode
 import pytest
 
 import db
-import fetcher
 import ingest
 from fetcher import ALL_HISTORY
 from foundation import timestamps
 from foundation.errors import EXIT_FAILED, EXIT_OK, EXIT_OUTAGE, Interrupted
 from github import pages
 from github.spots import SEEN, Cut, Spot, page_at
+from scans import lists
 from tests.ingesting import START, Killed, github, missing, queued, run, time, versions  # noqa: F401 - fixtures
 
 
@@ -324,7 +324,7 @@ def test_two_names_that_are_swapped_during_a_run_are_no_success(run, github, tmp
 def test_a_surprise_in_one_scan_ends_no_other(run, github, tmp_path, monkeypatch):
     for name in ("acme/a", "acme/b"):
         github.add_repo(name).make(5, pulls=0)
-    reads = fetcher.PageReader.head
+    reads = lists.PageReader.head
 
     def head(self, *, etag):
         if any(request.path == "/repos/acme/a/issues" for request in github.journal[-1:]):
@@ -332,7 +332,7 @@ def test_a_surprise_in_one_scan_ends_no_other(run, github, tmp_path, monkeypatch
         reads(self, etag=etag)
         raise KeyError("x")
 
-    monkeypatch.setattr(fetcher.PageReader, "head", head)
+    monkeypatch.setattr(lists.PageReader, "head", head)
     first, second = run(repo=["acme/a", "acme/b"], only="issues", since=ALL_HISTORY)
     assert (first.error, first.exit_code) == ("unexpected KeyError: 'x'; please report it", EXIT_FAILED)
     assert (second.error, second.enqueued) == (None, 5)
@@ -345,7 +345,7 @@ def test_what_ends_a_run_is_no_surprise(run, github, monkeypatch, error):
     def head(self, *, etag):
         raise error
 
-    monkeypatch.setattr(fetcher.PageReader, "head", head)
+    monkeypatch.setattr(lists.PageReader, "head", head)
     with pytest.raises(error if isinstance(error, type) else Interrupted):
         run()
 
@@ -455,14 +455,14 @@ def test_an_answer_that_stays_odd_leaves_the_cursor_and_is_an_outage(run, github
     assert missing(tmp_path, repo, versions(repo)) == []
 
 
-@pytest.mark.parametrize("times, code", [(fetcher.ODD_ANSWERS, EXIT_OK), (fetcher.ODD_ANSWERS + 1, EXIT_OUTAGE)])
+@pytest.mark.parametrize("times, code", [(lists.ODD_ANSWERS, EXIT_OK), (lists.ODD_ANSWERS + 1, EXIT_OUTAGE)])
 def test_a_walk_survives_so_many_odd_answers_in_a_row_and_no_more(run, github, times, code):
     github.add_repo("acme/widgets", cursors=False).make(150, pulls=0)
     github.fail_next("no_items", match="direction=asc", times=times)
     (result,) = run(only="issues", since=ALL_HISTORY)
     assert result.exit_code == code
     assert (code == EXIT_OK) != (
-        f"{fetcher.ODD_ANSWERS} answers in a row led no further; the cursor stays, run again later" in str(result.error)
+        f"{lists.ODD_ANSWERS} answers in a row led no further; the cursor stays, run again later" in str(result.error)
     )
 
 
@@ -1089,7 +1089,7 @@ def test_a_scan_that_an_older_version_saved_starts_over(run, github, tmp_path):
     conn.close()
     assert codes(run(only="pulls")) == EXIT_OK
     assert len(queued(tmp_path)) == 350
-    assert fetcher.ODD_ANSWERS > 1
+    assert lists.ODD_ANSWERS > 1
 
 
 def test_a_link_to_the_list_of_another_repository_brings_nothing_of_it(run, github, time, tmp_path):

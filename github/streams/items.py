@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Mapping
 
 from foundation import timestamps
+from foundation.records import Row
 from github.fields import (
     as_count,
     as_flag,
@@ -16,6 +17,10 @@ from github.fields import (
     required_time,
     text_in,
 )
+
+
+def rows(item_type: str, repo: str, payload: Mapping[str, Any]) -> list[Row]:
+    return [Row("issues", row(item_type, repo, payload))]
 
 
 def row(item_type: str, repo: str, payload: Mapping[str, Any]) -> dict[str, Any]:

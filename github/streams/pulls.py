@@ -5,16 +5,16 @@ from __future__ import annotations
 import functools
 
 from github.streams import items
-from github.streams.stream import Stream
+from github.streams.stream import PAGES, Kind, Stream
 
 STREAM = Stream(
     name="pulls",
-    item_type="pull_request",
-    folder="pulls",
+    path="pulls",
+    query={"state": "all"},
+    kinds=(Kind("pull_request", "pulls", functools.partial(items.rows, "pull_request")),),
+    scan=PAGES,
     title="Pull requests",
-    takes_since=False,
+    permission="Pull requests",
     switch="has_pull_requests",
     is_missing_when_off=True,  # augurlabs/augur #3731, kenn-io/forge #819
-    holds=lambda element: True,
-    row=functools.partial(items.row, "pull_request"),
 )

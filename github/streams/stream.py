@@ -2,29 +2,51 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Mapping, NamedTuple
+from typing import Any, Callable, Mapping, NamedTuple, Sequence
 
-from github.pages import Element
+from foundation.records import Row
+from github.pages import ITEM, Element, Shape
+
+# What a scan has to do so that it is complete (fetcher.py has the class for each).
+KEYSET, PAGES = "keyset", "pages"
+
+
+class Kind(NamedTuple):
+    """A type of items. `item_type`: what the queue calls them; `folder`: where the archive keeps them.
+
+    `rows(repo, payload)`: what the tables say of one; raises ExtractionError.
+    `is_known_by_id`: it is what it was, although GitHub shows it in other bytes each time (an event shows the present
+    state of its issue). The queue takes it once, and its key ends with its id in place of the hash.
+    """
+
+    item_type: str
+    folder: str
+    rows: Callable[[str, Mapping[str, Any]], Sequence[Row]]
+    is_known_by_id: bool = False
 
 
 class Stream(NamedTuple):
     """One of the lists that GitHub has of a repository.
 
-    `name`: in `--only`, in the database, and in GitHub's address of the list.
-    `item_type`: what the queue calls its elements; `folder`: where the archive keeps them.
-    `title`: GitHub's word for the feature, and for the permission that a token needs.
-    `takes_since`: the list can begin at a time, and is walked oldest first by it; else newest first, by pages.
+    `name`: in `--streams` and in the database; `path`: in GitHub's address of the list, `query`: what that asks for
+    besides. `kinds`: of what types its items are. `shape`: where an element has its number and its time.
+    `scan`: KEYSET for a list that can begin at a time, and is walked oldest first by it; PAGES for one that is walked
+    newest first, by pages.
+    `title`: GitHub's word for the feature; `permission`: for the right to read it that a token needs.
     `switch`: the field of a repository's description that says whether the feature is on.
     `is_missing_when_off`: GitHub answers 404, as for a wrong name, where the feature is switched off.
-    `holds(element)`: is it one of this stream? `row(repo, payload)`: what its table says of it; raises ExtractionError.
+    `holds(element)`: is it one of this stream? `needs`: the streams without which it brings nothing.
     """
 
     name: str
-    item_type: str
-    folder: str
+    path: str
+    kinds: tuple[Kind, ...]
+    scan: str
     title: str
-    takes_since: bool
+    permission: str
     switch: str
     is_missing_when_off: bool
-    holds: Callable[[Element], bool]
-    row: Callable[[str, Mapping[str, Any]], dict[str, Any]]
+    query: Mapping[str, str] = {}
+    shape: Shape = ITEM
+    holds: Callable[[Element], bool] = lambda element: True
+    needs: tuple[str, ...] = ()

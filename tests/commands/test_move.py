@@ -66,7 +66,7 @@ def fill(path, *, rows=20):
             queue_manager.fail(conn, item_id=3, token="me", s3_key=None, error="no", now=NOW)
             queue_manager.put_off(conn, item_id=4, token="me", error="later", available_at=NOW)
             conn.execute("DELETE FROM queue_items WHERE id = ?", (rows + 1,))
-            db.upsert_issues(conn, [issues_row(lead_time_hours=1 / 3), issues_row(id=2, title="é\u2028😀")])
+            db.upsert(conn, "issues", [issues_row(lead_time_hours=1 / 3), issues_row(id=2, title="é\u2028😀")])
             queue_manager.save_stream(conn, repo="acme/widgets", stream="issues", state=STATE)
             queue_manager.settle_name(conn, repo="acme/new", repo_id=7, was="acme/widgets", asked_for="acme/old")
             runs.start_run(conn, command="worker", owner="gone", now=NOW)

@@ -23,7 +23,7 @@ from tests.test_crashes import enqueue
 from tests.test_queue_manager import item
 
 NOW = "2026-11-23T10:00:00Z"
-PAYLOAD_COLUMNS = [name for name in db._ISSUES_COLUMNS if name not in ("s3_key", "processed_at")]
+PAYLOAD_COLUMNS = [name for name in db.FILLED["issues"].columns if name not in ("s3_key", "processed_at")]
 
 
 @pytest.fixture

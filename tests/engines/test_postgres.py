@@ -1075,7 +1075,9 @@ def test_each_role_of_the_documents_can_do_its_work_and_no_more(postgres, github
 
 
 def test_the_questions_of_the_documents_have_answers(conn):
-    db.upsert_issues(conn, [issues_row(), issues_row(id=2, labels='["bug"]', merged_at=NOW, item_type="pull_request")])
+    db.upsert(
+        conn, "issues", [issues_row(), issues_row(id=2, labels='["bug"]', merged_at=NOW, item_type="pull_request")]
+    )
     enqueue(conn, item(), item(2, payload=b'{"title": "a NUL: \\u0000"}'))
     statements = sql_of("REFERENCE.md", "In PostgreSQL the tables").split(";")[:-1]
     assert len(statements) == 4

@@ -33,5 +33,5 @@ def test_every_payload_that_githubs_description_allows_is_archived_and_extracted
     (outcome,) = uploader.run(Job([claimed])).outcomes
     assert outcome.ending is Ending.DONE, outcome.error
     assert hashlib.sha256(store.get(outcome.s3_key).body).hexdigest() == item.payload_sha256
-    assert outcome.row["title"] is not None
-    assert (outcome.row["closed_at"] is None) == (payload.get("closed_at") is None)
+    assert outcome.rows[0].columns["title"] is not None
+    assert (outcome.rows[0].columns["closed_at"] is None) == (payload.get("closed_at") is None)

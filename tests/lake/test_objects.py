@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from foundation.records import ClaimedItem
+from foundation.records import ClaimedItem, Row
+from github.streams.stream import Kind
 from lake import objects
 from lake.objects import ItemRefused
 
@@ -102,6 +103,45 @@ def test_an_object_that_is_whole_gives_its_payloads_and_itself():
 
 def test_a_later_line_of_a_batch_supersedes_one_of_the_same_item_and_second():
     def row(item_id, updated_at="t"):
-        return {"item_type": "issue", "id": item_id, "updated_at": updated_at}
+        return Row("issues", {"item_type": "issue", "id": item_id, "updated_at": updated_at})
 
-    assert objects.superseded([row(1), row(2), None, row(1), row(2, "later"), row(1)]) == {0, 3}
+    rows = [[row(1)], [row(2)], [], [row(1)], [row(2, "later")], [row(1), row(3)]]
+    assert objects.newest(rows) == [[], [row(2)], [], [], [row(2, "later")], [row(1), row(3)]]
+
+
+@pytest.fixture
+def event(monkeypatch):
+    """A type of items that are known by their ids."""
+    monkeypatch.setitem(objects.KINDS, "happening", Kind("happening", "happenings", lambda *_: [], is_known_by_id=True))
+    return version(item_type="happening", item_id=987654321012, payload=b'{"id": 987654321012}')
+
+
+def test_the_key_of_what_is_known_by_its_id_ends_with_that_and_not_with_a_hash(event):
+    made = objects.single("raw/", event)
+    assert made.key == "raw/happenings/dt=2026-11-20/acme/widgets/42-20261120T235959Z-987654321012.json"
+    assert objects.object_key("raw/", event._replace(payload_sha256="d" * 64)) == made.key
+    assert objects.parse_key("raw/", made.key) == objects.Stored("happening", "acme/widgets")
+
+
+def test_only_keys_that_are_made_so_are_known(event):
+    made = objects.object_key("raw/", event)
+    assert objects.parse_key("raw/", made.replace("987654321012", "0123456789ab")) is None
+    assert (
+        objects.parse_key("raw/", made.replace("happenings", "issues").replace("987654321012", "9876543210123")) is None
+    )
+    assert objects.parse_key("raw/", made.replace("happenings", "issues")).item_type == "issue"  # a hash of digits
+
+
+def test_an_object_that_is_known_by_its_id_is_read_by_that(event):
+    key, other = objects.object_key("raw/", event), b'{"id": 987654321012, "issue": {}}'
+    assert list(objects.payloads(key, objects.Fetched(other, ""))) == [other]
+    assert objects.stored(key, objects.Fetched(other, "")).body == other
+    for body in (b'{"id": 1}', b'{"id"', b""):
+        for read in (lambda body=body: list(objects.payloads(key, objects.Fetched(body, ""))),
+                     lambda body=body: objects.stored(key, objects.Fetched(body, ""))):  # fmt: skip
+            with pytest.raises(objects.Damaged):
+                read()
+
+
+def test_what_has_no_number_is_called_by_its_id():
+    assert "/77-20261120T235959Z-" in key(number=0, item_id=77)
