@@ -14,8 +14,8 @@ from foundation.clock import Clock
 from foundation.errors import Outage, PipelineError
 from github.api import GitHub
 from github.clients import AppClients, Clients
-from github.login.app import Installation
 from github.login.environment import AppSettings
+from github.login.installation import Installation
 from github.refusals import NotReadable
 
 MOST_SHOWN = 20  # installations, each of which takes a token

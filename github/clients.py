@@ -12,7 +12,8 @@ from typing import Callable, Sequence
 
 from foundation.errors import ConfigurationError
 from github.api import GitHub
-from github.login.app import App, Installation
+from github.login.app import App
+from github.login.installation import Installation
 from github.login.logins import Login
 from github.rate_limit import RateLimits
 

@@ -6,26 +6,17 @@ https://docs.github.com/rest/apps/apps
 from __future__ import annotations
 
 import json
-import logging
 import threading
-from typing import Any, Iterator, NamedTuple, Sequence
+from typing import Iterator, Sequence
 
 from foundation import secrets, timestamps
 from foundation.clock import Clock
 from foundation.errors import ConfigurationError, PipelineError
 from github.api import Answer, GitHub
-from github.fields import is_integer
+from github.login.installation import REFUSED, Found, Installation, described, usable
 from github.login.key import LASTS_SECONDS, Key
 from github.login.logins import Login
 from github.refusals import NotReadable
-
-log = logging.getLogger("pipeline.github")
-
-RENEWED_BEFORE_SECONDS = 300
-DEFAULT_LIFE_SECONDS = 3600  # where an answer says nothing that can be read
-# So long after it was given, a token may be unknown to some of GitHub's servers (octokit/auth-app.js #65).
-FRESH_SECONDS = 10
-REFUSED = 403  # by whatever status GitHub says that an installation gives no token
 
 
 class AppLogin(Login):
@@ -65,98 +56,6 @@ class AppLogin(Login):
         return ConfigurationError(
             f"GitHub rejects {self.name} ({said}); check GITHUB_APP_ID, its private key and GITHUB_API_URL"
         )
-
-
-class Found(NamedTuple):
-    """An installation, as GitHub describes it. `granted`: {permission: read, write or admin}."""
-
-    id: int
-    owner: str
-    granted: dict[str, str]
-    is_suspended: bool
-
-
-class Installation(Login):
-    """An App where an owner has installed it, with a token that is renewed before it ends."""
-
-    is_anonymous = False
-    is_trusted = True
-
-    def __init__(self, found: Found, *, app: GitHub, permissions: Sequence[str], clock: Clock) -> None:
-        self.found = found
-        self.name = f"the App's installation {found.id} ({found.owner})"
-        self._api = app
-        self._permissions = permissions
-        self._clock = clock
-        self._header: str | None = None
-        self._fetched_at = self._renew_at = float("-inf")  # monotonic, so that a wrong clock does no harm
-        self._refusal: NotReadable | None = None
-        self._lock = threading.Lock()  # held while a token is fetched: who needs one too waits for it
-
-    def header(self) -> str | None:
-        with self._lock:
-            if self._refusal is not None:
-                raise self._refusal
-            if self._header is None or self._clock.monotonic() >= self._renew_at:
-                self._fetch()
-            return self._header
-
-    def renew(self, refused: str | None, *, date: str | None) -> bool:
-        with self._lock:
-            if self._header == refused:  # else another thread has renewed it meanwhile
-                self._header = None
-        return True
-
-    @property
-    def is_fresh(self) -> bool:
-        return self._clock.monotonic() < self._fetched_at + FRESH_SECONDS
-
-    def rejected(self, said: str) -> PipelineError:
-        """Its owner's trouble alone: what else the run reads goes on."""
-        return NotReadable(f"GitHub rejects a new token of {self.name} ({said}); run again later", status=REFUSED)
-
-    def _fetch(self) -> None:
-        wanted = {name: "read" for name in self._permissions if name in self.found.granted}
-        try:
-            answer = self._api.post(
-                f"/app/installations/{self.found.id}/access_tokens",
-                {"permissions": wanted or {"metadata": "read"}},
-                parse=_secret_of,
-            )
-        except NotReadable as error:
-            self._refusal = NotReadable(f"{self.name} gives no token: {_meaning(error)}", status=REFUSED)
-            raise self._refusal from error
-        token, ends = answer.body
-        self._header = f"Bearer {token}"
-        life = _life_seconds(ends, answer.date)
-        self._fetched_at = self._clock.monotonic()
-        self._renew_at = self._fetched_at + life - min(RENEWED_BEFORE_SECONDS, life / 2)
-        log.debug("%s: a token for %.0f s, to read %s", self.name, life, ", ".join(wanted))
-
-
-def _secret_of(text: str) -> tuple[str, str]:
-    """The token, kept from all messages from here on, and when it ends. Raises ValueError for an answer without one."""
-    found = json.loads(text)
-    token = found.get("token") if isinstance(found, dict) else None
-    if not isinstance(token, str) or not token.isascii() or not token.isprintable() or " " in token or not token:
-        raise ValueError("no token in it")
-    secrets.remember(token)
-    return token, str(found.get("expires_at"))
-
-
-def _life_seconds(ends: str, date: str | None) -> float:
-    moment, theirs = timestamps.normalise(ends), timestamps.from_http_date(date)
-    if moment is None or theirs is None:
-        return DEFAULT_LIFE_SECONDS
-    return max(0.0, timestamps.to_epoch(moment) - theirs)
-
-
-def _meaning(error: NotReadable) -> str:
-    if error.status == 404:
-        return f"it was revoked ({error}); install the App again, or leave the owner out"
-    if error.status == 422:
-        return f"its permissions have changed ({error}); run again"
-    return f"{error}; its owner may have suspended it"
 
 
 class App:
@@ -205,7 +104,7 @@ class App:
         """By a repository that was renamed or given away the installation of another owner may be found."""
         for place in places:
             try:
-                found = _found(self._get(place).body)
+                found = described(self._get(place).body)
             except NotReadable as error:
                 if error.status != 404:
                     raise
@@ -225,7 +124,7 @@ class App:
             if number in self._by_id:
                 return self._by_id[number]
             try:
-                return self._known(_found(self._get(f"/app/installations/{number}").body))
+                return self._known(described(self._get(f"/app/installations/{number}").body))
             except NotReadable as error:
                 said = f"GITHUB_APP_INSTALLATION_ID {number} is no installation of the App ({error}); check both ids"
                 raise ConfigurationError(said) from error
@@ -236,30 +135,15 @@ class App:
         return self._by_id[found.id]
 
     def _listed(self) -> Iterator[Found]:
+        """Ends also where a list leads in a circle: with the first page that shows nothing new."""
         url: str | None = "/app/installations?per_page=100"
+        seen: set[int] = set()
         while url is not None:
             answer = self._get(url)
-            for entry in answer.body:
-                try:
-                    yield _found(entry)
-                except NotReadable as error:
-                    log.warning("%s", error)
-            url = answer.next_url
+            fresh = [found for found in usable(answer.body) if found.id not in seen]
+            yield from fresh
+            seen.update(found.id for found in fresh)
+            url = answer.next_url if fresh else None
 
     def _get(self, path: str) -> Answer:
         return self._api.get(path, parse=json.loads, on_request=lambda status: None)
-
-
-def _found(entry: Any) -> Found:
-    """What GitHub says of an installation. Raises NotReadable for what says nothing."""
-    fields = entry if isinstance(entry, dict) else {}
-    account, granted = fields.get("account"), fields.get("permissions")
-    owner = account.get("login") or account.get("slug") if isinstance(account, dict) else None  # an enterprise has none
-    if not is_integer(fields.get("id")) or not isinstance(owner, str):
-        raise NotReadable("GitHub describes an installation that has no id or no owner", status=REFUSED)
-    return Found(
-        id=fields["id"],
-        owner=owner,
-        granted=granted if isinstance(granted, dict) else {},
-        is_suspended=fields.get("suspended_at") is not None,
-    )
