@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any, Iterator, Sequence
 
 from commands import findings
-from commands.findings import ERROR, OK, WARNING, Finding
+from commands.findings import OK, WARNING, Finding
 from foundation import timestamps
 from foundation.clock import Clock
-from foundation.errors import Outage, PipelineError
 from github.api import GitHub
 from github.clients import AppClients, Clients
 from github.login.environment import AppSettings
@@ -81,10 +80,8 @@ def _installation(api: GitHub, clock: Clock) -> Iterator[Finding]:
     name = f"installation of {login.found.owner}" if isinstance(login, Installation) else login.name
     try:
         yield from _points(api, name, clock, tells_clock=False)
-    except Outage:
-        raise
-    except PipelineError as error:
-        yield Finding(ERROR, name, str(error))
+    except NotReadable as error:  # no error of all the others; a repository's own line says so again
+        yield Finding(WARNING, name, str(error))
 
 
 def _rights(path: str) -> Finding:

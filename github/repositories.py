@@ -114,7 +114,7 @@ def _each(
         except ConfigurationError:
             raise
         except PipelineError as error:
-            log.warning("%s: %s", name, error)
+            log.warning("%s", error if name in str(error) else f"{name}: {error}")
             failures.append(error)
     return found, failures
 

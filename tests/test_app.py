@@ -179,7 +179,7 @@ def test_check_says_which_login_is_used_with_its_limits_and_who_can_read_the_key
     assert found["the App's key"]["state"] == state
     assert "12345 is used, which is the-pipeline; GITHUB_TOKEN is not" in found["GitHub App"]["detail"]
     assert found["installation of acme"]["detail"].startswith("5000 of 5000 left")
-    assert (found["installation of beta"]["state"], code) == ("error", 2)
+    assert (found["installation of beta"]["state"], code) == ("warning", 0)
     assert "suspended" in found["installation of beta"]["detail"]
 
 

@@ -107,11 +107,13 @@ def _life_seconds(ends: str, date: str | None) -> float:
 
 
 def _meaning(error: NotReadable) -> str:
-    if error.status == 404:
-        return f"it was revoked ({error}); install the App again, or leave the owner out"
-    if error.status == 422:
-        return f"its permissions have changed ({error}); run again"
-    return f"{error}; its owner may have suspended it"
+    said = str(error).split(";")[0]  # the advice behind it is for a token
+    advice = {
+        403: "its owner has to unsuspend it, or leave the owner out",
+        404: "it was revoked; install the App again, or leave the owner out",
+        422: "its permissions have changed; run again",
+    }
+    return f"{said}; {advice.get(error.status, 'look at its page in the settings of its owner')}"
 
 
 def usable(entries: Any) -> list[Found]:
