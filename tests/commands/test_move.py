@@ -19,6 +19,7 @@ from tests.conftest import started_main
 from tests.crashes import Zygote
 from tests.postgres_server import PASSWORD
 from tests.test_db import issues_row
+from tests.test_migrations import any_row
 from tests.test_queue_manager import claim, enqueue, item
 
 NOW = "2026-11-23T10:00:00Z"
@@ -73,6 +74,10 @@ def fill(path, *, rows=20):
             notes.note_read(conn, "scope", ["b", "a"])
             notes.count_archived(conn, place=place("one"), items=5)
             notes.note_copied(conn, source=place("one"), target=place("two"))
+            for table in set(db.FILLED) - {"issues"}:
+                db.upsert(conn, table, [any_row(conn, table, "2026-01-02T00:00:00Z")])
+            queue_manager.note_work(conn, repo="acme/widgets", versions=[(1, "2026-01-02T00:00:00Z")])
+            conn.execute("INSERT INTO ignored_users VALUES ('renovate')")
 
 
 def contents(path):
