@@ -85,7 +85,7 @@ def _installation(api: GitHub, clock: Clock) -> Iterator[Finding]:
 
 
 def _rights(path: str) -> Finding:
-    mode = stat.S_IMODE(Path(path).expanduser().stat().st_mode)
+    mode = stat.S_IMODE(Path(path).stat().st_mode)
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         return Finding(WARNING, "the App's key", f"others than its owner can use {path} ({mode:03o}); chmod 600 {path}")
     return Finding(OK, "the App's key", f"only its owner can read {path}")

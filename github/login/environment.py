@@ -47,10 +47,10 @@ def app(environ: Mapping[str, str]) -> AppSettings | None:
 
 def _read(path: str) -> str:
     try:
-        return Path(path).expanduser().read_text(encoding="utf-8-sig")
+        return Path(path).read_text(encoding="utf-8-sig")
     except OSError as error:
         raise errors.of_system(error, f"{KEY_FILE} {path!r}") from error
-    except UnicodeDecodeError as error:
+    except ValueError as error:  # no text, or no path
         raise ConfigurationError(
             f"{KEY_FILE} {path!r} is no PEM file; give the one that GitHub's page downloads"
         ) from error

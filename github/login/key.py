@@ -6,7 +6,6 @@ https://docs.github.com/apps/creating-github-apps/authenticating-with-a-github-a
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import re
 from typing import Callable
@@ -42,19 +41,21 @@ def _pem(text: str, source: str) -> bytes:
     if "-----BEGIN" not in text:
         try:
             text = base64.b64decode("".join(text.split()), validate=True).decode("ascii")
-        except (binascii.Error, UnicodeDecodeError):
+        except ValueError:
             text = ""
     found = _PEM.search(text)
     if found is None:
         raise ConfigurationError(f"{source} is no private key: it is to begin with -----BEGIN and to end with its END")
     if found[1] not in _KINDS or "ENCRYPTED" in found[2]:
-        raise ConfigurationError(f"{source} is {_article(found)}, not an App's private key; download a new one")
+        raise ConfigurationError(f"{source} is {_kind(found)}, not an App's private key; download a new one")
     body = re.sub(r"\\[rn]|\s", "", found[2])
     lines = [body[at : at + 64] for at in range(0, len(body), 64)]
-    return "\n".join([f"-----BEGIN {found[1]}-----", *lines, f"-----END {found[1]}-----", ""]).encode()
+    return "\n".join([f"-----BEGIN {found[1]}-----", *lines, f"-----END {found[1]}-----", ""]).encode(
+        "ascii", "replace"
+    )
 
 
-def _article(found: re.Match[str]) -> str:
+def _kind(found: re.Match[str]) -> str:
     return "an encrypted key" if "ENCRYPTED" in found[1] + found[2] else f"of the kind {found[1]!r}"
 
 
