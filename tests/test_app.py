@@ -143,6 +143,14 @@ def test_all_pages_of_what_an_installation_sees_are_read_without_forks(github, r
     assert len(github.app.minted) == 3
 
 
+def test_a_repository_that_goes_to_another_owner_is_found_there_with_its_cursor(github, run_main, tmp_path):
+    assert run_main("ingest", "--all", "--installation", env=env_of(github))[0] == 0
+    github.rename("beta/widgets", "acme/gears")
+    code, out, err = run_main("ingest", "--json", "--installation", env=env_of(github))
+    assert (code, json.loads(out)["enqueued"] < 10) == (0, True), err  # only the last minute's, under their new name
+    assert {each["repo"] for each in json.loads(out)["repos"]} == {"acme/widgets", "acme/gears", "gamma/widgets"}
+
+
 def test_an_owners_list_is_read_by_its_installation(github, run_main):
     code, out, err = run_main("ingest", "--json", "--all", "--org", "acme", env=env_of(github))
     assert (code, json.loads(out)["enqueued"]) == (0, 250), err
