@@ -12,7 +12,7 @@ HIDDEN = "***"
 SHORTEST = 4  # less is no secret, and would be found in ordinary words
 # https://github.blog/changelog/2026-04-24-notice-about-upcoming-new-format-for-github-app-installation-tokens/: of any
 # length, with a whole JWT in it.
-_TOKEN = re.compile(r"\b(?:gh[a-z]_|github_pat_)[A-Za-z0-9_.-]{16,}")
+_TOKEN = re.compile(r"\b(?:gh[oprsu]_|github_pat_)[A-Za-z0-9_.-]{16,}")
 _JWT = re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]+)?")
 _PEM = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)
 
