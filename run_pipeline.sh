@@ -173,7 +173,8 @@ set_up() {
         postgresql://* | postgres://*) driver=$here/requirements-postgres.txt ;;
         *) driver="" ;;
     esac
-    packages=$(cat "$here/requirements.txt" ${driver:+"$driver"} | cksum | tr ' ' -)
+    login=${GITHUB_APP_ID:+$here/requirements-app.txt}
+    packages=$(cat "$here/requirements.txt" ${driver:+"$driver"} ${login:+"$login"} | cksum | tr ' ' -)
     venv=$here/.venv-run-$("$python" -c 'import sys; print(sys.version, sys.base_prefix)' | cksum | tr ' ' -)-$packages
     if is_set_up; then
         rm -f "$venv/replaced" 2>/dev/null # nobody else's to remove
@@ -188,7 +189,7 @@ set_up() {
         rm -rf "$venv"
         run_child "$python" -m venv "$venv" >&2 || die "$python can't make the virtual environment $venv; see above"
         run_child "$venv/bin/python" -m pip install -q --disable-pip-version-check \
-            -r "$here/requirements.txt" ${driver:+-r "$driver"} >&2 ||
+            -r "$here/requirements.txt" ${driver:+-r "$driver"} ${login:+-r "$login"} >&2 ||
             { say "the packages of requirements.txt could not be installed; see above, and run again later"; exit 3; }
         printf '%s\n' "$packages" >"$venv/stamp"
     fi
@@ -224,7 +225,8 @@ demo() {
     fi
     { mkdir -p demo && cd demo && : >"$mark"; } || die "./demo can't be made; run this in a folder that you may write to"
     rm -rf pipeline.db pipeline.db-wal pipeline.db-shm pipeline.db.owners archive github-url
-    unset GITHUB_TOKEN GH_TOKEN BUCKET_NAME PIPELINE_DB PIPELINE_STREAMS
+    unset GITHUB_TOKEN GH_TOKEN GITHUB_APP_ID GITHUB_APP_PRIVATE_KEY GITHUB_APP_PRIVATE_KEY_FILE \
+        GITHUB_APP_INSTALLATION_ID BUCKET_NAME PIPELINE_DB PIPELINE_STREAMS
     # In a process group of its own, as run_child's: at Ctrl-C it serves until the child has ended.
     set -m
     (cd "$here" && exec "$venv/bin/python" -m tests.github_server --items 500 --repo acme/widgets \

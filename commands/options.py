@@ -125,8 +125,13 @@ def _add_ingest(commands: Any, common: argparse.ArgumentParser, environ: Mapping
         type=_checked(lambda text: settings.owner_name(text, settings.web_hosts(environ))),
         help="all repositories of an organisation or user, without forks; may be given again and again",
     )
-    parser.add_argument("--skip-archived", action="store_true", help="with --org: leave archived repositories out")
-    parser.add_argument("--include-forks", action="store_true", help="with --org: take forks too")
+    parser.add_argument(
+        "--installation",
+        action="store_true",
+        help="all repositories that the GitHub App sees, without forks, of each of its installations",
+    )
+    parser.add_argument("--skip-archived", action="store_true", help="with these two: leave archived repositories out")
+    parser.add_argument("--include-forks", action="store_true", help="with these two: take forks too")
     start = parser.add_mutually_exclusive_group()
     start.add_argument(
         "--days",

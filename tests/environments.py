@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+MORE = ("requirements-postgres.txt", "requirements-app.txt")
 
 
 def enter(name, requirements, module):

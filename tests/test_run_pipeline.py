@@ -243,9 +243,16 @@ def test_what_is_no_repository_is_refused_before_anything_is_set_up(copy, tmp_pa
 
 
 @pytest.mark.long
-def test_the_driver_of_postgresql_is_installed_only_where_the_queue_lies_there(copy, tmp_path):
-    (copy.parent / "requirements-postgres.txt").write_text("./not-there")
-    code, calls, said = run(copy, "a/b", cwd=tmp_path, PIPELINE_DB="postgresql://host/lake")
+@pytest.mark.parametrize(
+    "name, variables",
+    [
+        ("requirements-postgres.txt", {"PIPELINE_DB": "postgresql://host/lake"}),
+        ("requirements-app.txt", {"GITHUB_APP_ID": "12345"}),
+    ],
+)
+def test_what_only_some_need_is_installed_only_where_a_variable_asks_for_it(copy, tmp_path, name, variables):
+    (copy.parent / name).write_text("./not-there")
+    code, calls, said = run(copy, "a/b", cwd=tmp_path, **variables)
     assert (code, calls, "not-there" in said) == (3, [], True), said
     assert run(copy, "a/b", cwd=tmp_path)[0] == 0
 
