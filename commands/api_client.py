@@ -65,5 +65,5 @@ def _tokens(context: Context) -> list[Login]:
 
 def _permissions(streams: Sequence[str]) -> list[str]:
     """What an App's tokens may read: what the streams are, and the repositories themselves."""
-    titles = ("Metadata", *(STREAMS[name].permission for name in streams))
-    return sorted({title.lower().replace(" ", "_") for title in titles})
+    titles = {"Metadata"}.union(*(STREAMS[name].permissions for name in streams))
+    return sorted(title.lower().replace(" ", "_") for title in titles)

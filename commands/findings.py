@@ -81,7 +81,8 @@ def _list(api: GitHub, repo: str, stream: Stream, *, is_on: bool) -> Finding:
     try:
         ask(api, f"/repos/{repo}/{stream.path}?{urlencode({**stream.query, 'per_page': '1'})}")
     except NotReadable as error:
-        return Finding(ERROR, name, f"{error}; the token needs read access to {stream.permission!r}")
+        needed = " and ".join(map(repr, stream.permissions))
+        return Finding(ERROR, name, f"{error}; the token needs read access to {needed}")
     return Finding(OK, name, "can be read")
 
 

@@ -63,6 +63,21 @@ def test_three_installations_whose_tokens_end_while_they_are_read_bring_everythi
     }  # fmt: skip
 
 
+def test_an_app_asks_graphql_and_reads_releases_with_no_more_rights_than_they_need(github, run_main, tmp_path):
+    github.find("beta/widgets").add_release("v1.0")
+    wanted = ("--all", "--repo", "beta/widgets", "--streams", "pulls,pull-details,meta")
+    code, _, err = run_main("ingest", *wanted, env=env_of(github))
+    assert code == 0, err
+    with sqlite3.connect(str(tmp_path / "pipeline.db")) as conn:
+        found = dict(conn.execute("SELECT item_type, count(*) FROM queue_items GROUP BY item_type"))
+    assert found["pull_detail"] == found["pull_request"] > 0
+    assert found["release"] == 1
+    paths = [request.path for request in github.journal]
+    assert "/graphql" in paths and not any(path.endswith("/reviews") for path in paths)
+    ((_, _, rights),) = github.app.minted.values()
+    assert set(rights) == {"metadata", "issues", "pull_requests", "contents"}
+
+
 @pytest.mark.parametrize("off", [MINUTES_OFF, -MINUTES_OFF])
 def test_a_clock_that_is_eight_minutes_off_costs_a_request_and_no_more(run_main, tmp_path, off):
     with GitHubServer(clock=lambda: time.time() + off) as server:

@@ -51,6 +51,7 @@ def test_each_login_has_limits_of_its_own_and_the_points_are_theirs_together():
     assert of.points_left is None
     first.limits.remaining, second.limits.remaining = 3, 4
     assert of.points_left == 7
+    assert len({id(limits) for api in of.all() for limits in (api.limits, api.graphql_limits)}) == 4
     assert len({of.lane(repo) for repo in REPOS}) == 2
 
 
