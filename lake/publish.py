@@ -37,11 +37,10 @@ def publish(
     *,
     keep: int,
     on_progress: Callable[[Table, int], None],
-) -> Iterator[Published]:
-    """One after the other, all as they were at one moment. Raises what Place raises."""
+) -> list[Published]:
+    """One after the other, all as they were at one moment. Raises what Place raises; what was written by then stays."""
     with db.snapshot(conn):
-        for table in tables:
-            yield _publish(conn, table, place_of(table), keep=keep, on_progress=on_progress)
+        return [_publish(conn, table, place_of(table), keep=keep, on_progress=on_progress) for table in tables]
 
 
 def _publish(
