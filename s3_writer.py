@@ -168,10 +168,10 @@ class S3Archive:
         except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError, OSError, ValueError) as error:
             raise ConfigurationError(f"AWS credentials: {_said(error)}; {_CHECK_PROFILE}") from error
 
-    def meaning(self, status: int, code: str) -> PipelineError:
-        """Of a refusal that another SDK met, as of one's own upload."""
+    def meaning(self, status: int, code: str, *, operation: str) -> PipelineError:
+        """Of a refusal that another SDK met, as of one's own request."""
         answer = {"Error": {"Code": code or str(status)}, "ResponseMetadata": {"HTTPStatusCode": status}}
-        meant = self._explain("put_object", botocore.exceptions.ClientError(answer, "PutObject"))
+        meant = self._explain(operation, botocore.exceptions.ClientError(answer, operation))
         return ConfigurationError(str(meant)) if isinstance(meant, ItemRefused) else meant
 
     def put(self, made: Object) -> None:

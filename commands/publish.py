@@ -102,8 +102,9 @@ def _explained(store: Archive) -> Iterator[None]:
     try:
         yield
     except Refused as refused:
-        log.debug("deltalake says: %s", refused)
-        raise _of_s3(store).meaning(refused.status, refused.code) from refused
+        # No more of it: an answer about a session's token holds the token.
+        log.debug("deltalake met %d %s", refused.status, refused.code)
+        raise _of_s3(store).meaning(refused.status, refused.code, operation=refused.operation) from refused
 
 
 @contextlib.contextmanager

@@ -10,11 +10,11 @@ import contextlib
 import queue
 import re
 import threading
-from typing import Any, Iterable, Iterator, Mapping, NamedTuple, Sequence
+from typing import Any, Callable, Iterable, Iterator, Mapping, NamedTuple, Sequence
 
 from arro3.core import RecordBatch, RecordBatchReader
 from deltalake import CommitProperties, DeltaTable, WriterProperties, write_deltalake
-from deltalake.exceptions import CommitFailedError
+from deltalake.exceptions import CommitFailedError, DeltaError
 
 from foundation.errors import AnotherRun, ConfigurationError, Outage, PipelineError
 from lake import arrow
@@ -34,10 +34,14 @@ _CODE = re.compile(r"<Code>(\w+)</Code>")
 
 
 class Refused(Exception):
-    """S3 said no to a request of deltalake's: the status (0: it said nothing), its code, and all that was said."""
+    """S3 said no to a request of deltalake's: the status (0: it said nothing), and the code of its answer.
 
-    def __init__(self, status: int, code: str, said: str) -> None:
-        super().__init__(said)
+    `operation`: what was asked for, in boto3's words.
+    """
+
+    def __init__(self, status: int, code: str) -> None:
+        super().__init__(f"{status} {code}")
+        self.operation = "put_object"
         self.status = status
         self.code = code
 
@@ -81,15 +85,15 @@ class Place:
         The chunks are made in this thread, whose they may be; what is written is in another one, so that a signal is
         heard at once. After any exception the version before is whole and the one that counts.
         """
-        feed = _Feed(lambda batches: self._write(table, batches, mark))
+        feed = _Feed(self.uri, lambda batches: self._write(table, batches, mark))
         try:
             for rows in chunks:
                 feed.put(arrow.batch(table, rows))
         except BaseException as error:
             feed.abandon(error)
             raise
+        feed.end()
         with _explained(self.uri):
-            feed.end()
             self._table = DeltaTable(self.uri, storage_options=self._options)
             sizes = self._table.get_add_actions(flatten=True).column("size_bytes").to_pylist()
             return Written(self._table.version(), len(sizes), sum(sizes))
@@ -115,21 +119,35 @@ class Place:
 
         Only those that the log names: whatever else lies there, and what another writer is at, is left alone.
         """
-        with _explained(self.uri):
-            assert self._table is not None
-            written = [one["version"] for one in self._table.history() if not one["operation"].startswith("VACUUM")]
-            if len(written) <= versions:
-                return 0
-            deleted = self._table.vacuum(
-                retention_hours=0, enforce_retention_duration=False, keep_versions=written[:versions], dry_run=False
-            )
-            return len(deleted)
+        try:
+            with _explained(self.uri):
+                assert self._table is not None
+                written = [one["version"] for one in self._table.history() if not one["operation"].startswith("VACUUM")]
+                kept = [number for number in written[:versions] if self._can_be_read(number)]
+                if len(written) <= versions:
+                    return 0
+                deleted = self._table.vacuum(
+                    retention_hours=0, enforce_retention_duration=False, keep_versions=kept, dry_run=False
+                )
+                return len(deleted)
+        except Refused as refused:
+            refused.operation = "delete_object"
+            raise
+
+    def _can_be_read(self, number: int) -> bool:
+        """Of old commits the log is cleaned a month later: what is left of it may be too little for a version."""
+        try:
+            DeltaTable(self.uri, version=number, storage_options=self._options)
+        except DeltaError:
+            return False
+        return True
 
 
 class _Feed:
     """Hands batches to a writer in a thread of its own, which may be no more than AHEAD of it behind."""
 
-    def __init__(self, write: Any) -> None:
+    def __init__(self, uri: str, write: Callable[[Iterator[RecordBatch]], None]) -> None:
+        self._uri = uri
         self._queue: queue.Queue[Any] = queue.Queue(AHEAD)
         self._error: BaseException | None = None
         self._write = write
@@ -145,14 +163,15 @@ class _Feed:
         return None
 
     def end(self) -> None:
-        """Wait until all is written. Raises what the writer raised."""
+        """Wait until all is written. Raises what became of the writer, in our words."""
         while self._thread.is_alive():
             with contextlib.suppress(queue.Full):
                 self._queue.put(None, timeout=0.2)
                 break
         self._thread.join()
         if self._error is not None:
-            raise self._error
+            with _explained(self._uri):
+                raise self._error
 
     def abandon(self, error: BaseException) -> None:
         """Let the writer end without a version; it is not waited for any longer than a moment."""
@@ -192,7 +211,7 @@ def _meaning(uri: str, said: str, *, is_taken: bool) -> Exception:
         return AnotherRun(f"{uri} was written by somebody else meanwhile, and is as they left it; run again")
     status, code = _STATUS.search(said), _CODE.search(said)
     if status or code:
-        return Refused(int(status[1]) if status else 0, code[1] if code else "", said)
+        return Refused(int(status[1]) if status else 0, code[1] if code else "")
     if "No space left" in said or "Disk quota" in said:
         return Outage(f"{uri}: no room is left; make room on the disk, then run again")
     if "Permission denied" in said or "Read-only file system" in said:

@@ -2,11 +2,13 @@
 
 import contextlib
 import datetime
+import itertools
 import json
 import re
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -208,6 +210,20 @@ def test_of_old_versions_so_many_can_be_read_and_the_others_files_are_gone(fille
     assert titles == {writes[0]: {"d"}, writes[1]: {"c"}}
 
 
+def test_what_is_left_of_a_log_that_was_cleaned_is_enough(tmp_path):
+    uri = str(tmp_path / "table")
+    for version in range(7):
+        place = delta.Place(uri)
+        place.look()
+        if version == 6:
+            deltalake.DeltaTable(uri).create_checkpoint()
+            for old in range(3):
+                (tmp_path / "table" / "_delta_log" / f"{old:020d}.json").unlink()
+        place.replace(ISSUES, [rows(version)], str(version))
+    assert place.keep(3) > 0
+    assert len(list((tmp_path / "table").rglob("*.parquet"))) == 2 + 1  # and the checkpoint
+
+
 def test_another_programs_version_is_replaced(filled, lake, run_main):
     publish(run_main, lake)
     lake.table().delete("number = 1")
@@ -237,6 +253,29 @@ def test_of_two_at_once_one_wins_and_none_mixes(lake):
     with pytest.raises(AnotherRun):
         second.replace(ISSUES, [rows(5)], "second")
     assert lake.ids() == [4]
+
+
+def test_who_reads_while_tables_are_replaced_sees_one_version_or_another(lake):
+    place = lake.place()
+    place.look()
+    place.replace(ISSUES, [rows(*range(100))], "0")
+    seen, ended = [], threading.Event()
+
+    def read():
+        while not ended.is_set() or len(seen) < 5:
+            seen.append(lake.ids())
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        for version in range(1, 20):
+            again = lake.place()
+            again.look()
+            again.replace(ISSUES, [rows(*range(100 * version, 100 * version + 100))], f"{version}")
+    finally:
+        ended.set()
+        reader.join()
+    assert all(ids == list(range(ids[0], ids[0] + 100)) and ids[0] % 100 == 0 for ids in seen)
 
 
 def test_a_signal_in_the_middle_leaves_the_version_before(lake):
@@ -330,6 +369,14 @@ def test_a_key_that_may_only_read_is_told_what_it_lacks(filled, lake, run_main):
     reader = {"AWS_ACCESS_KEY_ID": "reader-access-key", "AWS_SECRET_ACCESS_KEY": "reader-secret-key"}
     code, _, err = publish(run_main, lake, **reader)
     assert (code, "has s3:PutObject on it" in err.splitlines()[-1]) == (2, True), err
+
+
+@pytest.mark.parametrize("lake", ["S3"], indirect=True)
+def test_what_is_refused_in_mid_write_is_said_in_our_words(lake):
+    """By the time that this is heard there may be batches to come."""
+    place = delta.Place(lake.uri(), {**lake.options, "aws_secret_access_key": "wrong"})
+    with pytest.raises(delta.Refused, match="403 SignatureDoesNotMatch"):
+        place.replace(ISSUES, (rows(number) for number in itertools.count()), "mark")
 
 
 @pytest.mark.parametrize("lake", ["S3"], indirect=True)
