@@ -17,6 +17,7 @@ def enter(name, requirements, module):
     files = (
         "requirements.txt",
         "requirements-postgres.txt",
+        "requirements-publish.txt",
         "requirements-dev.txt",
         requirements,
     )  # it may go on to them
