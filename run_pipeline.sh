@@ -132,8 +132,8 @@ take_lock() {
     rm -rf "$lock/takeover"
 }
 
-# Each interpreter, and each requirements.txt (with PostgreSQL's, where PIPELINE_DB is such an address, and those of publish,
-# where it is wanted), has an environment of its own: what another run works in stays as it is.
+# Each interpreter, and each requirements.txt (with those of PostgreSQL, of an App and of publish, where they are wanted),
+# has an environment of its own: what another run works in stays as it is.
 # The stamp is written last: a half-made one has none and is made again.
 is_set_up() { [ -x "$venv/bin/python" ] && [ -f "$venv/stamp" ]; }
 
