@@ -81,6 +81,20 @@ def transaction(conn: Connection, *, survives_server: bool = False) -> ContextMa
     return sqlite.transaction(conn)  # type: ignore[arg-type]
 
 
+def snapshot(conn: Connection) -> ContextManager[None]:
+    """Within the block all is read as it was at the first look, however long it takes; nobody is held up by it."""
+    if isinstance(conn, postgres.Connection):
+        return postgres.snapshot(conn)
+    return sqlite.snapshot(conn)  # type: ignore[arg-type]
+
+
+def chunks(conn: Connection, query: str, *, rows: int) -> Iterator[list[tuple[Any, ...]]]:
+    """All that the query finds, so many rows at a time, within a snapshot. Use them up before the next query."""
+    if isinstance(conn, postgres.Connection):
+        return postgres.chunks(conn, query, rows=rows)
+    return sqlite.chunks(conn, query, rows=rows)  # type: ignore[arg-type]
+
+
 def now(conn: Connection, clock: Clock) -> str:
     """The time that all who work on the database have in common: hosts have clocks of their own."""
     return postgres.now(conn) if isinstance(conn, postgres.Connection) else clock.utc()

@@ -30,6 +30,7 @@ from foundation.records import Gap, StreamState
 from foundation.settings import DAY_SECONDS
 from github import repositories
 from github.api import GitHub
+from github.clients import Clients
 from github.rate_limit import RateLimitReached
 from github.refusals import NotReadable
 from github.streams import KNOWN_BY_ID, STREAMS
@@ -37,6 +38,7 @@ from github.streams.stream import WHOLE
 
 log = logging.getLogger("pipeline.ingest")
 
+MOST_LANES = 16  # logins that are asked at a time; each has threads and a page in memory
 MANY_REQUESTS = 10  # to be made for one stream are told of before they are made
 
 
@@ -70,7 +72,7 @@ class Ingest:
     def __init__(
         self,
         *,
-        api: GitHub,
+        clients: Clients,
         db_path: str,
         clock: Clock,
         since: str | None,
@@ -79,7 +81,7 @@ class Ingest:
         on_progress: Callable[[StreamResult], None] = lambda result: None,
         in_commit: Callable[[db.Connection, str], None] = lambda conn, repo: None,
     ) -> None:
-        self._api = api
+        self._clients = clients
         self._db_path = db_path
         self._clock = clock
         self._since = since
@@ -88,15 +90,16 @@ class Ingest:
         self._on_progress = on_progress
         self._in_commit = in_commit
         self._stop_reason: PipelineError | None = None
+        self._stopped_lanes: dict[str, PipelineError] = {}
         self._known: dict[str, dict[int, StreamState]] = {}
         self._taken: dict[tuple[str, int], str] = {}
         self._taking = threading.Lock()
 
     def run(self, targets: Sequence[tuple[str, str]], *, jobs: int) -> list[StreamResult]:
-        """Scan each (repo, stream), `jobs` at a time; one that fails does not end the others.
+        """Scan each (repo, stream), `jobs` at a time for each login; one that fails does not end the others.
 
-        A rejected token or a rate limit that can't be waited for ends all; their error is in the results that are left.
-        The scans run in threads, and fetch on while this one, which owns the database, commits.
+        A rejected token ends all, a rate limit that can't be waited for what shares it; their error is in the results
+        that are left. The scans run in threads, and fetch on while this one, which owns the database, commits.
         """
         results: dict[tuple[str, str], StreamResult] = {}
         with contextlib.closing(db.connect(self._db_path)) as conn:
@@ -108,25 +111,39 @@ class Ingest:
 
     def _run(self, conn: db.Connection, targets: Sequence[tuple[str, str]], jobs: int) -> list[StreamResult]:
         streams: list[_Stream] = []
+        places: list[int] = []  # among the targets, of those streams
 
-        def started() -> Iterator[Iterator[Page]]:
-            for repo, stream in targets:
-                streams.append(self._start(conn, repo, stream))
+        def started(lane: Sequence[int]) -> Iterator[Iterator[Page]]:
+            for place in lane:
+                streams.append(self._start(conn, *targets[place]))
+                places.append(place)
                 yield streams[-1].pages
 
-        with contextlib.closing(ReadAhead(started(), threads=jobs)) as brought:
+        lanes = [started(lane) for lane in self._lanes(targets)]
+        with contextlib.closing(ReadAhead(*lanes, threads=jobs)) as brought:
             for index, value in brought:
                 if isinstance(value, Ended):
                     self._conclude(conn, streams[index], value.error)
                 else:
                     self._commit(conn, streams[index], value)
                     self._on_progress(streams[index].result)
-        return [stream.result for stream in streams]
+        return [streams[at].result for at in sorted(range(len(places)), key=places.__getitem__)]
+
+    def _lanes(self, targets: Sequence[tuple[str, str]]) -> list[list[int]]:
+        """Places among the targets: what shares its limits together, so that nothing else waits for them."""
+        together: dict[str, list[int]] = {}
+        for place, (repo, _) in enumerate(targets):
+            together.setdefault(self._clients.lane(repo), []).append(place)
+        lanes: list[list[int]] = [[] for _ in range(min(len(together), MOST_LANES))]
+        for at, places in enumerate(together.values()):
+            lanes[at % MOST_LANES].extend(places)
+        return lanes
 
     def _start(self, conn: db.Connection, repo: str, stream: str) -> _Stream:
         known_as, state = self._load(conn, repo, stream)
         started = _Stream(StreamResult(known_as, stream, cursor=state.cursor), asked_for=repo, gaps=state.gaps)
-        refused = self._stop_reason or self._of_another_server(known_as, state)
+        lane = self._clients.lane(repo)
+        refused = self._stop_reason or self._stopped_lanes.get(lane) or self._of_another_server(known_as, state)
         if refused is not None:
             started.pages = _fail(refused)
             return started
@@ -137,20 +154,29 @@ class Ingest:
             log.info("%s %s, for the first time: the last %d days; --all for everything", repo, stream, days)
         if stream not in self._known:
             self._known[stream] = queue_manager.load_known(conn, stream=stream)
-        scan = scan_of(STREAMS[stream])(
-            api=self._api,
-            repo=repo,
+        work = self._work(conn, repo, known_as, stream, state) if STREAMS[stream].needs else ()
+        started.pages = self._pages(started, known_as, state, work)
+        return started
+
+    def _pages(
+        self, stream: _Stream, known_as: str, state: StreamState, work: Sequence[tuple[int, str]]
+    ) -> Iterator[Page]:
+        """Runs in a thread of the scan's own: already the login may have to be asked for."""
+        name = stream.result.stream
+        api = self._clients.of_repo(stream.asked_for)
+        scan = scan_of(STREAMS[name])(
+            api=api,
+            repo=stream.asked_for,
             known_as=known_as,
-            stream=STREAMS[stream],
+            stream=STREAMS[name],
             state=state,
             look_from=self._look_from,
-            work=self._work(conn, repo, known_as, stream, state) if STREAMS[stream].needs else (),
-            recall=lambda repo_id: self._recall(stream, repo_id, scan.repo),
-            on_request=started.requests.append,
-            on_long_walk=lambda requests: self._foretell(scan.repo, stream, requests),
+            work=work,
+            recall=lambda repo_id: self._recall(name, repo_id, scan.repo),
+            on_request=stream.requests.append,
+            on_long_walk=lambda requests: _foretell(api, scan.repo, name, requests),
         )
-        started.pages = self._explained(scan.pages(), started)
-        return started
+        yield from _explained(api, scan.pages(), stream)
 
     def _load(self, conn: db.Connection, repo: str, stream: str) -> tuple[str, StreamState]:
         """The name and state; what needs another stream is of the repository that this one has read."""
@@ -172,38 +198,21 @@ class Ingest:
         found = queue_manager.work(conn, repo=repo)
         wanted = sum(updated_at >= min(since, state.covered_since or since) for _, updated_at in found)
         if wanted >= MANY_REQUESTS * AT_ONCE:
-            many = f"{-(-wanted // AT_ONCE)}" if self._api.has_token else f"{2 * wanted}, without a token,"
+            without = self._clients.any.login.is_anonymous
+            many = f"{2 * wanted}, without a token," if without else f"{-(-wanted // AT_ONCE)}"
             log.info("%s %s: %d to ask for, about %s requests", repo, stream, wanted, many)
         return found
-
-    def _foretell(self, repo: str, stream: str, requests: int) -> None:
-        left = self._api.limits.remaining
-        said = "%s %s: a long scan, of about %d requests if all is wanted; points left: %s"
-        log.info(said, repo, stream, requests, "unknown" if left is None else left)
 
     def _of_another_server(self, repo: str, state: StreamState) -> ConfigurationError | None:
         """Its cursor says nothing of what lies here: a database that served a trial would hide most of the real one."""
         url = (state.scan or {}).get("etag_url") or state.etag_url
-        if url is None or self._api.is_own_origin(url):
+        if url is None or self._clients.any.is_own_origin(url):
             return None
-        other = url.split("/repos/")[0]
+        other, ours = url.split("/repos/")[0], self._clients.any.base_url
         return ConfigurationError(
-            f"the cursors of {repo} are of {other}, not of {self._api.base_url}; check GITHUB_API_URL, give another "
-            f"--db, or begin anew: `forget --repo {repo}`, then ingest --all"
+            f"the cursors of {repo} are of {other}, not of {ours}; check GITHUB_API_URL, give another --db, "
+            f"or begin anew: `forget --repo {repo}`, then ingest --all"
         )
-
-    def _explained(self, pages: Iterator[Page], stream: _Stream) -> Iterator[Page]:
-        """The pages; a refusal says whether the feature is disabled, which a 404 alone does not tell."""
-        try:
-            yield from pages
-        except NotReadable as error:
-            kind = STREAMS[stream.result.stream]
-            if error.status == 404 and kind.is_missing_when_off:
-                disabled = not repositories.has(
-                    self._api, stream.asked_for, kind.switch, on_request=stream.requests.append
-                )
-                raise NotReadable(str(error), status=error.status, disabled=disabled) from error
-            raise
 
     def _look_from(self, state: StreamState) -> str:
         covered = state.scan["covered_since"] if state.scan else state.covered_since
@@ -271,8 +280,10 @@ class Ingest:
         elif isinstance(error, NotReadable) and error.status == 404:  # its streams alarm for as long as they are kept
             said = f"{error}; `forget --repo {result.repo}` if nobody wants it"
             error = NotReadable(said, status=error.status)
-        if isinstance(error, (ConfigurationError, RateLimitReached)):
+        if isinstance(error, ConfigurationError):
             self._stop_reason = error
+        if isinstance(error, RateLimitReached):
+            self._stopped_lanes[self._clients.lane(stream.asked_for)] = error
         if error is None and stream.gaps:
             error = PipelineError(_not_had(result, stream.gaps))
         if error is not None:
@@ -284,6 +295,24 @@ class Ingest:
                 conn, repo=result.repo, stream=result.stream, now=db.now(conn, self._clock), error=result.error
             )
         stream.result = result
+
+
+def _explained(api: GitHub, pages: Iterator[Page], stream: _Stream) -> Iterator[Page]:
+    """The pages; a refusal says whether the feature is disabled, which a 404 alone does not tell."""
+    try:
+        yield from pages
+    except NotReadable as error:
+        kind = STREAMS[stream.result.stream]
+        if error.status == 404 and kind.is_missing_when_off:
+            disabled = not repositories.has(api, stream.asked_for, kind.switch, on_request=stream.requests.append)
+            raise NotReadable(str(error), status=error.status, disabled=disabled) from error
+        raise
+
+
+def _foretell(api: GitHub, repo: str, stream: str, requests: int) -> None:
+    left = api.limits.remaining
+    said = "%s %s: a long scan, of about %d requests if all is wanted; points left: %s"
+    log.info(said, repo, stream, requests, "unknown" if left is None else left)
 
 
 class _ReadAlready(Exception):

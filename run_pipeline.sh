@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sets up what it needs, then runs the whole pipeline once: ingest, then worker.
+# Sets up what it needs, then runs the whole pipeline once: ingest, then worker, and with PIPELINE_PUBLISH=1 publish.
 #
 #   run_pipeline.sh [OWNER/NAME ...] [-- OPTION ...]
 #                            these repositories (default: $PIPELINE_REPOS, else octocat/Hello-World); options behind --
@@ -31,6 +31,7 @@ locked=""
 stopped=""
 stopped_at=0
 failed=""
+publishes=""
 worst=0
 
 say() { printf 'run_pipeline: %s\n' "$*" >&2; }
@@ -131,8 +132,8 @@ take_lock() {
     rm -rf "$lock/takeover"
 }
 
-# Each interpreter, and each requirements.txt (with PostgreSQL's, where PIPELINE_DB is such an address), has an environment
-# of its own: what another run works in stays as it is.
+# Each interpreter, and each requirements.txt (with those of PostgreSQL, of an App and of publish, where they are wanted),
+# has an environment of its own: what another run works in stays as it is.
 # The stamp is written last: a half-made one has none and is made again.
 is_set_up() { [ -x "$venv/bin/python" ] && [ -f "$venv/stamp" ]; }
 
@@ -173,7 +174,9 @@ set_up() {
         postgresql://* | postgres://*) driver=$here/requirements-postgres.txt ;;
         *) driver="" ;;
     esac
-    packages=$(cat "$here/requirements.txt" ${driver:+"$driver"} | cksum | tr ' ' -)
+    login=${GITHUB_APP_ID:+$here/requirements-app.txt}
+    tables=${publishes:+$here/requirements-publish.txt}
+    packages=$(cat "$here/requirements.txt" ${driver:+"$driver"} ${login:+"$login"} ${tables:+"$tables"} | cksum | tr ' ' -)
     venv=$here/.venv-run-$("$python" -c 'import sys; print(sys.version, sys.base_prefix)' | cksum | tr ' ' -)-$packages
     if is_set_up; then
         rm -f "$venv/replaced" 2>/dev/null # nobody else's to remove
@@ -188,7 +191,7 @@ set_up() {
         rm -rf "$venv"
         run_child "$python" -m venv "$venv" >&2 || die "$python can't make the virtual environment $venv; see above"
         run_child "$venv/bin/python" -m pip install -q --disable-pip-version-check \
-            -r "$here/requirements.txt" ${driver:+-r "$driver"} >&2 ||
+            -r "$here/requirements.txt" ${driver:+-r "$driver"} ${login:+-r "$login"} ${tables:+-r "$tables"} >&2 ||
             { say "the packages of requirements.txt could not be installed; see above, and run again later"; exit 3; }
         printf '%s\n' "$packages" >"$venv/stamp"
     fi
@@ -208,12 +211,16 @@ pipeline() {
     [ $# -eq 0 ] || shift
     # shellcheck disable=SC2086
     run_main ingest $repos "$@"
-    if [ -n "${BUCKET_NAME:-}" ]; then
-        run_main worker
-    else
+    place=""
+    if [ -z "${BUCKET_NAME:-}" ]; then
         say "BUCKET_NAME is not set: archiving into the directory ./archive"
-        run_main worker --archive-dir archive
+        place="--archive-dir archive"
     fi
+    # shellcheck disable=SC2086
+    run_main worker $place
+    # Also after a worker that failed for some items: the others are in the tables.
+    # shellcheck disable=SC2086
+    [ -z "$publishes" ] || run_main publish $place
 }
 
 demo() {
@@ -224,7 +231,8 @@ demo() {
     fi
     { mkdir -p demo && cd demo && : >"$mark"; } || die "./demo can't be made; run this in a folder that you may write to"
     rm -rf pipeline.db pipeline.db-wal pipeline.db-shm pipeline.db.owners archive github-url
-    unset GITHUB_TOKEN GH_TOKEN BUCKET_NAME PIPELINE_DB PIPELINE_STREAMS
+    unset GITHUB_TOKEN GH_TOKEN GITHUB_APP_ID GITHUB_APP_PRIVATE_KEY GITHUB_APP_PRIVATE_KEY_FILE \
+        GITHUB_APP_INSTALLATION_ID BUCKET_NAME PIPELINE_DB PIPELINE_STREAMS
     # In a process group of its own, as run_child's: at Ctrl-C it serves until the child has ended.
     set -m
     (cd "$here" && exec "$venv/bin/python" -m tests.github_server --items 500 --repo acme/widgets \
@@ -310,6 +318,11 @@ for word in "$@"; do
         *) [ -n "$behind" ] || check_name "$word" ;;
     esac
 done
+case ${PIPELINE_PUBLISH:-} in
+    "" | 0 | false | no | off) ;;
+    1 | true | yes | on) publishes=yes ;;
+    *) die "PIPELINE_PUBLISH says neither on nor off; set it to 1 or 0" ;;
+esac
 set_up
 pipeline "$@"
 sum_up

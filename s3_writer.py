@@ -23,7 +23,7 @@ from foundation.clock import SYSTEM_CLOCK, Clock
 from foundation.errors import ConfigurationError, Outage, PipelineError
 from lake import objects
 from lake.objects import JSON_TYPE, DamagedOnTheWay, Described, Fetched, ItemRefused, Object, ObjectOptions, Throttled
-from s3 import checksums, plan, signing
+from s3 import checksums, object_store, plan, signing
 from s3.direct import Direct
 from s3.plan import NotPlain
 
@@ -93,6 +93,7 @@ class S3Archive:
         _check_endpoint(environ)
         is_on = settings.switch(environ, SWITCH)
         self._parameters = options.parameters()
+        self._environ = environ
         self.last_date: str | None = None  # the store's clock, as its last answer's `Date` header
         self._bucket = bucket
         config: dict[str, Any] = {
@@ -104,7 +105,7 @@ class S3Archive:
             "user_agent": f"{user_agent} Boto3/{boto3.__version__}",
         }
         try:
-            core = botocore.session.get_session()
+            self._core = core = botocore.session.get_session()
             # Times that nobody asks for are not parsed: of each key in a listing that is most of the work.
             core.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=str)
             named = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
@@ -150,6 +151,28 @@ class S3Archive:
         except Exception as error:  # a request will meet it again, and say it in words
             log.debug("each request to S3 goes through the SDK: %s", type(error).__name__)
         return None
+
+    def object_store_options(self) -> dict[str, str]:
+        """For another SDK, with the credentials that hold now. Raises ConfigurationError where it can't do the same."""
+        try:
+            plan.check_kind(self._bucket)
+            credentials = self._core.get_credentials()
+            if credentials is None:
+                raise botocore.exceptions.NoCredentialsError
+            ca_bundle = self._core.get_config_variable("ca_bundle") or self._environ.get("REQUESTS_CA_BUNDLE")
+            return object_store.options(
+                self._client, credentials, self._parameters, ca_bundle=ca_bundle, environ=self._environ
+            )
+        except NotPlain as reason:
+            raise ConfigurationError(f"S3 bucket {self._bucket!r}: deltalake can't use {reason}") from reason
+        except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError, OSError, ValueError) as error:
+            raise ConfigurationError(f"AWS credentials: {_said(error)}; {_CHECK_PROFILE}") from error
+
+    def meaning(self, status: int, code: str, *, operation: str) -> PipelineError:
+        """Of a refusal that another SDK met, as of one's own request."""
+        answer = {"Error": {"Code": code or str(status)}, "ResponseMetadata": {"HTTPStatusCode": status}}
+        meant = self._explain(operation, botocore.exceptions.ClientError(answer, operation))
+        return ConfigurationError(str(meant)) if isinstance(meant, ItemRefused) else meant
 
     def put(self, made: Object) -> None:
         if not self._put_directly(made):

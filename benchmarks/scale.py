@@ -24,6 +24,8 @@ from benchmarks.measure import at_most, main_py, run, summed_up
 from foundation import timestamps
 from foundation.clock import Clock
 from github.api import GitHub
+from github.clients import Clients
+from github.login import logins
 from github.rate_limit import RateLimits
 from github.streams import DEFAULT
 from tests.github_server import GitHubServer
@@ -303,9 +305,12 @@ def _ingest(day: _Day, path: str) -> None:
     day.render()
     clock = Clock(now=day.clock, monotonic=day.clock, sleep=day.sleep)
     limits = RateLimits(now=clock.now, monotonic=clock.monotonic, max_wait_seconds=900)
-    api = GitHub(base_url=day.url, token="t", user_agent="b/1", limits=limits, clock=clock, rng=random.Random(1))
+    api = GitHub(
+        base_url=day.url, login=logins.of("t"), user_agent="b/1", limits=limits, clock=clock, rng=random.Random(1)
+    )
     week_ago = timestamps.from_epoch(day.seconds - 7 * DAY)
-    job = ingest.Ingest(api=api, db_path=path, clock=clock, since=None, default_since=week_ago)
+    clients = Clients(api, [api.login], lambda: limits)
+    job = ingest.Ingest(clients=clients, db_path=path, clock=clock, since=None, default_since=week_ago)
     for result in job.run([(name, stream) for name in day.repos for stream in DEFAULT], jobs=1):
         if result.error:
             raise SystemExit(result.error)

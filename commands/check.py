@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Callable, Iterator, Mapping, Sequence
 
-from commands import archive_choice, findings, options, reports
-from commands.api_client import api_client
+from commands import archive_choice, findings, login_findings, options, reports
+from commands.api_client import api_clients
 from commands.context import Context
 from commands.findings import ERROR, OK, OUTAGE, WARNING, Finding
 from foundation import settings
 from foundation.clock import Clock
 from foundation.errors import EXIT_CONFIGURATION, EXIT_OK, EXIT_OUTAGE, ConfigurationError, Outage, PipelineError
 from github import repositories
+from github.login import environment
 from lake.objects import ObjectOptions
 
 
@@ -34,7 +35,7 @@ def run(
     )
     names = [*repos, *(repositories.from_file(repos_file, context.environ) if repos_file else [])]
     found = [
-        *_guarded("GitHub", lambda: findings.github(api_client(context), names, streams, clock=context.clock)),
+        *_guarded("GitHub", lambda: _github(context, names, streams)),
         *_guarded("archive", lambda: _archive(bucket, archive_dir, prefix, objects, context.environ, context.clock)),
         *_guarded("database", lambda: findings.database(context.db_path, clock=context.clock)),
     ]
@@ -45,6 +46,12 @@ def run(
     context.show(summary, lines, quiet=False)
     states = {finding.state for finding in found}
     return EXIT_CONFIGURATION if ERROR in states else EXIT_OUTAGE if OUTAGE in states else EXIT_OK
+
+
+def _github(context: Context, names: Sequence[str], streams: Sequence[str]) -> Iterator[Finding]:
+    clients = api_clients(context, streams)
+    yield from login_findings.of(clients, environment.app(context.environ), names, clock=context.clock)
+    yield from findings.repositories(clients, names, streams)
 
 
 def _guarded(name: str, check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ import shutil
 import sqlite3
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Iterator, NamedTuple, Sequence
+from typing import TYPE_CHECKING, Iterator, NamedTuple, Sequence
 from urllib.parse import urlencode
 
 import db
@@ -17,6 +17,7 @@ from engines import postgres
 from foundation import settings, timestamps
 from foundation.clock import Clock
 from github.api import Answer, GitHub
+from github.clients import Clients
 from github.refusals import NotReadable
 from github.streams import STREAMS
 from github.streams.stream import Stream
@@ -46,12 +47,12 @@ class Finding(NamedTuple):
     detail: str
 
 
-def github(api: GitHub, repos: Sequence[str], streams: Sequence[str], *, clock: Clock) -> Iterator[Finding]:
-    """The token, its points, GitHub's clock, and each repository; /rate_limit costs no point, the others one each."""
-    yield from _token(api, clock)
+def repositories(clients: Clients, repos: Sequence[str], streams: Sequence[str]) -> Iterator[Finding]:
+    """Each repository, by the login that would read it; a point for each question."""
     for repo in repos:
         try:
-            answer = _ask(api, f"/repos/{repo}")
+            api = clients.of_repo(repo)
+            answer = ask(api, f"/repos/{repo}")
         except NotReadable as error:
             yield Finding(ERROR, f"repository {repo}", str(error))
             continue
@@ -64,7 +65,7 @@ def github(api: GitHub, repos: Sequence[str], streams: Sequence[str], *, clock: 
             yield _list(api, repo, stream, is_on=found.get(stream.switch, True))
 
 
-def _ask(api: GitHub, path: str) -> Answer:
+def ask(api: GitHub, path: str) -> Answer:
     """With few attempts: somebody waits for the result."""
     return api.get(path, parse=json.loads, attempts=ATTEMPTS, on_request=lambda status: None)
 
@@ -78,45 +79,14 @@ def _list(api: GitHub, repo: str, stream: Stream, *, is_on: bool) -> Finding:
     if not is_on:
         return Finding(WARNING, name, "disabled there, nothing to read")
     try:
-        _ask(api, f"/repos/{repo}/{stream.path}?{urlencode({**stream.query, 'per_page': '1'})}")
+        ask(api, f"/repos/{repo}/{stream.path}?{urlencode({**stream.query, 'per_page': '1'})}")
     except NotReadable as error:
-        return Finding(ERROR, name, f"{error}; the token needs read access to {stream.permission!r}")
+        needed = " and ".join(map(repr, stream.permissions))
+        return Finding(ERROR, name, f"{error}; the token needs read access to {needed}")
     return Finding(OK, name, "can be read")
 
 
-def _token(api: GitHub, clock: Clock) -> Iterator[Finding]:
-    try:
-        answer = _ask(api, "/rate_limit")
-    except NotReadable as error:
-        if error.status != 404:
-            raise
-        yield Finding(OK, "GitHub points", "this server sets no limits")
-    else:
-        yield from _points(answer.body)
-        yield from _clock("GitHub", timestamps.from_http_date(answer.date), clock)
-    if not api.has_token:
-        yield Finding(WARNING, "GitHub token", "none: 60 requests an hour, public repositories only; set GITHUB_TOKEN")
-        return
-    try:
-        user = _ask(api, "/user").body
-    except NotReadable:
-        yield Finding(OK, "GitHub token", "accepted; it is an app's, of no user")
-        return
-    login = user.get("login") if isinstance(user, dict) else None
-    yield Finding(OK, "GitHub token", f"accepted; it is {login}'s, with whom it shares its points")
-
-
-def _points(body: Any) -> Iterator[Finding]:
-    core = body.get("resources", {}).get("core", {}) if isinstance(body, dict) else {}
-    limit, remaining, reset = (core.get(name) for name in ("limit", "remaining", "reset"))
-    if not (isinstance(limit, int) and isinstance(remaining, int) and isinstance(reset, int)):
-        yield Finding(WARNING, "GitHub points", "the server does not say how many there are")
-        return
-    said = f"{remaining} of {limit} left, all again at {timestamps.from_epoch(reset)}"
-    yield Finding(OK if remaining else WARNING, "GitHub points", said)
-
-
-def _clock(whose: str, theirs: float | None, clock: Clock) -> Iterator[Finding]:
+def clock_off(whose: str, theirs: float | None, clock: Clock) -> Iterator[Finding]:
     if theirs is None:
         return
     off = round(clock.now() - theirs)
@@ -139,7 +109,7 @@ def bucket(store: S3Archive, where: str, prefix: str, *, clock: Clock) -> Iterat
     else:
         left = "" if store.delete(key) else f"; {key} could not be deleted again, delete it by hand"
         yield Finding(WARNING, where, f"may be written below {prefix!r}, but does not verify checksums{left}")
-    yield from _clock("S3", timestamps.from_http_date(store.last_date), clock)
+    yield from clock_off("S3", timestamps.from_http_date(store.last_date), clock)
 
 
 def directory(path: str) -> Iterator[Finding]:
@@ -163,7 +133,7 @@ def _postgres(path: str, clock: Clock) -> Iterator[Finding]:
         try:
             facts = postgres.facts(conn)
             yield Finding(OK, "PostgreSQL", facts.version)
-            yield from _clock("the database", timestamps.to_epoch(facts.now), clock)
+            yield from clock_off("the database", timestamps.to_epoch(facts.now), clock)
             yield _connections(facts)
             if facts.synchronous_commit == "off":
                 said = (

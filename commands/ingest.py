@@ -9,14 +9,14 @@ import db
 import ingest
 import queue_manager
 from commands import options, progress, reports
-from commands.api_client import api_client
+from commands.api_client import api_clients
 from commands.context import Context
 from commands.signals import SignalsRaise
 from fetcher import ALL_HISTORY
 from foundation import settings, timestamps
 from foundation.errors import EXIT_CONFIGURATION, EXIT_OK, EXIT_OUTAGE, ConfigurationError, Outage, PipelineError
 from github import repositories
-from github.api import GitHub
+from github.clients import Clients
 
 log = logging.getLogger("pipeline.ingest")
 
@@ -27,6 +27,7 @@ def run(
     repos: Sequence[str],
     repos_file: str | None,
     orgs: Sequence[str],
+    installation: bool,
     skip_archived: bool,
     include_forks: bool,
     days: int | None,
@@ -41,37 +42,40 @@ def run(
     started = context.clock.monotonic()
 
     def on_wait(seconds: float, reason: str) -> None:
-        if not api.has_token and "limit" in reason:
+        if clients.any.login.is_anonymous and "limit" in reason:
             reason += "; GITHUB_TOKEN raises 60 points an hour to 5,000"
         back = timestamps.from_epoch(context.clock.now() + seconds)
         log.info("waiting %.0f s, until %s: %s", seconds, back, reason)
         bar.wait(seconds, reason)
 
-    api = api_client(context, max_wait_seconds=max_wait_seconds, reserve_points=reserve_points, on_wait=on_wait)
+    chosen = [only] if only else streams
+    clients = api_clients(
+        context, chosen, max_wait_seconds=max_wait_seconds, reserve_points=reserve_points, on_wait=on_wait
+    )
     names = [*repos, *(repositories.from_file(repos_file, context.environ) if repos_file else [])]
-    if not names and not orgs:
+    if not names and not orgs and not installation:
         raise ConfigurationError("no repository: give --repo OWNER/NAME, --repos-file FILE or --org ORG")
     conn = db.connect(context.db_path)  # one that can't be used is found before GitHub is asked for anything
     now = db.now(conn, context.clock)
     since = ALL_HISTORY if all_history else _look_back(since, days, now)
     bar = context.bar(unit=" items")
-    what = f"{', '.join([*names, *(f'all of {org}' for org in orgs)])}, looking back to {_shown(since)}"
+    lists = [f"all of {org}" for org in orgs] + ["all of the App's installations"] * installation
+    what = f"{', '.join([*names, *lists])}, looking back to {_shown(since)}"
     with bar, SignalsRaise(), context.recorded(conn, command="ingest", what=what) as record:
-        listed, failures = repositories.of_organisations(
-            api, orgs, include_archived=not skip_archived, include_forks=include_forks
+        listed, failures = _listed(
+            clients, orgs, installation, include_archived=not skip_archived, include_forks=include_forks
         )
-        chosen = [only] if only else streams
         targets = [(repo, stream) for repo in repositories.unique([*names, *listed]) for stream in chosen]
         locks = _locks(conn, targets)
         record.hold(sorted(set(locks.values())))
         scans = ingest.Ingest(
-            api=api,
+            clients=clients,
             db_path=context.db_path,
             clock=context.clock,
             since=since,
             default_since=_days_before(now, options.DEFAULT_DAYS),
             repo_ids={name.lower(): repo_id for name, repo_id in listed.items()},
-            on_progress=_shown_on(bar, api),
+            on_progress=_shown_on(bar, clients),
             in_commit=lambda conn, repo: record.check_held(conn, locks[repo]),
         )
         results = scans.run(targets, jobs=jobs)
@@ -80,11 +84,21 @@ def run(
         record.ended(code, None if error is None else str(error))
         bar.close("stopped, see below" if error else None)
     conn.close()
-    summary = reports.ingest_summary(results, api.limits.remaining, context.clock.monotonic() - started)
+    summary = reports.ingest_summary(results, clients.points_left, context.clock.monotonic() - started)
     context.show(summary, reports.ingest_lines(summary))
     if error is not None:
         raise error
     return code
+
+
+def _listed(
+    clients: Clients, orgs: Sequence[str], installation: bool, **kinds: bool
+) -> tuple[dict[str, int], list[PipelineError]]:
+    listed, failures = repositories.of_organisations(clients, orgs, **kinds)
+    if installation:
+        more, others = repositories.of_installations(clients, **kinds)
+        listed, failures = {**listed, **more}, [*failures, *others]
+    return listed, failures
 
 
 def _error(
@@ -123,13 +137,13 @@ def _days_before(now: str, days: int) -> str:
     return timestamps.shift(now, seconds=-days * settings.DAY_SECONDS)
 
 
-def _shown_on(bar: progress.Progress, api: GitHub) -> Callable[[ingest.StreamResult], None]:
+def _shown_on(bar: progress.Progress, clients: Clients) -> Callable[[ingest.StreamResult], None]:
     totals: dict[tuple[str, str], tuple[int, int]] = {}
 
     def show(result: ingest.StreamResult) -> None:
         totals[result.repo, result.stream] = (result.fetched, result.requests)
         items, pages = (sum(figures) for figures in zip(*totals.values()))
-        left = "unknown" if api.limits.remaining is None else api.limits.remaining
+        left = "unknown" if clients.points_left is None else clients.points_left
         bar.update(items, f"{pages} pages, now {result.repo} {result.stream}, {left} API points left")
 
     return show

@@ -11,6 +11,7 @@ from typing import Any, Callable, Iterator, Mapping, Sequence
 
 from foundation import settings
 from github import streams
+from lake.tables import TABLES, Table
 
 VERSION = "0.1.0"
 USER_AGENT = f"github-issues-pipeline/{VERSION}"
@@ -22,6 +23,9 @@ DEFAULT_JOBS = 1
 UPLOAD_THREADS = 64  # where S3 is far, nothing but more at a time helps (python -m benchmarks worker)
 READ_THREADS = 8  # each may hold a batch in memory
 DEFAULT_MAX_ATTEMPTS = 5
+# Who reads a table begins with its version of that moment: hours long, where it is published every hour.
+DEFAULT_VERSIONS_KEPT = 5
+DEFAULT_TABLES_PREFIX = "curated/github/"
 
 
 def parse(words: Sequence[str], environ: Mapping[str, str]) -> argparse.Namespace:
@@ -77,6 +81,7 @@ def build_parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     _add_copy(commands, common)
     _add_move(commands, common)
     _add_schema(commands, common)
+    _add_publish(commands, common)
     parser.add_argument(
         "--print-completion",
         action=_PrintCompletion,
@@ -125,8 +130,13 @@ def _add_ingest(commands: Any, common: argparse.ArgumentParser, environ: Mapping
         type=_checked(lambda text: settings.owner_name(text, settings.web_hosts(environ))),
         help="all repositories of an organisation or user, without forks; may be given again and again",
     )
-    parser.add_argument("--skip-archived", action="store_true", help="with --org: leave archived repositories out")
-    parser.add_argument("--include-forks", action="store_true", help="with --org: take forks too")
+    parser.add_argument(
+        "--installation",
+        action="store_true",
+        help="all repositories that the GitHub App sees, without forks, of each of its installations",
+    )
+    parser.add_argument("--skip-archived", action="store_true", help="with these two: leave archived repositories out")
+    parser.add_argument("--include-forks", action="store_true", help="with these two: take forks too")
     start = parser.add_mutually_exclusive_group()
     start.add_argument(
         "--days",
@@ -215,7 +225,9 @@ def _add_worker(commands: Any, common: argparse.ArgumentParser, environ: Mapping
     _add_object_options(parser)
 
 
-def _add_archive(parser: argparse.ArgumentParser) -> None:
+def _add_archive(
+    parser: argparse.ArgumentParser, *, prefix: str = settings.DEFAULT_PREFIX, what: str = "archive keys"
+) -> None:
     parser.add_argument(
         "--bucket", metavar="NAME", type=_checked(settings.bucket), help="the S3 bucket (default: $BUCKET_NAME)"
     )
@@ -224,8 +236,8 @@ def _add_archive(parser: argparse.ArgumentParser) -> None:
         "--prefix",
         type=_checked(settings.prefix),
         metavar="P",
-        default=settings.DEFAULT_PREFIX,
-        help=f"what archive keys begin with (default {settings.DEFAULT_PREFIX})",
+        default=prefix,
+        help=f"what {what} begin with (default {prefix})",
     )
 
 
@@ -258,15 +270,7 @@ def _add_repos_file(parser: argparse.ArgumentParser) -> None:
 def _add_object_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("options for S3", "left out, the bucket's own defaults hold")
     group.add_argument("--storage-class", metavar="CLASS", help="such as STANDARD_IA or INTELLIGENT_TIERING")
-    group.add_argument(
-        "--sse",
-        dest="encryption",
-        choices=("AES256", "aws:kms", "aws:kms:dsse"),
-        help="server-side encryption: with S3's own key, or with one of KMS",
-    )
-    group.add_argument(
-        "--sse-kms-key-id", dest="kms_key_id", metavar="KEY", help="with --sse aws:kms: id or ARN of the key"
-    )
+    _add_encryption(group)
     group.add_argument(
         "--tag",
         dest="tags",
@@ -275,6 +279,18 @@ def _add_object_options(parser: argparse.ArgumentParser) -> None:
         default=[],
         type=_checked(settings.tag),
         help="a tag on each object; may be given up to ten times",
+    )
+
+
+def _add_encryption(group: Any) -> None:
+    group.add_argument(
+        "--sse",
+        dest="encryption",
+        choices=("AES256", "aws:kms", "aws:kms:dsse"),
+        help="server-side encryption: with S3's own key, or with one of KMS",
+    )
+    group.add_argument(
+        "--sse-kms-key-id", dest="kms_key_id", metavar="KEY", help="with --sse aws:kms: id or ARN of the key"
     )
 
 
@@ -379,6 +395,35 @@ def _add_schema(commands: Any, common: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sql", action="store_true", required=True, help="print the statements that make or bring forward the tables"
     )
+
+
+def _add_publish(commands: Any, common: argparse.ArgumentParser) -> None:
+    parser = commands.add_parser("publish", parents=[common], help="the tables -> Delta tables in the lake")
+    _add_archive(parser, prefix=DEFAULT_TABLES_PREFIX, what="the tables' folders")
+    parser.add_argument(
+        "--tables",
+        metavar="NAME,...",
+        type=_checked(_table_names),
+        default=tuple(TABLES.values()),
+        help=f"only these (default: all, {', '.join(TABLES)})",
+    )
+    parser.add_argument(
+        "--keep",
+        dest="versions_kept",
+        type=_checked(settings.count),
+        metavar="N",
+        default=DEFAULT_VERSIONS_KEPT,
+        help=f"versions of a table to keep for its readers, the newest one too (default {DEFAULT_VERSIONS_KEPT})",
+    )
+    _add_encryption(parser.add_argument_group("options for S3", "left out, the bucket's own defaults hold"))
+
+
+def _table_names(text: str) -> tuple[Table, ...]:
+    names = list(dict.fromkeys(name.strip() for name in text.split(",")))
+    unknown = next((name for name in names if name not in TABLES), None)
+    if unknown is not None:
+        raise ValueError(f"{unknown!r} is none of the tables: {', '.join(TABLES)}")
+    return tuple(TABLES[name] for name in names)
 
 
 def _add_retry(commands: Any, common: argparse.ArgumentParser) -> None:

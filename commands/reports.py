@@ -154,3 +154,15 @@ def _waiting(waiting: Mapping[str, Any]) -> str:
     if not waiting["rows"]:
         return "-"
     return f"{waiting['rows']} rows for another attempt, from {waiting['first_at']} to {waiting['last_at']}"
+
+
+def publish_lines(summary: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for table in summary["tables"]:
+        said = f"{table['table']}  {table['rows']:,} rows"
+        if table["is_new"]:
+            said += f"  version {table['version']}  {table['bytes'] / 1e6:,.1f} MB in {table['files']} files"
+        else:
+            said += f"  unchanged since version {table['version']}"
+        lines.append(said + (f"  {table['deleted_files']} old files deleted" if table["deleted_files"] else ""))
+    return [*lines, f"in {summary['seconds']:.1f} s"]

@@ -257,6 +257,36 @@ def transaction(conn: Connection, *, durable: bool = False) -> Iterator[Connecti
         raise
 
 
+# Of one who only reads, for as long as it takes, and not in the order of an index: what a queue's transactions are told
+# of time and plans is taken back.
+_SNAPSHOT = (
+    "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY",
+    "SET LOCAL idle_in_transaction_session_timeout = 0",
+    "SET LOCAL statement_timeout = 0",
+    *(f"SET LOCAL {name} = on" for name in NOT_IN_TRANSACTIONS),
+)
+
+
+@contextlib.contextmanager
+def snapshot(conn: Connection) -> Iterator[None]:
+    """Within the block all is read as it was at the first look. Nobody waits for it; only dead rows stay meanwhile."""
+    conn.begin()
+    try:
+        for setting in _SNAPSHOT:
+            conn.execute(setting)
+        yield
+    finally:
+        conn.roll_back()
+
+
+def chunks(conn: Connection, query: str, *, rows: int) -> Iterator[list[tuple[Any, ...]]]:
+    """Within a transaction. A cursor of the server's: the driver would take all rows into memory."""
+    conn.execute(f"DECLARE chunks NO SCROLL CURSOR FOR {query}")
+    while some := conn.execute(f"FETCH {rows} FROM chunks").fetchall():
+        yield some
+    conn.execute("CLOSE chunks")
+
+
 def now(conn: Connection) -> str:
     return str(conn.execute(f"SELECT {NOW}").fetchone()[0])
 

@@ -6,7 +6,7 @@ import contextlib
 import os
 import sqlite3
 from pathlib import Path
-from typing import Callable, Iterator, Sequence, TypeVar
+from typing import Any, Callable, Iterator, Sequence, TypeVar
 
 from engines.connection import Words
 from foundation.errors import ConfigurationError, Outage
@@ -102,6 +102,26 @@ def transaction(conn: Connection) -> Iterator[Connection]:
         if conn.in_transaction:
             conn.execute("ROLLBACK")
         raise
+
+
+@contextlib.contextmanager
+def snapshot(conn: Connection) -> Iterator[None]:
+    """Within the block all is read as it was at the first look. Nobody waits for it; only the log grows meanwhile."""
+    conn.execute("BEGIN")
+    try:
+        yield
+    finally:
+        if conn.in_transaction:
+            conn.execute("ROLLBACK")
+
+
+def chunks(conn: Connection, query: str, *, rows: int) -> Iterator[list[tuple[Any, ...]]]:
+    cursor = conn.cursor()
+    cursor.row_factory = None  # plain tuples
+    with contextlib.closing(cursor):
+        cursor.execute(query)
+        while some := cursor.fetchmany(rows):
+            yield some
 
 
 @contextlib.contextmanager

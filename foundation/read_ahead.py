@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import concurrent.futures
+import itertools
 import queue
 import threading
 from typing import Any, Callable, Generic, Iterable, Iterator, NamedTuple, TypeVar
@@ -18,26 +19,36 @@ class Ended(NamedTuple):
     error: BaseException | None
 
 
+class _Lane(Generic[T]):
+    """Sources that are worked on one after the other, so many at a time."""
+
+    def __init__(self, sources: Iterator[Iterator[T]], threads: int) -> None:
+        self.sources = sources
+        self.idle = threads
+
+
 class _Source(Generic[T]):
-    def __init__(self, index: int, values: Iterator[T]) -> None:
+    def __init__(self, index: int, values: Iterator[T], lane: _Lane[T]) -> None:
         self.index = index
         self.values = values
+        self.lane = lane
         self.room = threading.Semaphore(1)  # for one value that is not used up yet
 
 
 class ReadAhead(Generic[T]):
     """Yields (index of the source, its value or Ended), each source's in its order, in the thread that iterates.
 
-    `sources` is asked for the next one only when one of the `threads` is free. A source works on its next value while
+    Each of the `lanes` is asked for its next source only when one of its `threads` is free; none waits for another. The
+    index counts the sources as they were begun, over all lanes. A source works on its next value while
     the last one is used, that is until the iteration goes on; no further, so that memory holds one of each and one.
     `close` ends it early: without waiting for a source that is in the middle of a value.
     """
 
-    def __init__(self, sources: Iterator[Iterator[T]], *, threads: int) -> None:
-        self._sources = enumerate(sources)
+    def __init__(self, *lanes: Iterator[Iterator[T]], threads: int) -> None:
+        self._lanes = [_Lane(sources, threads) for sources in lanes]
+        self._begun = itertools.count()
         self._todo: queue.SimpleQueue[_Source[T] | None] = queue.SimpleQueue()
         self._brought: queue.SimpleQueue[tuple[_Source[T], Any]] = queue.SimpleQueue()
-        self._idle = threads
         self._threads: list[threading.Thread] = []
         self._under_way: set[_Source[T]] = set()
         self._closed = False
@@ -50,7 +61,7 @@ class ReadAhead(Generic[T]):
             source, value = self._brought.get()
             if isinstance(value, Ended):
                 self._under_way.remove(source)
-                self._idle += 1
+                source.lane.idle += 1
             yield source.index, value
             del value  # not kept in memory while waiting for the next
             source.room.release()
@@ -63,18 +74,21 @@ class ReadAhead(Generic[T]):
             self._todo.put(None)
 
     def _start(self) -> None:
-        while self._idle:
-            index, values = next(self._sources, (0, None))
-            if values is None:
-                return
-            source = _Source(index, values)
-            self._under_way.add(source)
-            self._idle -= 1
-            if len(self._threads) < len(self._under_way):
-                # A daemon: the process may end while it waits for an answer.
-                self._threads.append(threading.Thread(target=self._work, daemon=True))
-                self._threads[-1].start()
-            self._todo.put(source)
+        for lane in self._lanes:
+            while lane.idle:
+                values = next(lane.sources, None)
+                if values is None:
+                    break
+                lane.idle -= 1
+                self._begin(_Source(next(self._begun), values, lane))
+
+    def _begin(self, source: _Source[T]) -> None:
+        self._under_way.add(source)
+        if len(self._threads) < len(self._under_way):
+            # A daemon: the process may end while it waits for an answer.
+            self._threads.append(threading.Thread(target=self._work, daemon=True))
+            self._threads[-1].start()
+        self._todo.put(source)
 
     def _work(self) -> None:
         for source in iter(self._todo.get, None):

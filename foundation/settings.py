@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import Mapping
+from typing import Iterator, Mapping
 from urllib.parse import unquote, urlsplit
 
-from foundation import timestamps
+from foundation import secrets, timestamps
 from foundation.errors import ConfigurationError
 
 DEFAULT_API_URL = "https://api.github.com"
@@ -19,7 +19,11 @@ DEFAULT_PREFIX = "raw/github/"
 DAY_SECONDS = 86400
 # A hundred years.
 MAX_DAYS = 36500
-SECRET_VARIABLES = ("GITHUB_TOKEN", "GH_TOKEN", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "PGPASSWORD")
+SECRET_VARIABLES = (
+    "GITHUB_TOKEN", "GH_TOKEN", "GITHUB_APP_PRIVATE_KEY", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "PGPASSWORD",
+)  # fmt: skip
+# Of these the parts are secrets, too: from so many characters on.
+SECRET_LISTS = {"GITHUB_TOKEN": secrets.SHORTEST, "GH_TOKEN": secrets.SHORTEST, "GITHUB_APP_PRIVATE_KEY": 32}
 # Seconds of silence after which a process on another host counts as dead; it says that it lives six times in that time.
 DEFAULT_LEASE_SECONDS = 120
 MAX_LEASE_SECONDS = 3600
@@ -231,12 +235,16 @@ def prefix(text: str) -> str:
     return text
 
 
-def token(environ: Mapping[str, str]) -> str | None:
-    """GITHUB_TOKEN, else GH_TOKEN, else None. Raises ConfigurationError for one that no header can carry."""
+def tokens(environ: Mapping[str, str]) -> list[str]:
+    """GITHUB_TOKEN, else GH_TOKEN, else none: one, or several with commas between, each once.
+
+    Raises ConfigurationError for one that no header can carry.
+    """
     found = (environ.get("GITHUB_TOKEN") or environ.get("GH_TOKEN") or "").strip()
-    if not re.match(r"[\x21-\x7e]*\Z", found):
+    each = [token.strip() for token in found.split(",") if token.strip()]
+    if not all(re.match(r"[\x21-\x7e]+\Z", token) for token in each):
         raise ConfigurationError("GITHUB_TOKEN or GH_TOKEN holds characters that no token has; set it anew")
-    return found or None
+    return list(dict.fromkeys(each))
 
 
 def api_url(environ: Mapping[str, str], *, with_token: bool) -> str:
@@ -255,11 +263,17 @@ def api_url(environ: Mapping[str, str], *, with_token: bool) -> str:
 
 def one_line(text: str, environ: Mapping[str, str]) -> str:
     """Text fit for a terminal or a log: one line, no control characters, none of the environment's secrets."""
+    for secret in _secrets(environ):
+        text = text.replace(secret, secrets.HIDDEN)
+    return "".join(c if c.isprintable() else " " for c in masked(secrets.masked(text))).strip()
+
+
+def _secrets(environ: Mapping[str, str]) -> Iterator[str]:
+    """Each whole, and then in the parts that a message may show alone: one of several tokens, a line of a key."""
     for name in SECRET_VARIABLES:
         secret = environ.get(name, "").strip()
-        if len(secret) >= 4:
-            text = text.replace(secret, "***")
-    return "".join(c if c.isprintable() else " " for c in masked(text)).strip()
+        parts = re.split(r"\\[rn]|[\s,]+", secret) if name in SECRET_LISTS else ()
+        yield from (part for part in (secret, *parts) if len(part) >= SECRET_LISTS.get(name, secrets.SHORTEST))
 
 
 def is_http_url(url: str) -> bool:

@@ -30,7 +30,7 @@ def classify(status: int, headers: Mapping[str, str], body: bytes) -> Kind:
     """
     if status == 200 and _is_web_page(body):
         return Kind.WEB_PAGE
-    if status in (200, 304):
+    if status in (200, 201, 304):
         return Kind.ANSWER
     if status in (301, 302, 303, 307, 308):
         return Kind.REDIRECT

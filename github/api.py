@@ -6,6 +6,8 @@ The only owner of HTTP retries. Knows nothing of streams or scans (fetcher.py), 
 from __future__ import annotations
 
 import concurrent.futures
+import copy
+import json
 import logging
 import random
 from typing import Any, Callable, NamedTuple
@@ -17,9 +19,10 @@ from foundation.clock import Clock
 from foundation.errors import ConfigurationError, Outage, PipelineError
 from github import answers, graphql, transport
 from github.answers import Kind
+from github.login.logins import Login
 from github.outages import Outages
 from github.rate_limit import RateLimits
-from github.refusals import MAX_ATTEMPTS, HeavyAnswer, NotReadable, Refusals
+from github.refusals import MAX_ATTEMPTS, HeavyAnswer, NotReadable, Refusals, Unauthorized
 from github.transport import Fault
 
 log = logging.getLogger("pipeline.github")
@@ -42,17 +45,19 @@ class Answer(NamedTuple):
 
 
 class _Question(NamedTuple):
+    """`body` None: a GET, else a POST."""
+
     url: str
     parse: Callable[[str], Any]
-    etag: str | None
     on_request: Callable[[int], None]
-    retry_refusals: bool
     limits: RateLimits
-    posted: bytes | None = None  # a GraphQL query
+    etag: str | None = None
+    retry_refusals: bool = False
+    body: bytes | None = None
 
 
 class GitHub:
-    """A client of one API origin with one token. Safe to use from several threads.
+    """A client of one API origin, for one login. Safe to use from several threads.
 
     `on_wait(seconds, reason)` is told of every wait before it begins.
     """
@@ -61,7 +66,7 @@ class GitHub:
         self,
         *,
         base_url: str,
-        token: str | None,
+        login: Login,
         user_agent: str,
         limits: RateLimits,
         clock: Clock,
@@ -71,18 +76,31 @@ class GitHub:
         self.base_url = base_url.rstrip("/")
         self.limits = limits
         self.graphql_limits = limits.of_another_resource()
-        self._token = token
+        self.login = login
         self._clock = clock
         self._rng = rng
         self._on_wait = on_wait
         self._transport = transport.Transport(
-            base_url=self.base_url, token=token, user_agent=user_agent, monotonic=clock.monotonic
+            base_url=self.base_url,
+            has_secrets=not login.is_anonymous,
+            user_agent=user_agent,
+            monotonic=clock.monotonic,
         )
         # Parsing holds the interpreter in any case. One thread for all takes the memory of one page; for several, the
         # C library would keep as much for each.
         self._parser = concurrent.futures.ThreadPoolExecutor(1)
-        self._refusals = Refusals(base_url=self.base_url, token=token, proxy_fault=self._transport.proxy_fault)
         self._outages = Outages()
+        self._refusals = self._refusals_of(login)
+
+    def asking_as(self, login: Login, limits: RateLimits) -> GitHub:
+        """The same API, for another login with limits of its own. What is known of outages is known to both."""
+        other = copy.copy(self)
+        other.login, other.limits, other._refusals = login, limits, self._refusals_of(login)
+        other.graphql_limits = limits.of_another_resource()
+        return other
+
+    def _refusals_of(self, login: Login) -> Refusals:
+        return Refusals(base_url=self.base_url, login=login, proxy_fault=self._transport.proxy_fault)
 
     def get(
         self,
@@ -101,8 +119,13 @@ class GitHub:
         Raises NotReadable, HeavyAnswer or another Outage, RateLimitReached, or ConfigurationError (a rejected token, a
         link to another origin).
         """
-        url = self.base_url + url if url.startswith("/") else url
-        return self._answer(_Question(url, parse, etag, on_request, retry_refusals, self.limits), attempts)
+        return self._answer(_Question(self._whole(url), parse, on_request, self.limits, etag, retry_refusals), attempts)
+
+    def post(self, url: str, content: Any, *, parse: Callable[[str], Any]) -> Answer:
+        """POST `content` as JSON; what it does may be done twice. Raises what `get` raises."""
+        posted = json.dumps(content).encode()
+        question = _Question(self._whole(url), parse, lambda status: None, self.limits, body=posted)
+        return self._answer(question, MAX_ATTEMPTS)
 
     def query(
         self,
@@ -116,17 +139,24 @@ class GitHub:
 
         Raises as `get` does; a refusal is believed when it is repeated.
         """
-        url = graphql.address(self.base_url)
-        posted = graphql.posted(text)
-        return self._answer(_Question(url, parse, None, on_request, True, self.graphql_limits, posted), attempts)
+        url, posted = graphql.address(self.base_url), graphql.posted(text)
+        question = _Question(url, parse, on_request, self.graphql_limits, retry_refusals=True, body=posted)
+        return self._answer(question, attempts)
+
+    def _whole(self, url: str) -> str:
+        return self.base_url + url if url.startswith("/") else url
 
     def _answer(self, question: _Question, attempts: int) -> Answer:
         faults: list[Fault] = []
+        is_renewed = False
         while True:
-            sent_at = self._wait_for(question.limits)
+            sent_at, header = self._wait_for(question.limits), self.login.header()
             try:
-                answer = self._follow(question, sent_at)
+                answer = self._follow(question, sent_at, header)
             except Fault as fault:
+                if not is_renewed and self._renews(fault, header):
+                    is_renewed = True
+                    continue
                 faults.append(fault)
                 self._back_off(question.url, faults, attempts)
                 continue
@@ -135,13 +165,12 @@ class GitHub:
                 raise
             self._outages.answered()
             if answer is not None:
-                self._refusals.token_taken = True
+                self._refusals.login_taken = True
                 return answer
             faults.clear()  # a limit, not a fault; how often is bounded by the limits' own budget
 
-    @property
-    def has_token(self) -> bool:
-        return self._token is not None
+    def _renews(self, fault: Fault, header: str | None) -> bool:
+        return isinstance(fault, Unauthorized) and self.login.renew(header, date=fault.date)
 
     def is_own_origin(self, url: str) -> bool:
         return transport.origin(url) == transport.origin(self.base_url)
@@ -193,14 +222,14 @@ class GitHub:
 
     # One attempt.
 
-    def _follow(self, question: _Question, sent_at: float) -> Answer | None:
+    def _follow(self, question: _Question, sent_at: float, header: str | None) -> Answer | None:
         """One attempt, redirects included. None: a rate limit was met, and is known to `limits` now."""
         target = question.url
         for _ in range(MAX_REDIRECTS):
-            response, body = self._ask(target, question)
+            response, body = self._ask(target, question, header)
             question.on_request(response.status_code)
             kind = answers.classify(response.status_code, response.headers, body)
-            if kind is Kind.ANSWER and question.posted is not None and graphql.is_limit(body):
+            if kind is Kind.ANSWER and question.body is not None and graphql.is_limit(body):
                 kind = Kind.LIMITED
             if kind is Kind.REDIRECT:
                 target = transport.absolute(target, response.headers.get("location", ""))
@@ -211,7 +240,10 @@ class GitHub:
                 return None
             question.limits.observe(response.headers, sent_at=sent_at)
             if kind is not Kind.ANSWER:
-                raise self._refusals.of(kind, target, response.status_code, body, is_odd=question.retry_refusals)
+                refusal = self._refusals.of(kind, target, response.status_code, body, is_odd=question.retry_refusals)
+                if isinstance(refusal, Unauthorized):
+                    refusal.date = response.headers.get("date")
+                raise refusal
             return Answer(
                 body=self._read(response.status_code, body, question),
                 etag=response.headers.get("etag"),
@@ -224,13 +256,19 @@ class GitHub:
         shown = transport.shown(question.url)
         raise NotReadable(f"GitHub redirects more than {MAX_REDIRECTS} times from {shown}", status=310)
 
-    def _ask(self, url: str, question: _Question) -> tuple[requests.Response, bytes]:
+    def _ask(self, url: str, question: _Question, header: str | None) -> tuple[requests.Response, bytes]:
+        found = {
+            "Authorization": header,
+            "If-None-Match": question.etag,
+            "Content-Type": None if question.body is None else "application/json",
+        }
+        headers = {name: value for name, value in found.items() if value}
         began = self._clock.monotonic()
         outcome = "no answer"
         try:
             seconds = self._outages.read_timeout_seconds
-            response, body = self._transport.ask(
-                url, etag=question.etag, posted=question.posted, read_timeout_seconds=seconds
+            response, body = self._transport.send(
+                url, headers=headers, body=question.body, read_timeout_seconds=seconds
             )
             left = response.headers.get("x-ratelimit-remaining", "no count of")
             outcome = f"{response.status_code}, {left} points left"
@@ -240,7 +278,7 @@ class GitHub:
             raise
         finally:
             milliseconds = (self._clock.monotonic() - began) * 1000
-            method = "GET" if question.posted is None else "POST"
+            method = "GET" if question.body is None else "POST"
             log.debug("%s %s: %s, %.0f ms", method, transport.shown(url), outcome, milliseconds)
 
     def _read(self, status: int, body: bytes, question: _Question) -> Any:

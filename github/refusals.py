@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Callable
 
+from foundation import secrets
 from foundation.errors import ConfigurationError, Outage, PipelineError
 from github import answers, transport
 from github.answers import Kind
+from github.login.logins import Login
 from github.transport import API_VERSION, Fault
 
 MAX_ATTEMPTS = 5
@@ -29,18 +31,24 @@ class HeavyAnswer(Outage):
     """Kept failing in a way that a smaller page often cures: 5xx, a time-out, a body cut short."""
 
 
-class Refusals:
-    """Of one API with one token. `token_taken`: it has been accepted before, so that it is hardly to blame."""
+class Unauthorized(Fault):
+    """GitHub does not take who asks, at `date` by its own clock."""
 
-    def __init__(self, *, base_url: str, token: str | None, proxy_fault: Callable[[int], Fault]) -> None:
+    date: str | None = None
+
+
+class Refusals:
+    """Of one API with one login. `login_taken`: it has been accepted before, so that it is hardly to blame."""
+
+    def __init__(self, *, base_url: str, login: Login, proxy_fault: Callable[[int], Fault]) -> None:
         self._base_url = base_url
-        self._token = token
+        self._login = login
         self._proxy_fault = proxy_fault
-        self.token_taken = False
+        self.login_taken = login.is_trusted
 
     def of(self, kind: Kind, url: str, status: int, body: bytes, *, is_odd: bool) -> Exception:
         """What to raise for an answer that is none. `is_odd`: it should be there, so one refusal proves nothing."""
-        said = f"{status} {self._scrub(answers.message(body))}".strip()
+        said = f"{status} {secrets.masked(answers.message(body))}".strip()
         where = transport.shown(url)
         if kind is Kind.UNAVAILABLE:
             return Fault(f"status {status}", heavy=True)
@@ -59,17 +67,14 @@ class Refusals:
         )
         if kind is Kind.WEB_PAGE:
             return self._web_page(status, refusal)
-        if is_odd:
+        if is_odd or self._login.is_fresh:
             return Fault(f"status {said}", lasting=refusal, times=ODD_ATTEMPTS)
         return refusal
 
     def _bad_token(self, said: str) -> Fault:
         """GitHub answers 401 to a good token now and then: MeltanoLabs/tap-github #90, python-github-backup #524."""
-        if self._token is None:
-            meaning = ConfigurationError(f"GitHub wants a token ({said}); set GITHUB_TOKEN")
-        else:
-            meaning = ConfigurationError(f"GitHub rejects the token ({said}); check GITHUB_TOKEN or GH_TOKEN")
-        return Fault(f"status {said}", lasting=meaning, times=MAX_ATTEMPTS if self.token_taken else ODD_ATTEMPTS)
+        times = MAX_ATTEMPTS if self.login_taken else ODD_ATTEMPTS
+        return Unauthorized(f"status {said}", lasting=self._login.rejected(said), times=times)
 
     def _web_page(self, status: int, refusal: PipelineError) -> Fault:
         """A page of a proxy's or a passing fault; or what a server of one's own shows beside its API."""
@@ -78,6 +83,3 @@ class Refusals:
             said = f"{self._base_url} answers with web pages; is /api/v3 missing in GITHUB_API_URL?"
             return Fault(reason, heavy=True, lasting=ConfigurationError(said), times=MAX_ATTEMPTS)
         return Fault(reason, heavy=True, lasting=None if status == 200 else refusal)
-
-    def _scrub(self, text: str) -> str:
-        return text.replace(self._token, "***") if self._token else text

@@ -6,6 +6,7 @@ Asks GitHub for organisations and for what a repository has; reads no stream.
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import json
 import logging
@@ -15,9 +16,9 @@ from typing import Any, Callable, Iterable, Mapping
 from foundation import settings
 from foundation.errors import ConfigurationError, Outage, PipelineError
 from github.api import GitHub
+from github.clients import Clients
 from github.fields import is_integer
 from github.pages import PageError
-from github.rate_limit import RateLimitReached
 from github.refusals import NotReadable
 from github.spots import PAGE_SIZE
 
@@ -55,6 +56,10 @@ def of_organisation(api: GitHub, org: str, *, include_archived: bool, include_fo
         if error.status != 404:
             raise
         found = _all_pages(api, _of_user(api, org))
+    return _wanted(found, include_archived=include_archived, include_forks=include_forks)
+
+
+def _wanted(found: list[dict[str, Any]], *, include_archived: bool, include_forks: bool) -> dict[str, int]:
     return {
         entry["full_name"]: entry["id"]
         for entry in found
@@ -65,28 +70,51 @@ def of_organisation(api: GitHub, org: str, *, include_archived: bool, include_fo
 def _of_user(api: GitHub, login: str) -> str:
     """`/users/x/repos` shows public ones only, whoever asks; a token's own owner has a list of all."""
     with contextlib.suppress(NotReadable):  # an app's token is of no user
-        user = api.get("/user", parse=json.loads, on_request=_ignore).body if api.has_token else None
+        user = api.get("/user", parse=json.loads, on_request=_ignore).body if not api.login.is_anonymous else None
         if isinstance(user, dict) and str(user.get("login")).lower() == login.lower():
             return "/user/repos?affiliation=owner&per_page=100"
     return f"/users/{login}/repos?type=owner&per_page=100"
 
 
 def of_organisations(
-    api: GitHub, orgs: Iterable[str], *, include_archived: bool, include_forks: bool
+    clients: Clients, orgs: Iterable[str], *, include_archived: bool, include_forks: bool
 ) -> tuple[dict[str, int], list[PipelineError]]:
     """The repositories of all of them, and why others could not be read: one does not end the others.
 
-    Raises ConfigurationError and RateLimitReached, which would meet the next one too.
+    Raises ConfigurationError, which would meet the next one too.
     """
+    kinds = {"include_archived": include_archived, "include_forks": include_forks}
+
+    def read(org: str) -> dict[str, int]:
+        return of_organisation(clients.of_owner(org), org, **kinds)
+
+    return _each((f"organisation {org}", functools.partial(read, org)) for org in orgs)
+
+
+def of_installations(
+    clients: Clients, *, include_archived: bool, include_forks: bool
+) -> tuple[dict[str, int], list[PipelineError]]:
+    """The repositories of all installations of an App, likewise: https://docs.github.com/rest/apps/installations"""
+    kinds = {"include_archived": include_archived, "include_forks": include_forks}
+
+    def read(api: GitHub) -> dict[str, int]:
+        return _wanted(_all_pages(api, "/installation/repositories?per_page=100"), **kinds)
+
+    return _each((api.login.name, functools.partial(read, api)) for api in clients.of_installations())
+
+
+def _each(
+    lists: Iterable[tuple[str, Callable[[], dict[str, int]]]],
+) -> tuple[dict[str, int], list[PipelineError]]:
     found: dict[str, int] = {}
     failures: list[PipelineError] = []
-    for org in orgs:
+    for name, read in lists:
         try:
-            found.update(of_organisation(api, org, include_archived=include_archived, include_forks=include_forks))
-        except (ConfigurationError, RateLimitReached):
+            found.update(read())
+        except ConfigurationError:
             raise
         except PipelineError as error:
-            log.warning("organisation %s: %s", org, error)
+            log.warning("%s", error if name in str(error) else f"{name}: {error}")
             failures.append(error)
     return found, failures
 
@@ -134,7 +162,9 @@ def _ignore(status: int) -> None:
 
 
 def _entries(text: str) -> list[Any]:
+    """Of a list, or of the object that holds the list of an installation."""
     parsed = json.loads(text)
+    parsed = parsed.get("repositories") if isinstance(parsed, dict) else parsed
     if not isinstance(parsed, list):
         raise PageError("no list of repositories")
     return parsed

@@ -11,7 +11,7 @@ import socket
 import ssl
 import threading
 import zlib
-from typing import Any, Callable, Iterator
+from typing import Any, Callable, Iterator, Mapping
 from urllib.parse import urljoin, urlsplit
 
 import requests
@@ -51,33 +51,30 @@ class _Session(requests.Session):
 
 
 class Transport:
-    """Sends requests to one API with one token. Safe to use from several threads."""
+    """Sends requests to one API. Safe to use from several threads. `has_secrets`: what it sends is not for all eyes."""
 
-    def __init__(self, *, base_url: str, token: str | None, user_agent: str, monotonic: Callable[[], float]) -> None:
+    def __init__(self, *, base_url: str, has_secrets: bool, user_agent: str, monotonic: Callable[[], float]) -> None:
         self._base_url = base_url
-        self._token = token
+        self._has_secrets = has_secrets
         self._user_agent = user_agent
         self._monotonic = monotonic
         self._proxy = ""  # as messages call it; empty: none is used
         self._sessions = threading.local()  # a requests.Session is not documented as thread-safe
 
-    def ask(
-        self, url: str, *, etag: str | None, posted: bytes | None, read_timeout_seconds: float
+    def send(
+        self, url: str, *, headers: Mapping[str, str], body: bytes | None, read_timeout_seconds: float
     ) -> tuple[requests.Response, bytes]:
-        """The answer to one GET, or to one POST of what is `posted`; redirects not followed; and its body.
+        """The answer to one GET, or POST of a body, redirects not followed, and its own body.
 
         Raises Fault and ConfigurationError.
         """
         session = self._session()
-        headers = {"If-None-Match": etag} if etag else {}
-        if posted is not None:
-            headers["Content-Type"] = "application/json"
         try:
             with session.request(
-                "GET" if posted is None else "POST",
+                "GET" if body is None else "POST",
                 url,
-                data=posted,
                 headers=headers,
+                data=body,
                 timeout=(CONNECT_TIMEOUT_SECONDS, read_timeout_seconds),
                 allow_redirects=False,
                 stream=True,
@@ -122,8 +119,6 @@ class Transport:
                     "X-GitHub-Api-Version": API_VERSION,
                 }
             )
-            if self._token:
-                session.headers["Authorization"] = f"Bearer {self._token}"
             # Proxy and certificates of the environment, once: requests would go through all variables for each request.
             # Nor does it look into ~/.netrc from here on, for a password that is not meant for this.
             found = session.merge_environment_settings(self._base_url, {}, stream=True, verify=None, cert=None)
@@ -140,7 +135,7 @@ class Transport:
         proxy = requests.utils.select_proxy(self._base_url, proxies)
         if proxy is None:
             return {}
-        if self._token and parts.scheme == "http":
+        if self._has_secrets and parts.scheme == "http":
             raise ConfigurationError(
                 "GITHUB_API_URL is plain http: the proxy could read the token; use https, or unset HTTP_PROXY"
             )

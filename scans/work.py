@@ -34,7 +34,7 @@ class WorkScan(Scan):
     def __init__(self, **asked: Any) -> None:
         super().__init__(**asked)
         self._reader = PullReader(api=self._api, on_request=self._on_request)
-        self._has_graphql = self._api.has_token
+        self._has_graphql = not self._api.login.is_anonymous
         self._at_once = AT_ONCE
         self._failed_alone = self._broken_in_a_row = 0  # in a row: by GraphQL, and by REST, too
         self._gave_up: HeavyAnswer | None = None

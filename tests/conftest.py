@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from foundation import secrets
 from tests import postgres_server
 from tests.github_server import GitHubServer
 from tests.postgres_server import PostgresServer
@@ -46,6 +47,7 @@ def guards(monkeypatch, tmp_path_factory):
     for name in list(os.environ):
         if name.startswith(OUTSIDE):
             monkeypatch.delenv(name)
+    monkeypatch.setattr(secrets, "_minted", set())
     nowhere = str(tmp_path_factory.getbasetemp() / "nowhere")
     for name in ("HOME", "AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
         monkeypatch.setenv(name, nowhere)

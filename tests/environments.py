@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+MORE = ("requirements-postgres.txt", "requirements-app.txt")
 
 
 def enter(name, requirements, module):
@@ -16,6 +17,7 @@ def enter(name, requirements, module):
     files = (
         "requirements.txt",
         "requirements-postgres.txt",
+        "requirements-publish.txt",
         "requirements-dev.txt",
         requirements,
     )  # it may go on to them

@@ -55,6 +55,7 @@ class GitHubServer(Lists, Pulls, Limits, ThreadingHTTPServer):
         self._repos_made = 0
         self.users = set()  # owners that are no organisations
         self.login = "ada"  # whose token it is
+        self.app = None  # a GitHub App (github_world/apps.py), beside whose logins there are none
         # False: an old Enterprise Server, or the demo's environment.
         self.graphql_enabled = importlib.util.find_spec("graphql") is not None
         self.graphql_heaviest = 5_000  # queries that may show more nodes than this take too long
@@ -139,11 +140,13 @@ class GitHubServer(Lists, Pulls, Limits, ThreadingHTTPServer):
             return refused
         if self.rate_limit and not self.left(token) and path != "/rate_limit":
             return self._exceeded(token, "core")
-        return self._route(path.strip("/").split("/"), query, token)
+        return self._route(_parts(path), query, token)
 
     def answer_post(self, path, headers, body):
         token = token_of(headers)
         refused = self._refused(token, headers)
+        if self.app and not refused and not path.endswith("/graphql"):
+            return self.app.answer(_parts(path), {}, token, body)
         if refused or path not in ("/graphql", "/api/graphql") or not self.graphql_enabled:
             return refused or error(404, "Not Found")
         if not token:
@@ -176,8 +179,9 @@ class GitHubServer(Lists, Pulls, Limits, ThreadingHTTPServer):
         return self._by_id(str(repo_id))
 
     def _route(self, parts, query, token):
-        if parts[:2] == ["api", "v3"]:  # where GitHub Enterprise Server has it
-            parts = parts[2:]
+        of_app = self.app.answer(parts, query, token) if self.app else None
+        if of_app is not None:
+            return of_app
         if parts == ["rate_limit"] and self.rate_limit is not None:
             return self._limits(token)
         if parts == ["user"] and token:
@@ -227,6 +231,11 @@ class GitHubServer(Lists, Pulls, Limits, ThreadingHTTPServer):
         if rest[0] == "pulls" and rest[1].isdecimal():
             return self._pull(repo, int(rest[1]), "/".join(rest[2:]), query)
         return error(404, "Not Found")
+
+
+def _parts(path):
+    parts = path.strip("/").split("/")
+    return parts[2:] if parts[:2] == ["api", "v3"] else parts  # where GitHub Enterprise Server has it
 
 
 def main():

@@ -9,6 +9,8 @@ import ingest
 from foundation import timestamps
 from foundation.clock import Clock
 from github.api import GitHub
+from github.clients import Clients
+from github.login import logins
 from github.rate_limit import RateLimits
 from tests.github_server import GitHubServer
 
@@ -51,8 +53,9 @@ def run(github, time, tmp_path):
         max_wait_seconds=900, pages=None,
     ):  # fmt: skip
         limits = RateLimits(now=time.clock.now, monotonic=time.clock.monotonic, max_wait_seconds=max_wait_seconds)
+        login = logins.of(token)
         api = GitHub(
-            base_url=github.url, token=token, user_agent="test/1", limits=limits, clock=time.clock, rng=random.Random(1)
+            base_url=github.url, login=login, user_agent="test/1", limits=limits, clock=time.clock, rng=random.Random(1)
         )
         seen = []
 
@@ -62,7 +65,7 @@ def run(github, time, tmp_path):
                 raise Killed
 
         job = ingest.Ingest(
-            api=api,
+            clients=Clients(api, [login], lambda: limits),
             db_path=str(tmp_path / "p.db"),
             clock=time.clock,
             since=since,

@@ -12,7 +12,7 @@ command -v "$python" >/dev/null 2>&1 || die "no $python found; install Python 3.
 version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])') || die "$python does not run"
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 8))' || die "$python is older than 3.8; set PYTHON"
 venv=.venv-test-$version
-stamp=$(cat requirements.txt requirements-postgres.txt requirements-dev.txt | cksum)
+stamp=$(cat requirements.txt requirements-{postgres,app,publish,dev}.txt | cksum)
 
 # The interpreter that it was made from may be gone.
 if [ "$(cat "$venv/stamp" 2>/dev/null || true)" != "$stamp" ] || ! "$venv/bin/python" -c '' 2>/dev/null; then
@@ -24,7 +24,7 @@ if [ "$(cat "$venv/stamp" 2>/dev/null || true)" != "$stamp" ] || ! "$venv/bin/py
 fi
 
 # What the caller's shell holds must reach no test: they run without account and without secret.
-for name in $(compgen -e | grep -E '^(AWS|PIPELINE)_' || true); do unset "$name"; done
+for name in $(compgen -e | grep -E '^(AWS|PIPELINE|GITHUB_APP)_' || true); do unset "$name"; done
 unset GITHUB_TOKEN GH_TOKEN GITHUB_API_URL BUCKET_NAME
 unset PYTHONDONTWRITEBYTECODE # hundreds of processes would compile all modules anew: a fifth of the time
 export AWS_EC2_METADATA_DISABLED=true

@@ -10,6 +10,7 @@ from foundation import timestamps
 from foundation.errors import EXIT_CONFIGURATION, EXIT_FAILED, EXIT_OK, EXIT_OUTAGE, ConfigurationError, Outage
 from github import outages
 from github.api import GitHub
+from github.login import logins
 from github.rate_limit import RateLimits
 from tests.conftest import started_main
 from tests.github_server import GitHubServer
@@ -330,7 +331,9 @@ def test_a_process_killed_at_each_page_in_turn_loses_nothing(tmp_path, first):
 
 def api_at(base_url, time):
     limits = RateLimits(now=time.clock.now, monotonic=time.clock.monotonic, max_wait_seconds=1)
-    return GitHub(base_url=base_url, token=None, user_agent="t", limits=limits, clock=time.clock, rng=random.Random(1))
+    return GitHub(
+        base_url=base_url, login=logins.of(None), user_agent="t", limits=limits, clock=time.clock, rng=random.Random(1)
+    )
 
 
 def test_a_dead_host_is_an_outage(time):

@@ -1,5 +1,6 @@
 """What comes from outside is anything at all: no traceback, no other exception than the documented ones."""
 
+import contextlib
 import json
 import random
 import string
@@ -14,6 +15,8 @@ from foundation.errors import ConfigurationError, PipelineError
 from foundation.records import ClaimedItem
 from github import fields, pages, repositories
 from github.answers import Kind, classify
+from github.login import environment
+from github.login.key import Key
 from github.pages import PageError
 from github.rate_limit import RateLimits
 from github.streams import items
@@ -162,10 +165,28 @@ def test_any_text_of_an_option_is_taken_or_refused_in_words(text, check):
 def test_any_environment_is_taken_or_refused_in_words(text):
     for name in ("GITHUB_API_URL", "GITHUB_TOKEN"):
         try:
-            checked.token({name: text})
+            checked.tokens({name: text})
             checked.api_url({name: text}, with_token=True)
         except ConfigurationError as error:
             assert len(text.strip()) < 4 or name != "GITHUB_TOKEN" or text.strip() not in str(error)
+
+
+@FEW
+@given(st.text(max_size=60), st.sampled_from((environment.ID, environment.KEY, environment.KEY_FILE, environment.ONLY)))
+def test_any_app_is_taken_or_refused_in_words(text, name):
+    environ = {environment.ID: "1", environment.KEY: "a key", name: text}
+    if name == environment.KEY_FILE:
+        del environ[environment.KEY]
+    with contextlib.suppress(ConfigurationError):
+        environment.app(environ)
+
+
+@FEW
+@given(st.text(max_size=200), st.sampled_from(("{}", "-----BEGIN RSA PRIVATE KEY-----{}-----END RSA PRIVATE KEY-----")))
+def test_any_text_that_is_no_key_is_refused_without_being_shown(text, form):
+    with pytest.raises(ConfigurationError) as caught:
+        Key(form.format(text), source="the key")
+    assert len(text.strip()) < 8 or text.strip() not in str(caught.value)
 
 
 @FEW

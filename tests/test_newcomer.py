@@ -49,6 +49,12 @@ def test_help_status_and_retry_need_no_package(tmp_path, run_main):
         assert without_packages(*arguments, cwd=tmp_path)[0] == 0
 
 
+def test_publish_without_its_package_says_what_to_install(tmp_path, run_main):
+    (tmp_path / "deltalake.py").write_text("raise ImportError('no wheel for this Python')")
+    code, out, err = run_main("publish", "--archive-dir", "lake", env={"PYTHONPATH": str(tmp_path)})
+    assert (code, out, err.count("\n"), "pip install -r requirements-publish.txt" in err) == (2, "", 1, True), err
+
+
 @pytest.mark.parametrize("version", ["2.7", "3.6", "3.7"])
 def test_a_python_that_is_too_old_is_told_so_in_one_line(tmp_path, version):
     found = sorted(Path(pwd.getpwuid(os.getuid()).pw_dir, ".pyenv", "versions").glob(f"{version}.*/bin/python"))

@@ -243,11 +243,33 @@ def test_what_is_no_repository_is_refused_before_anything_is_set_up(copy, tmp_pa
 
 
 @pytest.mark.long
-def test_the_driver_of_postgresql_is_installed_only_where_the_queue_lies_there(copy, tmp_path):
-    (copy.parent / "requirements-postgres.txt").write_text("./not-there")
-    code, calls, said = run(copy, "a/b", cwd=tmp_path, PIPELINE_DB="postgresql://host/lake")
+@pytest.mark.parametrize(
+    "name, variables",
+    [
+        ("requirements-postgres.txt", {"PIPELINE_DB": "postgresql://host/lake"}),
+        ("requirements-app.txt", {"GITHUB_APP_ID": "12345"}),
+    ],
+)
+def test_what_only_some_need_is_installed_only_where_a_variable_asks_for_it(copy, tmp_path, name, variables):
+    (copy.parent / name).write_text("./not-there")
+    code, calls, said = run(copy, "a/b", cwd=tmp_path, **variables)
     assert (code, calls, "not-there" in said) == (3, [], True), said
     assert run(copy, "a/b", cwd=tmp_path)[0] == 0
+
+
+def test_the_tables_are_published_where_that_is_wanted(copy, tmp_path):
+    (copy.parent / "requirements-publish.txt").write_text("./not-there")
+    code, calls, said = run(copy, "a/b", cwd=tmp_path, PIPELINE_PUBLISH="1")
+    assert (code, calls, "not-there" in said) == (3, [], True), said
+    (copy.parent / "requirements-publish.txt").write_text("")
+    with_publish = run(copy, "a/b", cwd=tmp_path, PIPELINE_PUBLISH="1", BUCKET_NAME="lake")
+    assert with_publish[:2] == (0, ["ingest --repo=a/b", "worker", "publish"]), with_publish
+    (tmp_path / "calls").unlink()
+    assert run(copy, "a/b", cwd=tmp_path, PIPELINE_PUBLISH="yes")[1][-1] == "publish --archive-dir archive"
+    (tmp_path / "calls").unlink()
+    assert run(copy, "a/b", cwd=tmp_path, PIPELINE_PUBLISH="0")[1][-1] == "worker --archive-dir archive"
+    code, _, said = run(copy, "a/b", cwd=tmp_path, PIPELINE_PUBLISH="daily")
+    assert (code, "set it to 1 or 0" in said) == (2, True)
 
 
 @pytest.mark.parametrize("options", [["--db", "mine.db"], ["--all", "--db=mine.db"]])

@@ -47,7 +47,7 @@ STREAM = Stream(
     kinds=(Kind("event", "events", rows, is_known_by_id=True),),
     scan=EVENTS,
     title="Events",
-    permission="Issues",
+    permissions=("Issues",),
     switch="has_issues",
     is_missing_when_off=True,
     shape=Shape(number_in=("issue",), time_in=("created_at",)),

@@ -17,7 +17,7 @@ STREAM = Stream(
     kinds=(Kind("issue_comment", "issue-comments", functools.partial(comments.rows, "issue", "issue_url")),),
     scan=KEYSET,
     title="Comments",
-    permission="Issues",
+    permissions=("Issues",),
     switch="has_issues",
     is_missing_when_off=True,  # or 410, as for issues; GitHub does not say which
     shape=Shape(number_in=("issue_url",)),

@@ -92,7 +92,7 @@ STREAM = Stream(
     ),
     scan=WHOLE,
     title="Labels, milestones and releases",
-    permission="Issues",
+    permissions=("Issues", "Contents"),  # the second: of releases
     switch="has_issues",
     is_missing_when_off=False,  # none of the three can be switched off
     shape=Shape(time_in=_TIMES),

@@ -14,7 +14,7 @@ STREAM = Stream(
     kinds=(Kind("review_comment", "review-comments", functools.partial(comments.rows, "review", "pull_request_url")),),
     scan=KEYSET,
     title="Review comments",
-    permission="Pull requests",
+    permissions=("Pull requests",),
     switch="has_pull_requests",
     is_missing_when_off=True,
     shape=Shape(number_in=("pull_request_url",)),

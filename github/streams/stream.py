@@ -36,7 +36,7 @@ class Stream(NamedTuple):
     `scan`: KEYSET for a list that can begin at a time, and is walked oldest first by it; PAGES for one that is walked
     newest first, by pages; EVENTS for one whose elements never change, and whose end GitHub may not show; WHOLE for
     lists that are read whole; WORK where nothing is listed, and what another stream noted is asked for.
-    `title`: GitHub's word for the feature; `permission`: for the right to read it that a token needs.
+    `title`: GitHub's word for the feature; `permissions`: for the rights to read it that a token needs.
     `switch`: the field of a repository's description that says whether the feature is on.
     `is_missing_when_off`: GitHub answers 404, as for a wrong name, where the feature is switched off.
     `holds(element)`: is it one of this stream? `needs`: the streams without which it brings nothing, and which are
@@ -48,7 +48,7 @@ class Stream(NamedTuple):
     kinds: tuple[Kind, ...]
     scan: str
     title: str
-    permission: str
+    permissions: tuple[str, ...]
     switch: str
     is_missing_when_off: bool
     query: Mapping[str, str] = {}

@@ -70,3 +70,16 @@ def test_closing_ends_the_threads_without_waiting_for_values(sources_count):
     for thread in reading._threads:
         thread.join(10)
     assert threading.active_count() <= before
+
+
+def test_a_lane_that_waits_holds_up_no_other():
+    waits = threading.Event()
+
+    def slow():
+        waits.wait(30)
+        yield "late"
+
+    brought = iter(ReadAhead(iter([slow(), iter("x")]), sources("ab", "c"), threads=1))
+    assert [next(brought) for _ in range(5)] == [(1, "a"), (1, "b"), (1, Ended(None)), (2, "c"), (2, Ended(None))]
+    waits.set()
+    assert list(brought) == [(0, "late"), (0, Ended(None)), (3, "x"), (3, Ended(None))]

@@ -147,12 +147,26 @@ def test_an_api_url_without_a_scheme_is_told_that(url):
 
 
 def test_the_token_comes_from_two_variables_and_must_fit_a_header():
-    assert settings.token({"GH_TOKEN": "b"}) == "b"
-    assert settings.token({"GITHUB_TOKEN": "a\n", "GH_TOKEN": "b"}) == "a"
-    assert settings.token({"GITHUB_TOKEN": ""}) is None
+    assert settings.tokens({"GH_TOKEN": "b"}) == ["b"]
+    assert settings.tokens({"GITHUB_TOKEN": "a\n", "GH_TOKEN": "b"}) == ["a"]
+    assert settings.tokens({"GITHUB_TOKEN": ""}) == []
     with pytest.raises(ConfigurationError) as caught:
-        settings.token({"GITHUB_TOKEN": "sec\nret"})
+        settings.tokens({"GITHUB_TOKEN": "sec\nret"})
     assert "sec" not in str(caught.value)
+
+
+def test_several_tokens_stand_with_commas_between():
+    assert settings.tokens({"GITHUB_TOKEN": "one, two,,one ,three,"}) == ["one", "two", "three"]
+    with pytest.raises(ConfigurationError):
+        settings.tokens({"GITHUB_TOKEN": "one,t wo"})
+
+
+def test_a_message_shows_none_of_several_tokens_and_no_line_of_a_key():
+    key = "-----BEGIN RSA PRIVATE KEY-----\n" + "QUJD" * 16 + "\n-----END RSA PRIVATE KEY-----"
+    for form in (key, key.replace("\n", "\\n")):
+        environ = {"GITHUB_TOKEN": "token-one, token-two", "GITHUB_APP_PRIVATE_KEY": form}
+        said = settings.one_line(f"token-two, {'QUJD' * 16}: {form}", environ)
+        assert "two" not in said and "QUJD" not in said and "***" in said
 
 
 def test_a_message_is_one_line_without_secrets():

@@ -19,6 +19,7 @@ from foundation.errors import ConfigurationError, Outage
 from github import answers, outages, transport
 from github.answers import Kind
 from github.api import GitHub
+from github.login import logins
 from github.rate_limit import RateLimits
 from github.refusals import HeavyAnswer, NotReadable
 from tests.github_server import GitHubServer
@@ -43,7 +44,9 @@ def github(time):
 def client(base_url, time, *, token="test-token", max_wait_seconds=900, clock=None, rng=None, **options):
     clock, rng = clock or time.clock, rng or random.Random(1)
     limits = RateLimits(now=clock.now, monotonic=clock.monotonic, max_wait_seconds=max_wait_seconds)
-    return GitHub(base_url=base_url, token=token, user_agent="test/1", limits=limits, clock=clock, rng=rng, **options)
+    return GitHub(
+        base_url=base_url, login=logins.of(token), user_agent="test/1", limits=limits, clock=clock, rng=rng, **options
+    )
 
 
 def get(api, url=ISSUES, **options):

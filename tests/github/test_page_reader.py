@@ -5,6 +5,7 @@ import pytest
 
 from foundation.records import Gap
 from github.api import Answer, GitHub
+from github.login import logins
 from github.page_reader import MOST_OVERLAP, PageReader, Read
 from github.rate_limit import RateLimits
 from github.refusals import HeavyAnswer
@@ -17,7 +18,9 @@ EARLY, LATE = "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"
 @pytest.fixture
 def reader(github, time):
     limits = RateLimits(now=time.clock.now, monotonic=time.clock.monotonic, max_wait_seconds=0)
-    api = GitHub(base_url=github.url, token="t", user_agent="t", limits=limits, clock=time.clock, rng=random.Random(1))
+    api = GitHub(
+        base_url=github.url, login=logins.of("t"), user_agent="t", limits=limits, clock=time.clock, rng=random.Random(1)
+    )
 
     def url(*, newest_first, since, size, number):
         query = {"state": "all", "sort": "updated", "direction": "desc" if newest_first else "asc", "per_page": size}

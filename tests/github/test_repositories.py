@@ -7,6 +7,8 @@ from foundation.clock import SYSTEM_CLOCK
 from foundation.errors import ConfigurationError, Outage
 from github import repositories
 from github.api import GitHub
+from github.clients import Clients
+from github.login import logins
 from github.rate_limit import RateLimits
 
 
@@ -14,7 +16,9 @@ from github.rate_limit import RateLimits
 def api(github):
     limits = RateLimits(now=SYSTEM_CLOCK.now, monotonic=SYSTEM_CLOCK.monotonic, max_wait_seconds=0)
     clock = SYSTEM_CLOCK._replace(sleep=lambda seconds: None)
-    return GitHub(base_url=github.url, token="t", user_agent="test", limits=limits, clock=clock, rng=random.Random(1))
+    return GitHub(
+        base_url=github.url, login=logins.of("t"), user_agent="test", limits=limits, clock=clock, rng=random.Random(1)
+    )
 
 
 def test_a_file_has_a_name_a_line_and_comments(tmp_path):
@@ -104,7 +108,9 @@ def test_an_organisation_that_cannot_be_read_does_not_end_the_others(github, api
     github.add_repo("acme/plain")
     github.fail_next(fault, match="/broken/", times=99)
     choice = {"include_archived": True, "include_forks": True}
-    names, failures = repositories.of_organisations(api, ["broken", "acme"], **choice)
+    names, failures = repositories.of_organisations(
+        Clients(api, [api.login], lambda: api.limits), ["broken", "acme"], **choice
+    )
     assert (list(names), [failure.exit_code for failure in failures]) == (["acme/plain"], [code])
 
 

@@ -53,7 +53,7 @@ class Limits:
         return max(0, (self.limit(token, resource) or 0) - self._used.get(self._window(token, resource), 0))
 
     def _window(self, token, resource):
-        return resource, token, int(self.clock()) // WINDOW_SECONDS
+        return resource, self.app.whose(token) if self.app else token, int(self.clock()) // WINDOW_SECONDS
 
     def reset_at(self):
         return (int(self.clock()) // WINDOW_SECONDS + 1) * WINDOW_SECONDS

@@ -1,0 +1,118 @@
+"""`publish`: the tables as Delta tables in the lake, for engines that read no database."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Iterator, Sequence, cast
+
+import db
+from commands import archive_choice, options, reports
+from commands.archive_choice import Location
+from commands.context import Context
+from commands.signals import SignalsRaise
+from foundation.errors import EXIT_OK, ConfigurationError
+from lake.objects import Archive
+from lake.tables import Table
+
+if TYPE_CHECKING:
+    from lake.delta import Place
+    from s3_writer import S3Archive
+
+log = logging.getLogger("pipeline.publish")
+
+
+def run(
+    context: Context,
+    *,
+    bucket: str | None,
+    archive_dir: str | None,
+    prefix: str,
+    tables: Sequence[Table],
+    versions_kept: int,
+    encryption: str | None,
+    kms_key_id: str | None,
+) -> int:
+    started = context.clock.monotonic()
+    publishing = _publishing()
+    location = archive_choice.locate(bucket=bucket, archive_dir=archive_dir, environ=context.environ)
+    is_local = location.directory is not None
+    objects = archive_choice.object_options(None, encryption, kms_key_id, (), is_local=is_local)
+    conn = db.connect(context.db_path, must_exist=True)
+    what = f"{', '.join(table.name for table in tables)} into {location}, below {prefix!r}"
+    bar = context.bar(unit=" rows")
+    recorded = context.recorded(conn, command="publish", what=what)
+    with contextlib.closing(conn), _private(is_local), bar, SignalsRaise(), recorded as record:
+        record.hold(["publish"])
+        store = archive_choice.open_archive(
+            location, threads=1, environ=context.environ, user_agent=options.USER_AGENT, options=objects
+        )
+        with _explained(store):
+            results = publishing.publish(
+                conn,
+                tables,
+                lambda table: _place(store, location, prefix, table),
+                keep=versions_kept,
+                on_progress=lambda table, rows: bar.update(rows, table.name),
+            )
+            done = [result._asdict() for result in results]
+    summary = {"command": "publish", "tables": done, "seconds": round(context.clock.monotonic() - started, 3)}
+    context.show(summary, reports.publish_lines(summary))
+    return EXIT_OK
+
+
+def _publishing() -> Any:
+    """lake.publish, which stands on a package that nothing else needs."""
+    try:
+        from lake import publish
+    except ImportError as error:
+        raise ConfigurationError(
+            f"publish needs the package deltalake ({error}), and that Python 3.10 or newer; install it: "
+            "pip install -r requirements-publish.txt"
+        ) from error
+    return publish
+
+
+def _place(store: Archive, location: Location, prefix: str, table: Table) -> Place:
+    """Where the table lies; looked at first, by requests whose failures have words of ours."""
+    from lake.delta import Place
+    from lake.publish import check_is_free
+
+    folder = f"{prefix}{table.name}"
+    if location.directory is not None:
+        place = Place(str(Path(location.directory).resolve() / folder))
+    else:
+        place = Place(f"s3://{location.bucket}/{folder}", _of_s3(store).object_store_options())
+    if next(store.keys(f"{folder}/_delta_log/"), None) is None:
+        check_is_free(store.keys(f"{folder}/"), f"{folder}/")
+    return place
+
+
+def _of_s3(store: Archive) -> S3Archive:
+    return cast("S3Archive", store)
+
+
+@contextlib.contextmanager
+def _explained(store: Archive) -> Iterator[None]:
+    """What S3 refuses to deltalake means what it means to the worker."""
+    from lake.delta import Refused
+
+    try:
+        yield
+    except Refused as refused:
+        # No more of it: an answer about a session's token holds the token.
+        log.debug("deltalake met %d %s", refused.status, refused.code)
+        raise _of_s3(store).meaning(refused.status, refused.code, operation=refused.operation) from refused
+
+
+@contextlib.contextmanager
+def _private(is_local: bool) -> Iterator[None]:
+    """What deltalake makes in a directory is its owner's alone, as the archive is."""
+    before = os.umask(0o077) if is_local else None
+    try:
+        yield
+    finally:
+        if before is not None:
+            os.umask(before)

@@ -1,0 +1,420 @@
+"""The tables in the lake: what engines read there is what the database says, whatever becomes of a publish."""
+
+import contextlib
+import datetime
+import itertools
+import json
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+import db
+import queue_manager
+from commands import runs
+from engines import presence
+from foundation.clock import SYSTEM_CLOCK
+from foundation.errors import AnotherRun, Interrupted
+from lake.tables import ISSUES, TABLES, Kind
+from tables import columns
+from tests import odd_payloads
+from tests.conftest import ROOT, Bucket
+from tests.github_data import populate
+from tests.github_server import GitHubServer
+from tests.s3_server import ACCESS_KEY, SECRET_KEY
+
+deltalake = pytest.importorskip("deltalake", reason="deltalake wants Python 3.10")
+pytest.importorskip("pyarrow")
+
+from lake import delta  # noqa: E402
+
+NOW = "2026-11-23T10:00:00Z"
+INTERNAL = {"schema_version", "owners"} | set(columns.TABLES) - set(columns.FILLED)
+
+
+class Lake:
+    """A directory or a bucket to publish into, and how engines read the tables there."""
+
+    def __init__(self, arguments, env, root, options):
+        self.arguments, self.env, self._root, self.options = arguments, env, root, options
+
+    def uri(self, table="issues"):
+        return f"{self._root}/curated/github/{table}"
+
+    def place(self):
+        return delta.Place(self.uri(), self.options)
+
+    def table(self, name="issues"):
+        return deltalake.DeltaTable(self.uri(name), storage_options=self.options)
+
+    def ids(self):
+        return sorted(row["id"] for row in self.table().to_pyarrow_table().to_pylist())
+
+
+@pytest.fixture(params=["directory", "S3"])
+def lake(request, tmp_path):
+    if request.param == "directory":
+        return Lake(["--archive-dir", "lake"], {}, tmp_path / "lake", None)
+    bucket = Bucket(request.getfixturevalue("s3"))
+    options = {
+        "aws_access_key_id": ACCESS_KEY, "aws_secret_access_key": SECRET_KEY, "aws_region": "us-east-1",
+        "aws_endpoint_url": bucket.endpoint, "aws_allow_http": "true", "aws_conditional_put": "etag",
+    }  # fmt: skip
+    return Lake([], bucket.env, f"s3://{bucket.name}", options)
+
+
+@pytest.fixture
+def path(db_path, monkeypatch):
+    monkeypatch.setenv("PIPELINE_DB", db_path)
+    return db_path
+
+
+@pytest.fixture
+def filled(path, run_main):
+    """The odd payloads, archived, in a database of either engine."""
+    with contextlib.closing(db.connect(path)) as conn, db.transaction(conn):
+        queue_manager.enqueue(conn, repo="acme/widgets", items=odd_payloads.items(), now=NOW)
+    code, _, err = run_main("worker", "--archive-dir", "archive")
+    assert code == 0, err
+    return path
+
+
+def publish(run_main, lake, *arguments, tables="issues", **env):
+    code, out, err = run_main(
+        "publish", "--json", "--tables", tables, *lake.arguments, *arguments, env={**lake.env, **env}
+    )
+    return code, json.loads(out)["tables"] if out else None, err
+
+
+def in_database(path, table=ISSUES):
+    """The rows as engines are to see them."""
+    with contextlib.closing(db.connect(path)) as conn:
+        return [_typed(table, row) for row in conn.execute(table.query)]
+
+
+def _typed(table, row):
+    made = {}
+    for column, value in zip(table.columns, row):
+        if value is not None and column.kind is Kind.TIME:
+            value = datetime.datetime.fromisoformat(value[:-1] + "+00:00")
+        elif value is not None and column.kind is Kind.FLAG:
+            value = bool(value)
+        elif value is not None and column.kind is Kind.REAL:
+            value = float(value)
+        elif value is not None and column.kind is Kind.NAMES:
+            value = json.loads(value)
+        made[column.name] = value
+    return made
+
+
+def by_key(rows):
+    return sorted(rows, key=lambda row: (row["item_type"], row["id"]))
+
+
+def test_polars_reads_what_the_database_says(filled, lake, run_main):
+    polars = pytest.importorskip("polars")
+    code, (table,), err = publish(run_main, lake)
+    assert (code, table["rows"], table["is_new"], table["version"]) == (0, 2 * len(odd_payloads.FIELDS), True, 0), err
+    statement = re.search(r"^# Polars.*\n(.*)$", (ROOT / "docs" / "LAKE.md").read_text(encoding="utf-8"), re.MULTILINE)[
+        1
+    ]
+    found = {"polars": polars, "options": lake.options}
+    exec(statement.replace("s3://my-lake/curated/github/issues", lake.uri()), found)
+    frame = found["frame"]
+    assert by_key(frame.to_dicts()) == by_key(in_database(filled))
+    types = dict(frame.schema)
+    assert types["created_at"] == polars.Datetime("us", "UTC")
+    assert (types["labels"], types["draft"]) == (polars.List(polars.String), polars.Boolean)
+
+
+def test_duckdb_reads_what_the_database_says(filled, lake, run_main):
+    duckdb = pytest.importorskip("duckdb")
+    httpfs = pytest.importorskip("duckdb_extension_httpfs")
+    assert publish(run_main, lake)[0] == 0
+    with contextlib.closing(duckdb.connect(config={"autoinstall_known_extensions": "false"})) as conn:
+        if lake.options:
+            folder = Path(httpfs.__file__).parent / "extensions" / f"v{duckdb.__version__}"
+            conn.execute(f"LOAD '{folder / 'httpfs.duckdb_extension'}'")
+            conn.execute(
+                f"CREATE SECRET (TYPE s3, KEY_ID '{ACCESS_KEY}', SECRET '{SECRET_KEY}', REGION 'us-east-1', "
+                f"ENDPOINT '{lake.options['aws_endpoint_url'][len('http://') :]}', URL_STYLE 'path', USE_SSL false)"
+            )
+        # Its extension `delta` is in no package index: the files of the version, as the table's log names them.
+        columns = ", ".join(
+            f"epoch_us({column.name}) AS {column.name}" if column.kind is Kind.TIME else column.name
+            for column in ISSUES.columns
+        )
+        query = f"SELECT {columns} FROM read_parquet(?, hive_partitioning = true)"
+        found = conn.execute(query, [lake.table().file_uris()]).fetchall()
+    rows = [dict(zip([column.name for column in ISSUES.columns], row)) for row in found]
+    expected = in_database(filled)
+    for row in expected:
+        for column in ISSUES.columns:
+            if column.kind is Kind.TIME and row[column.name] is not None:
+                row[column.name] = int(row[column.name].timestamp()) * 10**6
+    assert by_key(rows) == by_key(expected)
+
+
+def test_every_table_and_view_of_the_database_is_published_or_the_pipelines_own(path):
+    with contextlib.closing(db.connect(path)) as conn:
+        if conn.words.is_postgres:
+            query = "SELECT table_name FROM information_schema.tables WHERE table_schema = current_schema()"
+        else:
+            query = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite%'"
+        assert {row[0] for row in conn.execute(query)} - INTERNAL == set(TABLES)
+        for table in TABLES.values():
+            columns = [column[0] for column in conn.execute(f"SELECT * FROM {table.name} LIMIT 1").description]
+            assert sorted(columns) == sorted(column.name for column in table.columns)
+            assert table.partition is None or table.partition in columns
+
+
+def test_what_all_streams_bring_is_published_and_the_views_of_it(path, lake, run_main):
+    with GitHubServer() as github:
+        repo = github.add_repo("acme/widgets")
+        populate(repo, 60, time.time())
+        repo.add_event(repo.add_pull(), "review_requested", reviewer="bo")
+        env = {"GITHUB_API_URL": github.url, "GITHUB_TOKEN": "t"}
+        code, _, err = run_main("ingest", "--all", "--streams", "all", "--repo", "acme/widgets", env=env)
+        assert code == 0, err
+    code, _, err = run_main("worker", "--archive-dir", "archive")
+    assert code == 0, err
+    code, _, err = publish(run_main, lake, tables=",".join(TABLES))
+    assert code == 0, err
+    for name, table in TABLES.items():
+        found = lake.table(name).to_pyarrow_table().to_pylist()
+        assert found and sorted(map(_sorted, found)) == sorted(map(_sorted, in_database(path, table))), name
+
+
+def _sorted(row):
+    return repr(sorted((name, str(value)) for name, value in row.items()))
+
+
+def test_engines_see_what_each_column_means(filled, lake, run_main):
+    publish(run_main, lake)
+    fields = {field.name: field for field in lake.table().schema().fields}
+    assert {name: field.metadata["comment"] for name, field in fields.items()} == {
+        column.name: column.comment for column in ISSUES.columns
+    }
+    assert lake.table().metadata().partition_columns == ["item_type"]
+    assert lake.table().metadata().description == ISSUES.comment
+
+
+def change(path, title):
+    with contextlib.closing(db.connect(path)) as conn, db.transaction(conn):
+        conn.execute("UPDATE issues SET title = ? WHERE number = 1", (title,))
+
+
+def test_what_did_not_change_is_not_written_again(filled, lake, run_main):
+    publish(run_main, lake)
+    _, (table,), _ = publish(run_main, lake)
+    assert (table["is_new"], table["version"], table["rows"]) == (False, 0, 2 * len(odd_payloads.FIELDS))
+    change(filled, "another")
+    _, (table,), _ = publish(run_main, lake)
+    assert (table["is_new"], table["version"]) == (True, 1)
+
+
+def test_an_empty_table_is_a_table_too(path, lake, run_main):
+    db.connect(path).close()
+    code, (table,), err = publish(run_main, lake)
+    assert (code, table["rows"], lake.ids()) == (0, 0, []), err
+
+
+def test_of_old_versions_so_many_can_be_read_and_the_others_files_are_gone(filled, lake, run_main):
+    for title in "abcd":
+        change(filled, title)
+        code, (table,), err = publish(run_main, lake, "--keep", "2")
+        assert code == 0, err
+    assert table["deleted_files"] > 0
+    writes = [commit["version"] for commit in lake.table().history() if commit["operation"] == "WRITE"]
+    titles = {}
+    for version in writes:
+        with contextlib.suppress(Exception):
+            old = deltalake.DeltaTable(lake.uri(), version=version, storage_options=lake.options)
+            titles[version] = {row["title"] for row in old.to_pyarrow_table().to_pylist() if row["number"] == 1}
+    assert titles == {writes[0]: {"d"}, writes[1]: {"c"}}
+
+
+def test_what_is_left_of_a_log_that_was_cleaned_is_enough(tmp_path):
+    uri = str(tmp_path / "table")
+    for version in range(7):
+        place = delta.Place(uri)
+        place.look()
+        if version == 6:
+            deltalake.DeltaTable(uri).create_checkpoint()
+            for old in range(3):
+                (tmp_path / "table" / "_delta_log" / f"{old:020d}.json").unlink()
+        place.replace(ISSUES, [rows(version)], str(version))
+    assert place.keep(3) > 0
+    assert len(list((tmp_path / "table").rglob("*.parquet"))) == 2 + 1  # and the checkpoint
+
+
+def test_another_programs_version_is_replaced(filled, lake, run_main):
+    publish(run_main, lake)
+    lake.table().delete("number = 1")
+    _, (table,), _ = publish(run_main, lake)
+    assert table["is_new"]
+    assert len(lake.ids()) == 2 * len(odd_payloads.FIELDS)
+
+
+# What goes wrong in the middle
+
+
+def rows(*ids):
+    plain = {column.name: None for column in ISSUES.columns}
+    return [tuple({**plain, "item_type": "issue", "id": number}.values()) for number in ids]
+
+
+def test_of_two_at_once_one_wins_and_none_mixes(lake):
+    first, second = lake.place(), lake.place()
+    assert first.look() is None and second.look() is None
+    assert second.replace(ISSUES, [rows(1, 2)], "second").version == 0
+    with pytest.raises(AnotherRun, match="written by somebody else meanwhile"):
+        first.replace(ISSUES, [rows(3)], "first")
+    assert lake.ids() == [1, 2]
+    first, second = lake.place(), lake.place()
+    assert first.look() == second.look() == delta.Version(0, "second")
+    first.replace(ISSUES, [rows(4)], "first")
+    with pytest.raises(AnotherRun):
+        second.replace(ISSUES, [rows(5)], "second")
+    assert lake.ids() == [4]
+
+
+def test_who_reads_while_tables_are_replaced_sees_one_version_or_another(lake):
+    place = lake.place()
+    place.look()
+    place.replace(ISSUES, [rows(*range(100))], "0")
+    seen, ended = [], threading.Event()
+
+    def read():
+        while not ended.is_set() or len(seen) < 5:
+            seen.append(lake.ids())
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        for version in range(1, 20):
+            again = lake.place()
+            again.look()
+            again.replace(ISSUES, [rows(*range(100 * version, 100 * version + 100))], f"{version}")
+    finally:
+        ended.set()
+        reader.join()
+    assert all(ids == list(range(ids[0], ids[0] + 100)) and ids[0] % 100 == 0 for ids in seen)
+
+
+def test_a_signal_in_the_middle_leaves_the_version_before(lake):
+    place = lake.place()
+    place.look()
+    place.replace(ISSUES, [rows(1)], "before")
+
+    def interrupted():
+        yield rows(2)
+        raise Interrupted(signal.SIGTERM)
+
+    again = lake.place()
+    again.look()
+    with pytest.raises(Interrupted):
+        again.replace(ISSUES, interrupted(), "after")
+    assert (lake.ids(), lake.place().look()) == ([1], delta.Version(0, "before"))
+
+
+KILLED = """
+import json, os, signal, sys
+from lake import delta
+from lake.tables import ISSUES
+def chunks(rows):
+    for _ in range(40):
+        yield rows
+    os.kill(os.getpid(), signal.SIGKILL)
+place = delta.Place(sys.argv[1], json.loads(sys.argv[2]))
+place.look()
+place.replace(ISSUES, chunks([tuple(row) for row in json.loads(sys.argv[3])] * 500), "after")
+"""
+
+
+def test_a_kill_in_the_middle_leaves_the_version_before_and_the_next_goes_well(lake):
+    place = lake.place()
+    place.look()
+    place.replace(ISSUES, [rows(1)], "before")
+    words = [lake.uri(), json.dumps(lake.options), json.dumps(rows(2))]
+    done = subprocess.run([sys.executable, "-c", KILLED, *words], cwd=str(ROOT), capture_output=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert (lake.ids(), lake.place().look()) == ([1], delta.Version(0, "before"))
+    again = lake.place()
+    again.look()
+    again.replace(ISSUES, [rows(3)], "after")
+    assert lake.ids() == [3]
+
+
+def test_only_one_publish_works_on_a_database(filled, lake, run_main):
+    conn = db.connect(filled)
+    with contextlib.closing(conn), presence.fresh_token(conn, filled, lease_seconds=60) as token:
+        with db.transaction(conn):
+            runs.take_lock(conn, "publish", owner=token, now=db.now(conn, SYSTEM_CLOCK))
+        code, _, err = publish(run_main, lake)
+    assert (code, "publish runs already on" in err) == (4, True), err
+
+
+# What is refused, before anything is written
+
+
+@pytest.mark.parametrize("lake", ["directory"], indirect=True)
+def test_tables_are_not_put_where_the_archive_lies(filled, lake, run_main, tmp_path):
+    code, _, err = run_main("publish", "--archive-dir", "archive", "--prefix", "raw/github/")
+    assert (code, "holds something else, such as raw/github/issues/dt=" in err) == (2, True), err
+    assert not list(tmp_path.rglob("_delta_log"))
+
+
+@pytest.mark.parametrize("lake", ["directory"], indirect=True)
+def test_what_is_published_in_a_directory_is_its_owners_alone(filled, lake, run_main, tmp_path):
+    publish(run_main, lake)
+    made = [each for each in (tmp_path / "lake").rglob("*") if each.is_file()]
+    assert made and {each.stat().st_mode & 0o77 for each in made} == {0}
+
+
+@pytest.mark.parametrize(
+    "env, code, said",
+    [
+        ({"AWS_SECRET_ACCESS_KEY": "wrong"}, 2, "403 SignatureDoesNotMatch; check AWS_SECRET_ACCESS_KEY"),
+        ({"BUCKET_NAME": "no-such-bucket"}, 2, "404 NoSuchBucket; create the bucket or check BUCKET_NAME"),
+        ({"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9"}, 3, "S3 can't be reached"),
+        ({"AWS_S3_ALLOW_UNSAFE_RENAME": "true"}, 2, "deltalake can't use AWS_S3_ALLOW_UNSAFE_RENAME; unset it"),
+        ({"BUCKET_NAME": "things--use1-az5--x-s3"}, 2, "deltalake can't use"),
+    ],
+)
+@pytest.mark.parametrize("lake", ["S3"], indirect=True)
+def test_what_is_wrong_with_s3_is_said_in_one_line(filled, lake, run_main, env, code, said):
+    found, _, err = publish(run_main, lake, **env)
+    assert (found, said in err.splitlines()[-1]) == (code, True), err
+
+
+@pytest.mark.parametrize("lake", ["S3"], indirect=True)
+def test_a_key_that_may_only_read_is_told_what_it_lacks(filled, lake, run_main):
+    reader = {"AWS_ACCESS_KEY_ID": "reader-access-key", "AWS_SECRET_ACCESS_KEY": "reader-secret-key"}
+    code, _, err = publish(run_main, lake, **reader)
+    assert (code, "has s3:PutObject on it" in err.splitlines()[-1]) == (2, True), err
+
+
+@pytest.mark.parametrize("lake", ["S3"], indirect=True)
+def test_what_is_refused_in_mid_write_is_said_in_our_words(lake):
+    """By the time that this is heard there may be batches to come."""
+    place = delta.Place(lake.uri(), {**lake.options, "aws_secret_access_key": "wrong"})
+    with pytest.raises(delta.Refused, match="403 SignatureDoesNotMatch"):
+        place.replace(ISSUES, (rows(number) for number in itertools.count()), "mark")
+
+
+@pytest.mark.parametrize("lake", ["S3"], indirect=True)
+def test_the_credentials_are_those_that_boto3_finds(filled, lake, run_main, tmp_path):
+    (tmp_path / "config").write_text(
+        f"[profile lake]\nregion = us-east-1\nendpoint_url = {lake.options['aws_endpoint_url']}\n"
+        f"aws_access_key_id = {ACCESS_KEY}\naws_secret_access_key = {SECRET_KEY}\n"
+    )
+    env = {"AWS_CONFIG_FILE": str(tmp_path / "config"), "AWS_PROFILE": "lake", "BUCKET_NAME": lake.env["BUCKET_NAME"]}
+    code, _, err = run_main("publish", env=env)
+    assert code == 0, err
+    assert len(lake.ids()) == 2 * len(odd_payloads.FIELDS)
