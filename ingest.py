@@ -13,7 +13,7 @@ from typing import Callable, Iterator, Mapping, NamedTuple, Sequence
 
 import db
 import queue_manager
-from fetcher import Page, scan_of
+from fetcher import AT_ONCE, Page, scan_of
 from foundation import timestamps
 from foundation.clock import Clock
 from foundation.errors import (
@@ -38,6 +38,7 @@ from github.streams import KNOWN_BY_ID, STREAMS
 log = logging.getLogger("pipeline.ingest")
 
 MOST_LANES = 16  # logins that are asked at a time; each has threads and a page in memory
+MANY_REQUESTS = 10  # to be made for one stream are told of before they are made
 
 
 class StreamResult(NamedTuple):
@@ -99,7 +100,15 @@ class Ingest:
         A rejected token ends all, a rate limit that can't be waited for what shares it; their error is in the results
         that are left. The scans run in threads, and fetch on while this one, which owns the database, commits.
         """
-        conn = db.connect(self._db_path)
+        results: dict[tuple[str, str], StreamResult] = {}
+        with contextlib.closing(db.connect(self._db_path)) as conn:
+            # What needs another stream begins when that has been read.
+            for has_needs in (False, True):
+                some = [target for target in targets if bool(STREAMS[target[1]].needs) is has_needs]
+                results.update(zip(some, self._run(conn, some, jobs)))
+        return [results[target] for target in targets]
+
+    def _run(self, conn: db.Connection, targets: Sequence[tuple[str, str]], jobs: int) -> list[StreamResult]:
         streams: list[_Stream] = []
         places: list[int] = []  # among the targets, of those streams
 
@@ -110,7 +119,7 @@ class Ingest:
                 yield streams[-1].pages
 
         lanes = [started(lane) for lane in self._lanes(targets)]
-        with contextlib.closing(conn), contextlib.closing(ReadAhead(*lanes, threads=jobs)) as brought:
+        with contextlib.closing(ReadAhead(*lanes, threads=jobs)) as brought:
             for index, value in brought:
                 if isinstance(value, Ended):
                     self._conclude(conn, streams[index], value.error)
@@ -130,8 +139,7 @@ class Ingest:
         return lanes
 
     def _start(self, conn: db.Connection, repo: str, stream: str) -> _Stream:
-        repo_id = self._repo_ids.get(repo.lower())
-        known_as, state = queue_manager.load_stream(conn, repo=repo, stream=stream, repo_id=repo_id)
+        known_as, state = self._load(conn, repo, stream)
         started = _Stream(StreamResult(known_as, stream, cursor=state.cursor), asked_for=repo, gaps=state.gaps)
         lane = self._clients.lane(repo)
         refused = self._stop_reason or self._stopped_lanes.get(lane) or self._of_another_server(known_as, state)
@@ -144,7 +152,7 @@ class Ingest:
             log.info("%s %s, for the first time: the last %d days; --all for everything", repo, stream, days)
         if stream not in self._known:
             self._known[stream] = queue_manager.load_known(conn, stream=stream)
-        work = queue_manager.work(conn, repo=known_as) if STREAMS[stream].needs else ()
+        work = self._work(conn, repo, known_as, stream, state) if STREAMS[stream].needs else ()
         started.pages = self._pages(started, known_as, state, work)
         return started
 
@@ -166,6 +174,31 @@ class Ingest:
             on_request=stream.requests.append,
         )
         yield from _explained(api, scan.pages(), stream)
+
+    def _load(self, conn: db.Connection, repo: str, stream: str) -> tuple[str, StreamState]:
+        """The name and state; what needs another stream is of the repository that this one has read."""
+        repo_id = self._repo_ids.get(repo.lower())
+        for needed in STREAMS[stream].needs:
+            repo, state = queue_manager.load_stream(conn, repo=repo, stream=needed, repo_id=repo_id)
+            repo_id = state.repo_id
+        return queue_manager.load_stream(conn, repo=repo, stream=stream, repo_id=repo_id)
+
+    def _work(
+        self, conn: db.Connection, asked_for: str, repo: str, stream: str, state: StreamState
+    ) -> Sequence[tuple[int, str]]:
+        """The work list; when it is wanted from further back than ever before, what was read by then goes on it."""
+        since = self._look_from(state)
+        if state.covered_since is None or since < state.covered_since:
+            with db.transaction(conn):
+                self._in_commit(conn, asked_for)
+                queue_manager.seed_work(conn, repo=repo, since=since)
+        found = queue_manager.work(conn, repo=repo)
+        wanted = sum(updated_at >= min(since, state.covered_since or since) for _, updated_at in found)
+        if wanted >= MANY_REQUESTS * AT_ONCE:
+            has_token = not self._clients.any.login.is_anonymous
+            many = f"{-(-wanted // AT_ONCE)}" if has_token else f"{2 * wanted}, without a token,"
+            log.info("%s %s: %d to ask for, about %s requests", repo, stream, wanted, many)
+        return found
 
     def _of_another_server(self, repo: str, state: StreamState) -> ConfigurationError | None:
         """Its cursor says nothing of what lies here: a database that served a trial would hide most of the real one."""
@@ -206,10 +239,13 @@ class Ingest:
                 queue_manager.settle_name(
                     conn, repo=page.repo, repo_id=page.state.repo_id, was=page.was, asked_for=stream.asked_for
                 )
+            if page.noted:
+                new = {item.number for item in queue_manager.not_queued(conn, items=page.items)}
+                noted = [(number, updated_at) for number, updated_at in page.noted if number in new]
+                queue_manager.note_work(conn, repo=page.repo, versions=noted)
             enqueued = queue_manager.enqueue(
                 conn, repo=page.repo, items=page.items, now=db.now(conn, self._clock), known_by_id=KNOWN_BY_ID
             )
-            queue_manager.note_work(conn, repo=page.repo, versions=page.noted)
             queue_manager.settle_work(conn, repo=page.repo, versions=page.settled)
             queue_manager.save_stream(conn, repo=page.repo, stream=result.stream, state=page.state)
         if page.repo.lower() != stream.asked_for.lower() and identity != stream.identity:
@@ -295,6 +331,12 @@ def _surprise(error: BaseException) -> PipelineError:
 
 
 def _not_had(result: StreamResult, gaps: Sequence[Gap]) -> str:
+    if STREAMS[result.stream].needs:  # of a work list each is one by its number
+        numbers = ", ".join(str(gap.offset) for gap in gaps[:10])
+        return (
+            f"GitHub does not give {len(gaps)} of {result.repo} {result.stream}, not even alone "
+            f"(pull request {numbers}); all others were read, and each run asks for these again"
+        )
     places = "; ".join(f"updated from {gap.after or 'the beginning'} to {gap.before or 'now'}" for gap in gaps[:3])
     return (
         f"GitHub does not give {sum(gap.items for gap in gaps)} items of {result.repo} {result.stream}, not even alone "

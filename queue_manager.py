@@ -113,6 +113,23 @@ def _without_known(conn: db.Connection, items: Iterable[Item], known_by_id: Abst
     return [*others, *by_id.values()]
 
 
+def not_queued(conn: db.Connection, *, items: Sequence[Item]) -> list[Item]:
+    """Those whose very bytes the queue has not."""
+    known: set[tuple[str, int, str]] = set()
+    identities = [(item.item_type, item.item_id, item.payload_sha256) for item in items]
+    for some in db.in_statements(identities, parameters=3):
+        found = conn.execute(
+            f"""
+            WITH asked (item_type, item_id, payload_sha256) AS (VALUES {", ".join(["(?, ?, ?)"] * len(some))})
+            SELECT item_type, item_id, payload_sha256 FROM asked
+            {conn.words.join_in_order} queue_items USING (item_type, item_id, payload_sha256)
+            """,
+            [value for identity in some for value in identity],
+        )
+        known.update(tuple(row) for row in found.fetchall())
+    return [item for item, identity in zip(items, identities) if identity not in known]
+
+
 def _take_up_again(conn: db.Connection, items: Iterable[Item], *, now: str) -> None:
     """Of two contents with one `updated_at` the one fetched last is the newer: also where it was fetched before.
 
@@ -265,6 +282,32 @@ def note_work(conn: db.Connection, *, repo: str, versions: Iterable[tuple[int, s
         WHERE excluded.updated_at > pull_work.updated_at
         """,
         [(repo, number, updated_at) for number, updated_at in versions],
+    )
+
+
+def seed_work(conn: db.Connection, *, repo: str, since: str) -> None:
+    """Put those pull requests on the work list that were read before anything was noted, and whose details are not
+    there: neither queued nor in their table. `repo`: the present name; items keep the one that they were fetched under.
+    """
+    conn.execute(
+        """
+        INSERT INTO pull_work (repo, number, updated_at)
+        SELECT CAST(:repo AS TEXT), number, max(updated_at)
+        FROM (
+            SELECT item_id, number, updated_at, repo FROM queue_items WHERE item_type = 'pull_request'
+            UNION ALL SELECT id, number, updated_at, repo FROM issues WHERE item_type = 'pull_request'
+        ) known
+        WHERE updated_at >= :since AND number > 0
+            AND (lower(repo) = lower(:repo)
+                OR lower(repo) IN (SELECT alias FROM repo_aliases WHERE lower(repo_aliases.repo) = lower(:repo)))
+            AND updated_at > coalesce((SELECT max(updated_at) FROM pull_details WHERE id = known.item_id), '')
+            AND updated_at > coalesce((SELECT max(updated_at) FROM queue_items
+                WHERE item_type = 'pull_detail' AND item_id = known.item_id), '')
+        GROUP BY number
+        ON CONFLICT (repo, number) DO UPDATE SET updated_at = excluded.updated_at
+        WHERE excluded.updated_at > pull_work.updated_at
+        """,
+        {"repo": repo, "since": since},
     )
 
 

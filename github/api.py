@@ -1,4 +1,4 @@
-"""One question to GitHub's REST API, answered or classified: attempts, limits, redirects, origin.
+"""One question to GitHub's API, REST or GraphQL, answered or classified: attempts, limits, redirects, origin.
 
 The only owner of HTTP retries. Knows nothing of streams or scans (fetcher.py), nor of SQL; prints nothing.
 """
@@ -17,7 +17,7 @@ import requests
 from foundation import settings
 from foundation.clock import Clock
 from foundation.errors import ConfigurationError, Outage, PipelineError
-from github import answers, transport
+from github import answers, graphql, transport
 from github.answers import Kind
 from github.login.logins import Login
 from github.outages import Outages
@@ -50,6 +50,7 @@ class _Question(NamedTuple):
     url: str
     parse: Callable[[str], Any]
     on_request: Callable[[int], None]
+    limits: RateLimits
     etag: str | None = None
     retry_refusals: bool = False
     body: bytes | None = None
@@ -74,6 +75,7 @@ class GitHub:
     ) -> None:
         self.base_url = base_url.rstrip("/")
         self.limits = limits
+        self.graphql_limits = limits.of_another_resource()
         self.login = login
         self._clock = clock
         self._rng = rng
@@ -94,6 +96,7 @@ class GitHub:
         """The same API, for another login with limits of its own. What is known of outages is known to both."""
         other = copy.copy(self)
         other.login, other.limits, other._refusals = login, limits, self._refusals_of(login)
+        other.graphql_limits = limits.of_another_resource()
         return other
 
     def _refusals_of(self, login: Login) -> Refusals:
@@ -116,12 +119,29 @@ class GitHub:
         Raises NotReadable, HeavyAnswer or another Outage, RateLimitReached, or ConfigurationError (a rejected token, a
         link to another origin).
         """
-        return self._answer(_Question(self._whole(url), parse, on_request, etag, retry_refusals), attempts)
+        return self._answer(_Question(self._whole(url), parse, on_request, self.limits, etag, retry_refusals), attempts)
 
     def post(self, url: str, content: Any, *, parse: Callable[[str], Any]) -> Answer:
         """POST `content` as JSON; what it does may be done twice. Raises what `get` raises."""
-        question = _Question(self._whole(url), parse, lambda status: None, body=json.dumps(content).encode())
+        posted = json.dumps(content).encode()
+        question = _Question(self._whole(url), parse, lambda status: None, self.limits, body=posted)
         return self._answer(question, MAX_ATTEMPTS)
+
+    def query(
+        self,
+        text: str,
+        *,
+        parse: Callable[[str], Any],
+        on_request: Callable[[int], None],
+        attempts: int = MAX_ATTEMPTS,
+    ) -> Answer:
+        """Ask GraphQL, whose points are counted apart, and parse the body; `parse` may raise a Fault.
+
+        Raises as `get` does; a refusal is believed when it is repeated.
+        """
+        url, posted = graphql.address(self.base_url), graphql.posted(text)
+        question = _Question(url, parse, on_request, self.graphql_limits, retry_refusals=True, body=posted)
+        return self._answer(question, attempts)
 
     def _whole(self, url: str) -> str:
         return self.base_url + url if url.startswith("/") else url
@@ -130,7 +150,7 @@ class GitHub:
         faults: list[Fault] = []
         is_renewed = False
         while True:
-            sent_at, header = self._wait_for_limits(), self.login.header()
+            sent_at, header = self._wait_for(question.limits), self.login.header()
             try:
                 answer = self._follow(question, sent_at, header)
             except Fault as fault:
@@ -163,11 +183,11 @@ class GitHub:
                 f"{self.base_url}; not followed, because the token would go there; check GITHUB_API_URL"
             )
 
-    def _wait_for_limits(self) -> float:
+    def _wait_for(self, limits: RateLimits) -> float:
         """Returns the (monotonic) moment at which no limit was known."""
         while True:
             now = self._clock.monotonic()
-            seconds = self.limits.seconds_to_wait()
+            seconds = limits.seconds_to_wait()
             if seconds <= 0:
                 return now
             self._on_wait(seconds, "GitHub's rate limit")
@@ -209,14 +229,16 @@ class GitHub:
             response, body = self._ask(target, question, header)
             question.on_request(response.status_code)
             kind = answers.classify(response.status_code, response.headers, body)
+            if kind is Kind.ANSWER and question.body is not None and graphql.is_limit(body):
+                kind = Kind.LIMITED
             if kind is Kind.REDIRECT:
                 target = transport.absolute(target, response.headers.get("location", ""))
                 self.check_origin(target, source="redirect")
                 continue
             if kind is Kind.LIMITED:
-                self.limits.refused(response.headers, sent_at=sent_at)
+                question.limits.refused(response.headers, sent_at=sent_at)
                 return None
-            self.limits.observe(response.headers, sent_at=sent_at)
+            question.limits.observe(response.headers, sent_at=sent_at)
             if kind is not Kind.ANSWER:
                 refusal = self._refusals.of(kind, target, response.status_code, body, is_odd=question.retry_refusals)
                 if isinstance(refusal, Unauthorized):

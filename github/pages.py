@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from typing import Any, Mapping, NamedTuple
+from typing import Any, Iterator, Mapping, NamedTuple
 
 from foundation import timestamps
 from foundation.records import Item
@@ -77,7 +77,7 @@ def _cut(text: str, shape: Shape, decoder: json.JSONDecoder) -> list[Element]:
     return elements
 
 
-def _refuse_constant(name: str) -> None:
+def refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
@@ -86,8 +86,8 @@ def _integer(digits: str) -> int | float:
     return int(digits) if len(digits) < 4000 else float("inf")
 
 
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
-_PATIENT_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=_integer)  # takes a quarter longer
+_DECODER = json.JSONDecoder(parse_constant=refuse_constant)
+_PATIENT_DECODER = json.JSONDecoder(parse_constant=refuse_constant, parse_int=_integer)  # takes a quarter longer
 
 
 def _element(value: Any, shape: Shape, payload: bytes) -> Element:
@@ -121,11 +121,21 @@ def to_item(element: Element, item_type: str) -> Item:
 
 def repo_name(payload: Mapping[str, Any]) -> str | None:
     """The repository's full name as the payload spells it; the payload is not trusted, the caller compares."""
-    for url in (payload.get("repository_url"), payload.get("url")):
-        match = _REPO_IN_URL.search(url) if isinstance(url, str) else None
-        if match and is_repo_name(match[1]):
-            return match[1]
+    for name in _names(payload):
+        if is_repo_name(name):
+            return name
     return None
+
+
+def _names(payload: Mapping[str, Any]) -> Iterator[str]:
+    within = [payload.get(name) for name in ("repository", "pull_request")]  # GraphQL's, and what holds two answers
+    repository, pull_request = (value if isinstance(value, dict) else {} for value in within)
+    if isinstance(repository.get("nameWithOwner"), str):
+        yield repository["nameWithOwner"]
+    for url in (payload.get("repository_url"), payload.get("url"), pull_request.get("url")):
+        match = _REPO_IN_URL.search(url) if isinstance(url, str) else None
+        if match:
+            yield match[1]
 
 
 def repository_id(text: str) -> int | None:

@@ -20,6 +20,13 @@ class RateLimitReached(Outage):
     """Waiting for the limit would take longer than the caller allowed; the message says when to come back."""
 
 
+class Waited:
+    """The budget of waiting that one run may spend, on whichever limits."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+
 class RateLimits:
     """What is known of the limits, and the budget of waiting that one run may spend on them.
 
@@ -34,6 +41,7 @@ class RateLimits:
         monotonic: Callable[[], float],
         max_wait_seconds: float,
         reserve_points: int = 0,
+        waited: Waited | None = None,
     ) -> None:
         self._now = now
         self._monotonic = monotonic
@@ -41,12 +49,22 @@ class RateLimits:
         self._reserve_points = reserve_points
         self._lock = threading.Lock()
         self._blocked_until = float("-inf")  # monotonic seconds
-        self._waited_seconds = 0.0
+        self._waited = waited or Waited()
         self._secondary_hits = 0
         self._refused_at = float("-inf")  # monotonic seconds: when a limit was last met
         self._limit: int | None = None  # points an hour
         self.remaining: int | None = None
         self.reset_at: int | None = None
+
+    def of_another_resource(self) -> RateLimits:
+        """Of points that GitHub counts apart, as those of GraphQL; the budget of waiting is the same."""
+        return RateLimits(
+            now=self._now,
+            monotonic=self._monotonic,
+            max_wait_seconds=self._max_wait_seconds,
+            reserve_points=self._reserve_points,
+            waited=self._waited,
+        )
 
     def observe(self, headers: Mapping[str, str], *, sent_at: float) -> None:
         """Take in the headers of an answer that was no refusal. `sent_at` (monotonic): when it was asked for.
@@ -89,7 +107,7 @@ class RateLimits:
             seconds = self._blocked_until - self._monotonic()
             if seconds <= 0:
                 return 0.0
-            if self._waited_seconds > self._max_wait_seconds:
+            if self._waited.seconds > self._max_wait_seconds:
                 back = timestamps.from_epoch(self._now() + seconds)
                 more = "; GITHUB_TOKEN raises 60 points an hour to 5,000" if self._limit == ANONYMOUS_POINTS else ""
                 raise RateLimitReached(
@@ -135,7 +153,7 @@ class RateLimits:
         added = until - max(self._blocked_until, self._monotonic())
         if added > 0:
             self._blocked_until = until
-            self._waited_seconds += added
+            self._waited.seconds += added
 
 
 def _integer(text: str | None) -> int | None:

@@ -309,4 +309,5 @@ class ListScan(Scan):
             for element in read.elements
             if (element.updated_at or floor) >= floor and self._stream.holds(element)
         ]
-        return Page(self._repo, self._was, items, state)
+        noted = [(item.number, item.updated_at) for item in items if item.number] if self._stream.notes_work else ()
+        return Page(self._repo, self._was, items, state, noted=noted)

@@ -29,7 +29,8 @@ class Page(NamedTuple):
     """What one answer brought: to be committed in one transaction, items and state together.
 
     `repo` is the repository's present name; `was` the one that the state was kept under. The items may be of several
-    types. `noted`: what the work list takes in, as (number, updated_at); `settled`: up to which version it is done.
+    types. `noted`: what the work list takes in of items that the queue has not, as (number, updated_at); `settled`: up
+    to which version it is done.
     """
 
     repo: str

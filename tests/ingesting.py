@@ -46,9 +46,12 @@ def github(time):
 
 @pytest.fixture
 def run(github, time, tmp_path):
-    """One ingest over both streams (or `only` one) of acme/widgets; returns its results."""
+    """One ingest over `streams` (or `only` one) of acme/widgets; returns its results."""
 
-    def ingest_once(*, since=None, only=None, repo="acme/widgets", jobs=1, token="t", max_wait_seconds=900, pages=None):
+    def ingest_once(
+        *, since=None, only=None, streams=("issues", "pulls"), repo="acme/widgets", jobs=1, token="t",
+        max_wait_seconds=900, pages=None,
+    ):  # fmt: skip
         limits = RateLimits(now=time.clock.now, monotonic=time.clock.monotonic, max_wait_seconds=max_wait_seconds)
         login = logins.of(token)
         api = GitHub(
@@ -69,9 +72,8 @@ def run(github, time, tmp_path):
             default_since=timestamps.from_epoch(time.seconds - 7 * 86400),
             on_progress=on_progress,
         )
-        streams = [only] if only else ["issues", "pulls"]
         repos = [repo] if isinstance(repo, str) else repo
-        return job.run([(name, stream) for name in repos for stream in streams], jobs=jobs)
+        return job.run([(name, stream) for name in repos for stream in ([only] if only else streams)], jobs=jobs)
 
     return ingest_once
 

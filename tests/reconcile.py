@@ -78,7 +78,8 @@ def _differences(keys, objects, queued, archived, get):
 
 def _issues(ask):
     newest = {}
-    for row in ask("SELECT * FROM queue_items WHERE status = 'done'"):
+    done = ask("SELECT * FROM queue_items WHERE status = 'done'")
+    for row in (row for row in done if row["item_type"] in ("issue", "pull_request")):
         key, version = (row["item_type"], row["item_id"]), (row["updated_at"], row["payload_sha256"], row["s3_key"])
         newest[key] = max(version, newest.get(key, version))
     stored = {

@@ -106,6 +106,11 @@ def engine():
 
 
 @pytest.fixture
+def streams():
+    return "issues,pulls"  # unless a test is parametrised by them
+
+
+@pytest.fixture
 def path_of(engine, request, tmp_path):
     """The database of a name, without tables until it is worked on."""
     if engine == "sqlite":
@@ -125,14 +130,15 @@ def path_of(engine, request, tmp_path):
 
 
 @pytest.fixture
-def run(served, path_of, tmp_path, capfd):
+def run(served, path_of, streams, tmp_path, capfd):
     """`run(name)`: ingest and worker on a database and an archive of that name; returns their exit codes.
 
     `counter` is called before each of their statements.
     """
 
     def both(name, *archive, environ=None, counter=None):
-        environ = {"GITHUB_API_URL": served.url, "GITHUB_TOKEN": "t", "HOME": str(tmp_path), **(environ or {})}
+        usual = {"GITHUB_API_URL": served.url, "GITHUB_TOKEN": "t", "HOME": str(tmp_path), "PIPELINE_STREAMS": streams}
+        environ = {**usual, **(environ or {})}
         path, archive = path_of(name), archive or ("--archive-dir", str(tmp_path / name))
         with pytest.MonkeyPatch.context() as patched:
             if counter is not None:
@@ -154,6 +160,8 @@ def state(path):
             for table, columns in (
                 ("queue_items", "item_type, item_id, payload_sha256, status, s3_key, attempts"),
                 ("issues", "item_type, id, payload_sha256, title, state, lead_time_hours, s3_key"),
+                ("pull_details", "id, payload_sha256, reviews"),
+                ("pull_work", "repo, number, updated_at"),
                 ("ingest_state", "repo, stream, cursor, covered_since, scan, last_error"),
             )
         ]
@@ -181,6 +189,7 @@ def check(run, whole, path_of, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:<psycopg:ResourceWarning")  # a command that fails leaves its end to the process's
+@pytest.mark.parametrize("streams", ["issues,pulls", pytest.param("pulls,pull-details", marks=pytest.mark.long)])
 @pytest.mark.parametrize("engine, fault", STATEMENT_FAULTS, ids=str)
 def test_after_any_statement_failed_once_a_rerun_ends_as_if_it_had_not(run, check, capfd, fault):
     at, counter = 0, Counter()
@@ -221,6 +230,7 @@ def test_after_a_kill_at_any_statement_a_rerun_ends_as_if_there_had_been_none(ch
 REQUEST_FAULTS = [500, 404, 401, "reset", "truncate", "html", "invalid_json", "secondary_403"]
 
 
+@pytest.mark.parametrize("streams", ["issues,pulls", "pulls,pull-details"])
 @pytest.mark.parametrize("kind", REQUEST_FAULTS)
 def test_after_any_request_failed_once_a_rerun_ends_as_if_it_had_not(run, check, served, kind):
     for at in (1, 2, 3):

@@ -670,6 +670,39 @@ def test_the_work_list_of_a_repository_goes_by_its_new_name_and_is_forgotten_wit
     assert queue_manager.work(conn, repo="a/new") == []
 
 
+def test_what_the_queue_has_not_is_told_by_its_bytes(conn):
+    enqueue(conn, item(1), item(2))
+    other = item(2, payload_sha256="f" * 64)
+    assert queue_manager.not_queued(conn, items=[item(1), other, item(3)]) == [other, item(3)]
+    assert queue_manager.not_queued(conn, items=[]) == []
+
+
+def pull(number, at, **changes):
+    return item(number, item_type="pull_request", updated_at=at, payload_sha256=f"{number}{at}", **changes)
+
+
+def test_the_work_list_is_begun_with_pull_requests_whose_details_are_not_there(conn):
+    detail = {"item_type": "pull_detail", "payload_sha256": "d" * 64}
+    enqueue(conn, item(9), pull(1, "2026-01-01"), pull(2, "2026-01-02"), pull(2, "2026-01-04"))
+    enqueue(conn, pull(3, "2026-01-03"), item(3, updated_at="2026-01-03", **detail))
+    enqueue(conn, pull(4, "2026-01-05"), item(4, updated_at="2026-01-04", **detail))
+    queue_manager.seed_work(conn, repo="A/b", since="2026-01-02")
+    assert queue_manager.work(conn, repo="A/b") == [(2, "2026-01-04"), (4, "2026-01-05")]
+    queue_manager.note_work(conn, repo="A/b", versions=[(2, "2026-01-06")])
+    for _ in range(2):
+        queue_manager.seed_work(conn, repo="A/b", since="")
+        found = [(1, "2026-01-01"), (2, "2026-01-06"), (4, "2026-01-05")]
+        assert queue_manager.work(conn, repo="A/b") == found
+
+
+def test_the_work_list_is_begun_with_what_was_read_under_a_former_name_and_under_a_name_used_twice(conn):
+    queue_manager.save_stream(conn, repo="a/b", stream="pulls", state=StreamState(repo_id=1))
+    enqueue(conn, pull(1, "2026-01-01"), pull(1, "2026-01-02", item_id=77))
+    queue_manager.settle_name(conn, repo="a/new", repo_id=1, was="a/b", asked_for="a/b")
+    queue_manager.seed_work(conn, repo="a/new", since="")
+    assert queue_manager.work(conn, repo="a/new") == [(1, "2026-01-02")]
+
+
 def test_a_batch_is_one_item_type_and_one_day_of_the_oldest_row(conn):
     enqueue(
         conn,

@@ -5,7 +5,7 @@ Never asks GitHub, and knows neither queue nor archive.
 
 from __future__ import annotations
 
-from github.streams import issue_comments, issues, pulls, review_comments
+from github.streams import issue_comments, issues, pull_details, pulls, review_comments
 
 # In the order in which a run reads them.
 STREAMS = {
@@ -15,6 +15,7 @@ STREAMS = {
         pulls.STREAM,
         issue_comments.STREAM,
         review_comments.STREAM,
+        pull_details.STREAM,
     )
 }
 DEFAULT = ("issues", "pulls")  # nothing costs more unasked

@@ -17,4 +17,5 @@ STREAM = Stream(
     permission="Pull requests",
     switch="has_pull_requests",
     is_missing_when_off=True,  # augurlabs/augur #3731, kenn-io/forge #819
+    notes_work=True,
 )

@@ -8,7 +8,7 @@ from foundation.records import Row
 from github.pages import ITEM, Element, Shape
 
 # What a scan has to do so that it is complete (fetcher.py has the class for each).
-KEYSET, PAGES = "keyset", "pages"
+KEYSET, PAGES, WORK = "keyset", "pages", "work"
 
 
 class Kind(NamedTuple):
@@ -31,11 +31,12 @@ class Stream(NamedTuple):
     `name`: in `--streams` and in the database; `path`: in GitHub's address of the list, `query`: what that asks for
     besides. `kinds`: of what types its items are. `shape`: where an element has its number and its time.
     `scan`: KEYSET for a list that can begin at a time, and is walked oldest first by it; PAGES for one that is walked
-    newest first, by pages.
+    newest first, by pages; WORK where nothing is listed, and what another stream noted is asked for.
     `title`: GitHub's word for the feature; `permission`: for the right to read it that a token needs.
     `switch`: the field of a repository's description that says whether the feature is on.
     `is_missing_when_off`: GitHub answers 404, as for a wrong name, where the feature is switched off.
-    `holds(element)`: is it one of this stream? `needs`: the streams without which it brings nothing.
+    `holds(element)`: is it one of this stream? `needs`: the streams without which it brings nothing, and which are
+    read before it. `notes_work`: each new version of an item goes on the work list of those that need this one.
     """
 
     name: str
@@ -50,3 +51,4 @@ class Stream(NamedTuple):
     shape: Shape = ITEM
     holds: Callable[[Element], bool] = lambda element: True
     needs: tuple[str, ...] = ()
+    notes_work: bool = False

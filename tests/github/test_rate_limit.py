@@ -50,6 +50,18 @@ def test_who_has_no_token_is_told_what_one_would_give(limit, said):
     assert ("GITHUB_TOKEN" in str(caught.value)) is said
 
 
+def test_points_that_are_counted_apart_have_their_own_limit_and_the_same_budget_of_waiting():
+    time = Time()
+    limits = time.limits(max_wait_seconds=100, reserve_points=10)
+    others = limits.of_another_resource()
+    others.observe(headers(10, reset_in=60), sent_at=0)
+    assert (limits.seconds_to_wait(), others.seconds_to_wait()) == (0, 61)
+    time.monotonic_seconds = 61
+    limits.observe(headers(0, reset_in=60), sent_at=61)
+    with pytest.raises(RateLimitReached):
+        limits.seconds_to_wait()
+
+
 def test_a_reserve_is_left_to_others():
     limits = Time().limits(reserve_points=1000)
     limits.observe(headers(1001), sent_at=0)

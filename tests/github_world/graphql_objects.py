@@ -122,6 +122,7 @@ class View:
             "commits": lambda **how: {"totalCount": size["commits"]}, "mergedBy": actor(size["merged_by"]),
             "mergeCommit": commit(repo, size["merge_commit_sha"]) if size["merged"] else None,
             "merged": size["merged"], "mergedAt": fields.get("merged_at"), "isDraft": bool(fields.get("draft")),
+            "repository": lambda: self.repository(*repo.full_name.split("/")),
             "reviewDecision": repo.decision(number), "reviews": lambda **how: self._reviews(repo, number, **how),
         }  # fmt: skip
 

@@ -21,7 +21,7 @@ FIELDS = {  # type -> its fields that are kept; of connections all but the edges
     "Repository": "id databaseId nameWithOwner issue pullRequest issues pullRequests",
     "Issue": ITEM + " stateReason",
     "PullRequest": ITEM + " additions deletions changedFiles commits mergedBy mergeCommit merged mergedAt"
-    " reviewDecision reviews isDraft",
+    " reviewDecision reviews isDraft repository",
     "PullRequestReview": COMMENT + " state submittedAt commit",
     "IssueComment": COMMENT,
     "Commit": "id oid", "Label": "color id name", "Milestone": "id number title", "Team": "id name slug",
