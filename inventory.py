@@ -1,0 +1,115 @@
+"""What the tables know of a repository's items, for `sweep`: which ones, in which version, and what is said to be gone.
+
+Reads only; tombstones that wait in the queue count as if they were written. No HTTP, no printing.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Iterable, Mapping, NamedTuple, Sequence
+
+import db
+from tables.columns import MARKED
+
+
+class Known(NamedTuple):
+    """An item of which there is a row. `parent`: of a comment or review the item's number, which is `number` too."""
+
+    kind: str
+    id: int
+    number: int
+    updated_at: str
+    created_at: str | None
+    is_gone: bool
+
+
+def spellings(conn: db.Connection, repo: str) -> list[str]:
+    """Every name, letter for letter, under which items of the repository were fetched: it may have been renamed."""
+    aliases = conn.execute("SELECT alias FROM repo_aliases WHERE lower(repo) = lower(?)", (repo,))
+    wanted = {repo.lower(), *(row["alias"] for row in aliases)}
+    known = conn.execute("SELECT DISTINCT repo FROM issues").fetchall()
+    return sorted(row["repo"] for row in known if row["repo"].lower() in wanted)
+
+
+def repositories(conn: db.Connection) -> list[str]:
+    """All that any stream is kept of."""
+    return [row["repo"] for row in conn.execute("SELECT DISTINCT repo FROM ingest_state ORDER BY repo")]
+
+
+def streams(conn: db.Connection, repo: str) -> set[str]:
+    """Those that were read to their end at least once."""
+    rows = conn.execute("SELECT stream FROM ingest_state WHERE lower(repo) = lower(?) AND cursor IS NOT NULL", (repo,))
+    return {row["stream"] for row in rows}
+
+
+def counts(conn: db.Connection, names: Sequence[str]) -> dict[str, int]:
+    """Items that are not gone, by kind."""
+    rows = conn.execute(
+        f"""
+        SELECT item_type, count(*) AS items FROM issues
+        WHERE repo IN {db.places(len(names))} AND gone_at IS NULL GROUP BY item_type
+        """,
+        tuple(names),
+    )
+    return {row["item_type"]: row["items"] for row in rows} if names else {}
+
+
+def items(conn: db.Connection, names: Sequence[str]) -> list[Known]:
+    """Issues and pull requests."""
+    return _known(conn, ("issue", "pull_request"), names)
+
+
+def said(conn: db.Connection, kind: str, names: Sequence[str]) -> list[Known]:
+    """Comments of this kind, or reviews."""
+    return _known(conn, (kind,), names)
+
+
+def _known(conn: db.Connection, kinds: Sequence[str], names: Sequence[str]) -> list[Known]:
+    waiting = waiting_tombstones(conn, names)
+    found = []
+    for kind in kinds:
+        table, told_by, _ = MARKED[kind]
+        column, value = told_by or ("1", "1")
+        created_at = "NULL" if table == "reviews" else "created_at"
+        rows = conn.execute(
+            f"""
+            SELECT id, number, updated_at, {created_at} AS created_at, gone_at IS NOT NULL AS is_gone FROM {table}
+            WHERE repo IN {db.places(len(names))} AND {column} = {f"'{value}'" if told_by else value} ORDER BY id
+            """,
+            tuple(names),
+        ) if names else ()  # fmt: skip
+        for row in rows:
+            is_gone = waiting.get((kind, row["id"]), bool(row["is_gone"]))
+            found.append(Known(kind, row["id"], row["number"], row["updated_at"], row["created_at"], is_gone))
+    return found
+
+
+def waiting_tombstones(conn: db.Connection, names: Sequence[str]) -> dict[tuple[str, int], bool]:
+    """What those say that the tables have not been told yet: (kind, id) -> is it gone?"""
+    rows = conn.execute(
+        f"""
+        SELECT {conn.words.bytes_of_payload} AS payload FROM queue_items
+        WHERE item_type = 'gone' AND status <> 'done' AND repo IN {db.places(len(names))} ORDER BY updated_at, id
+        """,
+        tuple(names),
+    ) if names else ()  # fmt: skip
+    found: dict[tuple[str, int], bool] = {}
+    for row in rows:
+        tombstone = json.loads(bytes(row["payload"]).decode("utf-8"))
+        found[tombstone["kind"], tombstone["id"]] = tombstone["gone"]
+    return found
+
+
+def newest_queued(conn: db.Connection, item_type: str, ids: Iterable[int]) -> Mapping[int, str]:
+    """The newest version of each that the queue has."""
+    found: dict[int, str] = {}
+    for some in db.in_statements(sorted(ids), besides=1):
+        rows = conn.execute(
+            f"""
+            SELECT item_id, max(updated_at) AS updated_at FROM queue_items
+            WHERE item_type = ? AND item_id IN {db.places(len(some))} GROUP BY item_id
+            """,
+            (item_type, *some),
+        )
+        found.update((row["item_id"], row["updated_at"]) for row in rows)
+    return found
