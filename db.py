@@ -24,7 +24,7 @@ from tables.columns import FILLED, MARKED, TABLES, Marked
 from tables.migrations import MIGRATIONS, Twin
 
 # What the engines, and the room below, give to all who use the tables.
-__all__ = ("FILLED", "TABLES", "Connection", "damage", "in_statements", "places", "reader")
+__all__ = ("FILLED", "MARKED", "TABLES", "Connection", "damage", "in_statements", "places", "reader")
 # What a statement may raise; `explain` says what it means.
 Error = (sqlite3.Error, postgres.Error)
 
