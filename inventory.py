@@ -13,27 +13,33 @@ from tables.columns import MARKED
 
 
 class Known(NamedTuple):
-    """An item of which there is a row. `parent`: of a comment or review the item's number, which is `number` too."""
+    """An item, or what is said on one, of which there is a row; `number` is the item's."""
 
     kind: str
     id: int
     number: int
     updated_at: str
-    created_at: str | None
     is_gone: bool
 
 
-def spellings(conn: db.Connection, repo: str) -> list[str]:
-    """Every name, letter for letter, under which items of the repository were fetched: it may have been renamed."""
-    aliases = conn.execute("SELECT alias FROM repo_aliases WHERE lower(repo) = lower(?)", (repo,))
-    wanted = {repo.lower(), *(row["alias"] for row in aliases)}
-    known = conn.execute("SELECT DISTINCT repo FROM issues").fetchall()
-    return sorted(row["repo"] for row in known if row["repo"].lower() in wanted)
+def spellings(conn: db.Connection) -> dict[str, list[str]]:
+    """Every name, letter for letter, under which items were fetched, by itself in lower case."""
+    found: dict[str, list[str]] = {}
+    for (name,) in conn.execute("SELECT DISTINCT repo FROM issues ORDER BY repo"):
+        found.setdefault(name.lower(), []).append(name)
+    return found
+
+
+def former_names(conn: db.Connection, repo: str) -> list[str]:
+    """In lower case: items keep the name that they were fetched under."""
+    rows = conn.execute("SELECT alias FROM repo_aliases WHERE lower(repo) = lower(?) ORDER BY alias", (repo,))
+    return [row["alias"] for row in rows]
 
 
 def repositories(conn: db.Connection) -> list[str]:
-    """All that any stream is kept of."""
-    return [row["repo"] for row in conn.execute("SELECT DISTINCT repo FROM ingest_state ORDER BY repo")]
+    """All of which a stream was read to its end."""
+    rows = conn.execute("SELECT DISTINCT repo FROM ingest_state WHERE cursor IS NOT NULL ORDER BY repo")
+    return [row["repo"] for row in rows]
 
 
 def streams(conn: db.Connection, repo: str) -> set[str]:
@@ -69,18 +75,17 @@ def _known(conn: db.Connection, kinds: Sequence[str], names: Sequence[str]) -> l
     found = []
     for kind in kinds:
         table, told_by, _ = MARKED[kind]
-        column, value = told_by or ("1", "1")
-        created_at = "NULL" if table == "reviews" else "created_at"
+        of_kind = f"AND {told_by[0]} = '{told_by[1]}'" if told_by else ""
         rows = conn.execute(
             f"""
-            SELECT id, number, updated_at, {created_at} AS created_at, gone_at IS NOT NULL AS is_gone FROM {table}
-            WHERE repo IN {db.places(len(names))} AND {column} = {f"'{value}'" if told_by else value} ORDER BY id
+            SELECT id, number, updated_at, gone_at IS NOT NULL AS is_gone FROM {table}
+            WHERE repo IN {db.places(len(names))} {of_kind} ORDER BY id
             """,
             tuple(names),
         ) if names else ()  # fmt: skip
         for row in rows:
             is_gone = waiting.get((kind, row["id"]), bool(row["is_gone"]))
-            found.append(Known(kind, row["id"], row["number"], row["updated_at"], row["created_at"], is_gone))
+            found.append(Known(kind, row["id"], row["number"], row["updated_at"], is_gone))
     return found
 
 

@@ -14,11 +14,18 @@ import inventory
 import queue_manager
 from foundation import timestamps
 from foundation.clock import Clock
-from foundation.errors import EXIT_FAILED, EXIT_OK, ConfigurationError, PipelineError
+from foundation.errors import (
+    EXIT_CONFIGURATION,
+    EXIT_FAILED,
+    EXIT_OK,
+    EXIT_OUTAGE,
+    ConfigurationError,
+    PipelineError,
+)
 from foundation.records import Item, StreamState
 from github import pages
 from github.clients import Clients
-from github.refusals import NotReadable
+from github.refusals import HeavyAnswer, NotReadable
 from github.streams import gone
 from github.streams.gone import Tombstone
 from inventory import Known
@@ -89,6 +96,7 @@ class Sweep:
         self._clock = clock
         self._settings = settings
         self._in_commit = in_commit
+        self._spellings: dict[str, list[str]] | None = None
         self.requests = 0  # those that counted many repositories at once
 
     def run(self, repos: Sequence[str]) -> Iterable[RepoResult]:
@@ -141,6 +149,8 @@ class Sweep:
         api = self._clients.of_repo(repo)
         totals = of or census.describe(api, path_of(repo), requests.append)
         kept = self._kept(repo)
+        if not kept.states:
+            raise PipelineError(f"nothing of {repo} was read to its end yet; run ingest first")
         if kept.repo_id not in (None, totals.repo_id):
             raise PipelineError(f"{repo} is another repository than the one that is kept; run ingest first")
         kinds = [kind for kind, stream in STREAM_OF.items() if stream in kept.states]
@@ -165,7 +175,12 @@ class Sweep:
             stream: queue_manager.load_stream(self._conn, repo=name, stream=stream)[1]
             for stream in inventory.streams(self._conn, name)
         }
-        return _Kept(name, states, inventory.spellings(self._conn, name))
+        if self._spellings is None:
+            self._spellings = inventory.spellings(self._conn)
+        names = {name}
+        for lower in (name.lower(), *inventory.former_names(self._conn, name)):
+            names.update(self._spellings.get(lower, ()))
+        return _Kept(name, states, sorted(names))
 
     def _is_as_counted(self, kept: _Kept, totals: Totals, kinds: Sequence[str]) -> bool:
         if self._settings.full or not totals.counts or inventory.waiting_tombstones(self._conn, kept.names):
@@ -182,7 +197,7 @@ class Sweep:
                 "nothing is written (--max-gone N where it is true)"
             )
         seen_at = shown.seen_at or db.now(self._conn, self._clock)
-        examiner = _Examiner(reader, kept.repo, self._api_url(repo), seen_at)
+        examiner = _Examiner(reader, kept.repo, self._clients.any.base_url, seen_at)
         examiner.look(
             [each for each in alive if not _is_in(shown, each)], most=self._settings.limit(len(alive)), what=repo
         )
@@ -203,9 +218,6 @@ class Sweep:
         if not self._settings.dry_run:
             self._write(repo, result)
         return result
-
-    def _api_url(self, repo: str) -> str:
-        return self._clients.any.base_url
 
     def _write(self, repo: str, result: RepoResult) -> None:
         items = [*map(gone.to_item, (*result.gone, *result.back)), *result.missed]
@@ -229,7 +241,11 @@ class Sweep:
                 continue
             if listed.item_id is not None and self._is_queued(listed.kind, listed.item_id, listed.updated_at):
                 continue
-            found = reader.look(listed.kind, listed.number, listed.item_id or 0)
+            try:
+                found = reader.look(listed.kind, listed.number, listed.item_id or 0)
+            except HeavyAnswer as error:  # ingest says so of each such item, in each run
+                log.warning("%s", error)
+                continue
             if found.element is None:
                 continue
             item = pages.to_item(found.element, listed.kind)
@@ -290,7 +306,7 @@ class _Examiner:
         """Raises PipelineError where more than so many of them are gone."""
         first: list[tuple[Known, Found]] = []
         for each in lacking:
-            found = self._reader.look(each.kind, each.number, each.id)
+            found = self._found(each)
             if found.reason is None:
                 continue
             first.append((each, found))
@@ -300,10 +316,19 @@ class _Examiner:
                     "written (--max-gone N where it is true)"
                 )
         for each, found in first:
-            if self._reader.look(each.kind, each.number, each.id) == found:
+            if self._found(each) == found:
                 self.gone.append(self.tombstone(each, found))
             else:
                 self.unsure += 1
+
+    def _found(self, each: Known) -> Found:
+        """Where issues are switched off GitHub shows none, and none is gone."""
+        try:
+            return self._reader.look(each.kind, each.number, each.id)
+        except NotReadable as refused:
+            if not refused.disabled:
+                raise
+            return Found(None)
 
     def tombstone(self, of: Known, found: Found) -> Tombstone:
         address = census.ADDRESSES[of.kind].format(number=of.number, id=of.id)
@@ -325,6 +350,6 @@ def _is_covered(state: StreamState, listed: Listed) -> bool:
 
 
 def exit_code(results: Iterable[RepoResult], failures: Sequence[PipelineError] = ()) -> int:
-    """The largest of them: an outage says less of a repository than its own failure, but ends the same way."""
-    codes = [result.exit_code for result in results] + [failure.exit_code for failure in failures]
-    return EXIT_FAILED if EXIT_FAILED in codes else max(codes, default=EXIT_OK)
+    """As of an ingest: what a person has to do first. `failures`: what went wrong before there were results."""
+    codes = {result.exit_code for result in results} | {failure.exit_code for failure in failures}
+    return next((code for code in (EXIT_CONFIGURATION, EXIT_OUTAGE, EXIT_FAILED) if code in codes), EXIT_OK)
