@@ -60,6 +60,18 @@ def counts(conn: db.Connection, names: Sequence[str]) -> dict[str, int]:
     return {row["item_type"]: row["items"] for row in rows} if names else {}
 
 
+def is_known(conn: db.Connection, names: Sequence[str], kind: str, number: int) -> bool:
+    """Is there such an item, and not gone?"""
+    found = conn.execute(
+        f"""
+        SELECT 1 FROM issues
+        WHERE repo IN {db.places(len(names))} AND item_type = ? AND number = ? AND gone_at IS NULL
+        """,
+        (*names, kind, number),
+    )
+    return found.fetchone() is not None
+
+
 def items(conn: db.Connection, names: Sequence[str]) -> list[Known]:
     """Issues and pull requests."""
     return _known(conn, ("issue", "pull_request"), names)

@@ -27,6 +27,7 @@ _LISTS = {
     "issue": ("issues", "comments { totalCount }"),
     "pull_request": ("pullRequests", "comments { totalCount } reviews { totalCount }"),
 }
+_NEWEST = "first: 1, orderBy: {field: CREATED_AT, direction: DESC}"
 # Where GitHub leads from an issue that was transferred: by name, or by the repository's id as its own links have it.
 _TARGET = re.compile(
     r"(?:/api/v3)?/(?:repos/(?P<repo>[^/]+/[^/]+)|repositories/(?P<id>[1-9]\d{0,17}))/issues/(?P<number>[1-9]\d{0,17})\Z",
@@ -42,11 +43,13 @@ ADDRESSES = {
 
 
 class Totals(NamedTuple):
-    """A repository, and how many items it has by kind; empty where only the list can tell."""
+    """A repository, how many items it has by kind, and the number of the one that was made last (None: there is none).
+    Both are empty where only the list can tell."""
 
     repo_id: int
     repo: str
     counts: Mapping[str, int]
+    newest: Mapping[str, int | None]
 
 
 class Listed(NamedTuple):
@@ -80,7 +83,7 @@ def count(api: GitHub, repos: Sequence[str], on_request: Callable[[int], None]) 
     parts = []
     for place, repo in enumerate(repos):
         owner, name = map(graphql.quoted, repo.split("/"))
-        counts = " ".join(f"{field} {{ totalCount }}" for field, _ in _LISTS.values())
+        counts = " ".join(f"{field}({_NEWEST}) {{ totalCount nodes {{ number }} }}" for field, _ in _LISTS.values())
         parts.append(f"  r{place}: repository(owner: {owner}, name: {name}) {{ databaseId nameWithOwner {counts} }}")
     text = "query Totals {\n" + "\n".join(parts) + "\n}\n"
     found = api.query(text, parse=graphql.data, on_request=on_request).body
@@ -91,7 +94,14 @@ def _totals(shown: Any) -> Totals | None:
     if not isinstance(shown, dict):
         return None
     counts = {kind: _total(shown.get(field)) for kind, (field, _) in _LISTS.items()}
-    return Totals(_identity(shown), str(shown.get("nameWithOwner")), counts)
+    newest = {kind: _newest(shown[field]) for kind, (field, _) in _LISTS.items()}
+    return Totals(_identity(shown), str(shown.get("nameWithOwner")), counts, newest)
+
+
+def _newest(connection: Mapping[str, Any]) -> int | None:
+    nodes = connection.get("nodes")
+    node = nodes[0] if isinstance(nodes, list) and nodes else None
+    return as_count(node.get("number")) if isinstance(node, dict) else None
 
 
 def describe(api: GitHub, place: str, on_request: Callable[[int], None]) -> Totals:
@@ -100,7 +110,7 @@ def describe(api: GitHub, place: str, on_request: Callable[[int], None]) -> Tota
     name = shown.get("full_name") if isinstance(shown, dict) else None
     if not isinstance(name, str) or not is_repo_name(name) or not is_integer(shown.get("id")):
         raise Outage(f"GitHub's answer on {place} describes no repository; run again later")
-    return Totals(shown["id"], name, {})
+    return Totals(shown["id"], name, {}, {})
 
 
 class Reader:

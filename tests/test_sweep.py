@@ -8,6 +8,7 @@ import pytest
 
 import db
 import main
+from commands import runs
 from foundation.clock import SYSTEM_CLOCK
 from github.transport import Transport
 from tests.github_server import GitHubServer
@@ -194,6 +195,13 @@ def test_what_was_updated_since_the_last_ingest_was_not_missed(pipeline, repo):
     assert pipeline.sweep("--full")[1]["missed"] == 0
 
 
+def test_as_many_new_ones_as_are_gone_do_not_hide_them(pipeline, repo):
+    pipeline.fill()
+    repo.add_issue(created_at=repo.when(60))
+    repo.delete_issue(issues(repo, 1)[0])
+    assert pipeline.sweep()[1]["gone"] == 1
+
+
 def test_a_dry_run_writes_nothing(pipeline, repo):
     pipeline.fill()
     repo.delete_issue(issues(repo, 1)[0])
@@ -248,6 +256,57 @@ def test_a_sweep_that_is_killed_at_a_request_writes_nothing_and_the_next_ends_as
 @pytest.mark.long
 def test_a_sweep_may_be_killed_at_each_request(pipeline, github, repo):
     killed_at_each(pipeline, github, repo, step=1)
+
+
+def test_a_repository_that_is_being_ingested_is_not_swept(pipeline, repo):
+    pipeline.fill()
+    with contextlib.closing(db.connect(pipeline.path)) as conn, runs.recorded(
+        conn, db_path=pipeline.path, command="ingest", what="it", clock=CLOCK, environ={}
+    ) as record:
+        record.hold([f"ingest of {REPO}"])
+        assert pipeline.sweep()[0] == 4
+    assert pipeline.sweep()[0] == 0
+
+
+def test_what_is_gone_and_then_updated_is_alive_again_by_an_ingest_alone(pipeline, repo):
+    pipeline.fill()
+    (number,) = issues(repo, 1)
+    repo.hide(number)
+    assert pipeline.sweep()[1]["gone"] == 1
+    pipeline.work()
+    assert sorted(pipeline.gone()) == [number]
+    repo.show(number)
+    repo.touch("issues", number, updated_at=repo.when(-2))
+    assert pipeline.run("ingest", "--repo", REPO)[0] == 0
+    pipeline.work()
+    assert pipeline.gone() == {}
+
+
+def test_issues_that_are_switched_off_are_not_gone(pipeline, repo):
+    pipeline.fill()
+    repo.issues_enabled = False
+    for number in issues(repo, 2):
+        repo._unlist(number)
+        repo.absent[number] = (410, "disabled")
+    code, summary = pipeline.sweep("--full")
+    assert (code, summary["gone"]) == (0, 0)
+
+
+def test_an_item_that_github_can_not_show_keeps_no_tombstone_back(pipeline, github, repo):
+    pipeline.fill()
+    repo.add_issue(updated_at=repo.when(89_500))
+    github.fail_next(502, times=99, match=f"/issues/{max(issues(repo))}")
+    repo.delete_issue(issues(repo, 1)[0])
+    code, summary = pipeline.sweep("--full")
+    assert (code, summary["gone"], summary["missed"]) == (0, 1, 0)
+
+
+def test_a_repository_of_which_nothing_was_read_is_named(pipeline, github, repo):
+    pipeline.fill()
+    github.add_repo("acme/gadgets")
+    code, summary = pipeline.run("sweep", "--repo", "acme/gadgets")
+    assert code == 1
+    assert "run ingest first" in summary["repos"][0]["error"]
 
 
 def killed_at_each(pipeline, github, repo, *, step):

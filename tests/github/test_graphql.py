@@ -78,3 +78,21 @@ def test_what_someone_wrote_of_a_limit_is_none():
 )  # fmt: skip
 def test_it_is_asked_where_the_server_has_it(base, address):
     assert graphql.address(base) == address
+
+
+def test_one_query_names_all_pull_requests_and_where_each_one_s_reviews_go_on():
+    text = pull_reader.query("acme/widgets", [pull_reader.Ask(7), pull_reader.Ask(8, 'Y3"')])
+    assert 'repository(owner: "acme", name: "widgets")' in text
+    assert "p7: pullRequest(number: 7) { ...fields reviews(first: 100) { ...reviews } }" in text
+    assert 'p8: pullRequest(number: 8) { ...fields reviews(first: 100, after: "Y3\\"") { ...reviews } }' in text
+
+
+def test_of_several_things_at_the_top_those_that_are_missing_are_null_and_any_other_error_is_raised():
+    missing = {"type": "NOT_FOUND", "path": ["r1"], "message": "Could not resolve"}
+    text = json.dumps({"data": {"r0": {"databaseId": 1}, "r1": None}, "errors": [missing]})
+    assert graphql.data(text) == {"r0": {"databaseId": 1}, "r1": None}
+    with pytest.raises(Fault, match="Something went wrong"):
+        graphql.data(json.dumps({"data": {"r0": None}, "errors": [missing, {"message": TOO_SLOW}]}))
+    for text in ("", "[]", "{}", '{"data": null}', '{"data": {"r0": NaN}}'):
+        with pytest.raises(PageError):
+            graphql.data(text)

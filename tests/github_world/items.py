@@ -45,7 +45,8 @@ class Items:
             location = "%s/repositories/%d/issues/%d" % (self.url, other.id, new)
             return as_json({"message": "Moved Permanently", "url": location}, 301, Location=location)
         if status == 410 and where == "issues":
-            return error(410, "This issue was deleted")
+            is_off = target == "disabled"
+            return error(410, "Issues has been disabled in this repository." if is_off else "This issue was deleted")
         return error(404, "Not Found")
 
     def _issue(self, repo, number):
