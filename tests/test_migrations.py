@@ -47,7 +47,10 @@ def fill(conn):
 
 def rows(path, tables):
     with contextlib.closing(engine_connect(path)) as conn:
-        return {name: sorted(map(repr, map(tuple, conn.execute(f"SELECT * FROM {name}")))) for name in tables}
+        columns = {name: db.quoted(db.FILLED[name].columns) if name in db.FILLED else "*" for name in tables}
+        return {
+            name: sorted(map(repr, map(tuple, conn.execute(f"SELECT {columns[name]} FROM {name}")))) for name in tables
+        }
 
 
 def schema(path):
