@@ -82,15 +82,17 @@ def cut(text: str, name: str) -> Answered:
 
 
 def data(text: str) -> dict[str, Any]:
-    """`data` as it is parsed; what GitHub says is not there is null. Raises as `cut` does."""
+    """`data` as it is parsed; of several things at its top those that are not there, or not for this token, are null.
+
+    Raises as `cut` does.
+    """
     try:
         answer = json.loads(text, parse_constant=refuse_constant)
     except (ValueError, RecursionError) as error:
         raise PageError(f"no answer of GraphQL's: {error}") from error
     for said in _errors(answer):
         path = said.get("path")
-        is_missing = said.get("type") == "NOT_FOUND" and isinstance(path, list) and len(path) == 1
-        if not is_missing:
+        if said.get("type") not in _REFUSALS or not isinstance(path, list) or len(path) != 1:
             raise _fault(said, is_of_all=not path)
     found = answer.get("data") if isinstance(answer, dict) else None
     if not isinstance(found, dict):

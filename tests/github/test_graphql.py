@@ -89,8 +89,9 @@ def test_one_query_names_all_pull_requests_and_where_each_one_s_reviews_go_on():
 
 def test_of_several_things_at_the_top_those_that_are_missing_are_null_and_any_other_error_is_raised():
     missing = {"type": "NOT_FOUND", "path": ["r1"], "message": "Could not resolve"}
-    text = json.dumps({"data": {"r0": {"databaseId": 1}, "r1": None}, "errors": [missing]})
-    assert graphql.data(text) == {"r0": {"databaseId": 1}, "r1": None}
+    refused = {"type": "FORBIDDEN", "path": ["r2"], "message": "Resource protected by organization SAML enforcement."}
+    text = json.dumps({"data": {"r0": {"databaseId": 1}, "r1": None, "r2": None}, "errors": [missing, refused]})
+    assert graphql.data(text) == {"r0": {"databaseId": 1}, "r1": None, "r2": None}
     with pytest.raises(Fault, match="Something went wrong"):
         graphql.data(json.dumps({"data": {"r0": None}, "errors": [missing, {"message": TOO_SLOW}]}))
     for text in ("", "[]", "{}", '{"data": null}', '{"data": {"r0": NaN}}'):
