@@ -80,13 +80,6 @@ def test_it_is_asked_where_the_server_has_it(base, address):
     assert graphql.address(base) == address
 
 
-def test_one_query_names_all_pull_requests_and_where_each_one_s_reviews_go_on():
-    text = pull_reader.query("acme/widgets", [pull_reader.Ask(7), pull_reader.Ask(8, 'Y3"')])
-    assert 'repository(owner: "acme", name: "widgets")' in text
-    assert "p7: pullRequest(number: 7) { ...fields reviews(first: 100) { ...reviews } }" in text
-    assert 'p8: pullRequest(number: 8) { ...fields reviews(first: 100, after: "Y3\\"") { ...reviews } }' in text
-
-
 def test_of_several_things_at_the_top_those_that_are_missing_are_null_and_any_other_error_is_raised():
     missing = {"type": "NOT_FOUND", "path": ["r1"], "message": "Could not resolve"}
     refused = {"type": "FORBIDDEN", "path": ["r2"], "message": "Resource protected by organization SAML enforcement."}
