@@ -116,7 +116,11 @@ def _error(
 
 def _locks(conn: db.Connection, targets: Sequence[tuple[str, str]]) -> dict[str, str]:
     """What no other ingest may do meanwhile: a lock for each repository, by the name under which it is kept."""
-    return {repo: f"ingest of {queue_manager.kept_as(conn, repo).lower()}" for repo, _ in targets}
+    return {repo: ingest_lock(conn, repo) for repo, _ in targets}
+
+
+def ingest_lock(conn: db.Connection, repo: str) -> str:
+    return f"ingest of {queue_manager.kept_as(conn, repo).lower()}"
 
 
 def _shown(since: str | None) -> str:

@@ -44,21 +44,23 @@ class WorkScan(Scan):
         covered_since = min(self._since, self._state.covered_since or self._since)
         listed = {number: updated_at for number, updated_at in self._work if updated_at >= covered_since}
         gaps = tuple(gap for gap in self._state.gaps if gap.offset in listed)
-        begun = self._state._replace(covered_since=covered_since, gaps=gaps)
+        begun = self._state._replace(covered_since=covered_since, gaps=gaps, scan=self._state.scan if listed else None)
         if begun != self._state:  # a later run wants no less, whatever becomes of this one
             self._state = begun
             yield Page(self._repo, self._was, [], begun)
-        known_as_broken = {gap.offset for gap in gaps}
-        others = sorted(set(listed) - known_as_broken)
-        while others:
-            some, others = others[: self._at_once], others[self._at_once :]
-            yield self._page(self._bring(some), listed)
-            if self._gave_up is not None:  # what it could not have is in the state: the next run begins with others
-                raise self._gave_up
-        for number in sorted(known_as_broken):
-            yield self._page(self._bring([number]), listed)
+        yield from self._ask_for(listed, broken={gap.offset for gap in gaps})
 
-    def _page(self, brought: _Brought, listed: dict[int, str]) -> Page:
+    def _ask_for(self, listed: dict[int, str], *, broken: set[int]) -> Iterator[Page]:
+        """What could not be had before comes last, each by itself."""
+        left = [*sorted(set(listed) - broken), *sorted(broken)]
+        while left:
+            some = [number for number in left[: self._at_once] if number not in broken] or left[:1]
+            left = left[len(some) :]
+            yield self._page(self._bring(some), listed, is_last=not left)
+            if self._gave_up is not None and not broken.intersection(some):
+                raise self._gave_up  # what it could not have is in the state: the next run begins with others
+
+    def _page(self, brought: _Brought, listed: dict[int, str], *, is_last: bool) -> Page:
         """Done is what was shown; of several parts, as of the oldest."""
         settled = [(number, min(item.updated_at for item in parts)) for number, parts in brought.shown.items()]
         settled += [(number, listed[number]) for number in brought.missing]
@@ -69,7 +71,10 @@ class WorkScan(Scan):
             Gap(None, number, 1, listed[number], listed[number]) for number in brought.broken if number not in known
         ]
         cursor = max([self._state.cursor or "", *(updated_at for number, updated_at in settled)])
-        self._state = self._state._replace(gaps=tuple(gaps), cursor=cursor or None)
+        scan = (
+            None if is_last else {"covered_since": self._state.covered_since}
+        )  # only that it goes on: the list says how
+        self._state = self._state._replace(gaps=tuple(gaps), cursor=cursor or None, scan=scan)
         items = [item for parts in brought.shown.values() for item in parts]
         return Page(self._repo, self._was, items, self._state, settled=settled)
 

@@ -1,6 +1,7 @@
 """Pull requests by themselves: the work list that `pulls` notes, GraphQL or REST, and the rows of both."""
 
 import contextlib
+import functools
 import json
 import random
 
@@ -33,11 +34,12 @@ def repo(github, time):
 
 @pytest.fixture
 def ask(tmp_path):
-    def rows(statement, *values):
-        with contextlib.closing(db.connect(str(tmp_path / "p.db"))) as conn:
-            return [tuple(row) for row in conn.execute(statement, values)]
+    return functools.partial(rows_of, str(tmp_path / "p.db"))
 
-    return rows
+
+def rows_of(path, statement, *values):
+    with contextlib.closing(db.connect(path)) as conn:
+        return [tuple(row) for row in conn.execute(statement, values)]
 
 
 def details(github):
@@ -260,7 +262,12 @@ def test_graphql_s_points_are_a_budget_of_their_own(run, github, repo, ask):
     _, result = run(streams=BOTH, since=ALL_HISTORY, max_wait_seconds=0)
     assert (result.exit_code, "rate limit holds until" in result.error) == (3, True)
     assert len(newest(ask)) == 25
+    assert ask("SELECT scan IS NOT NULL FROM ingest_state WHERE stream = 'pull-details'") == [(1,)]  # unfinished
     assert run(only="pulls")[0].error is None
+    github.graphql_limit = 5000
+    assert run(only="pull-details")[0].error is None  # as far back as the run before was told to look
+    assert behind(ask, versions(repo)) == []
+    assert ask("SELECT scan FROM ingest_state WHERE stream = 'pull-details'") == [(None,)]
 
 
 def test_changes_on_every_page_while_it_is_read_are_not_missed(run, github, time, repo, ask):
@@ -335,9 +342,11 @@ def test_another_repository_of_the_same_name_is_not_asked_for_the_old_one_s_pull
 
 @pytest.mark.parametrize("layout", ["object", "batch"])
 @pytest.mark.parametrize("way", ["graphql", "rest"])
-def test_they_are_archived_extracted_and_rebuilt(run_main, tmp_path, ask, layout, way):
+def test_they_are_archived_extracted_and_rebuilt(run_main, db_path, tmp_path, layout, way):
+    ask = functools.partial(rows_of, db_path)
+
     def main(*words):
-        code, _, err = run_main(*words, env={"PIPELINE_DB": str(tmp_path / "p.db"), **env})
+        code, _, err = run_main(*words, env={"PIPELINE_DB": db_path, **env})
         assert code == 0, err
 
     def found():
@@ -360,7 +369,8 @@ def test_they_are_archived_extracted_and_rebuilt(run_main, tmp_path, ask, layout
     ((named, number, reviews, _, key),) = before[0]
     assert (named, number, reviews, len(before[1]), "/pull-details/dt=" in key) == ("acme/widgets", 1, 130, 130, True)
     for table in ("pull_details", "reviews"):
-        ask(f"DELETE FROM {table}")
+        with contextlib.closing(db.connect(db_path)) as conn, db.transaction(conn):
+            conn.execute(f"DELETE FROM {table}")
     main("rebuild", *archive)
     assert found() == before
 

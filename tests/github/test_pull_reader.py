@@ -15,8 +15,8 @@ REVIEW = {
 PULL = {
     "fullDatabaseId": "3000000001", "number": 7, "updatedAt": "2026-11-20T11:00:00Z", "additions": 3, "deletions": 2,
     "changedFiles": 1, "commits": {"totalCount": 4}, "mergedBy": None, "mergeCommit": None,
-    "reviewDecision": "APPROVED",
-    "repository": {"nameWithOwner": "Acme/Widgets"}, "reviews": {"totalCount": 1, "pageInfo": {}, "nodes": [REVIEW]},
+    "reviewDecision": "APPROVED", "repository": {"nameWithOwner": "Acme/Widgets"},
+    "reviews": {"totalCount": 1, "pageInfo": {}, "nodes": [REVIEW]},
 }  # fmt: skip
 OF_REST = {
     "pull_request": {
