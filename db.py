@@ -20,17 +20,17 @@ from foundation import settings
 from foundation.clock import Clock
 from foundation.errors import ConfigurationError, Outage
 from foundation.records import Row
-from tables.columns import FILLED, TABLES
+from tables.columns import FILLED, MARKED, TABLES, Marked
 from tables.migrations import MIGRATIONS, Twin
 
 # What the engines, and the room below, give to all who use the tables.
-__all__ = ("FILLED", "TABLES", "Connection", "damage", "in_statements", "places", "reader")
+__all__ = ("FILLED", "MARKED", "TABLES", "Connection", "damage", "in_statements", "places", "reader")
 # What a statement may raise; `explain` says what it means.
 Error = (sqlite3.Error, postgres.Error)
 
 
 # Locks of a transaction's that only PostgreSQL needs: SQLite has one writer at a time. The numbers are any.
-MIGRATING, LOCKING = 7_481_532_001, 7_481_532_002
+MIGRATING, LOCKING, MARKING = 7_481_532_001, 7_481_532_002, 7_481_532_003
 
 
 def connect(path: str, *, synchronous: str = "FULL", must_exist: bool = False) -> Connection:
@@ -202,16 +202,47 @@ def upsert(conn: Connection, table: str, rows: Iterable[Mapping[str, Any]]) -> N
 
 
 def upsert_all(conn: Connection, rows: Iterable[Row]) -> None:
-    """Rows of whichever tables, with all their columns; the tables in one order, or two workers could wait for each
-    other. What was fetched before its repository was renamed goes in under the present name.
+    """Rows of whichever tables, with all their columns, and what tombstones say of them; the tables in one order, or
+    two workers could wait for each other. What was fetched before its repository was renamed goes in under the present
+    name.
     """
     present = dict(tuple(row) for row in conn.execute("SELECT alias, repo FROM repo_aliases"))
     by_table: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
         repo = row.columns["repo"]
         by_table.setdefault(row.table, []).append({**row.columns, "repo": present.get(repo.lower(), repo)})
+    if "gone" in by_table:
+        # A tombstone and its item may come at the same moment, and each must see the other.
+        alone(conn, MARKING)
+        hold_still(conn, sorted({marked.table for marked in MARKED.values()}))
     for table in sorted(by_table):
         upsert(conn, table, by_table[table])
+    if by_table and conn.execute("SELECT 1 FROM gone LIMIT 1").fetchone():
+        for kind, marked in MARKED.items():
+            _mark(conn, kind, marked, by_table)
+
+
+def _mark(conn: Connection, kind: str, marked: Marked, by_table: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """An item is gone where its last tombstone says so, and no version of it was updated later: whatever the order in
+    which they came.
+    """
+    column, value = marked.told_by or ("", "")
+    touched = {row["id"] for row in by_table.get("gone", ()) if row["kind"] == kind}
+    touched |= {row["id"] for row in by_table.get(marked.table, ()) if row.get(column, "") == value}
+    of_kind = f"{column} = '{value}' AND" if column else ""
+    names = ", ".join(marked.columns)
+    targets = f"({names})" if len(marked.columns) > 1 else names
+    for some in in_statements(sorted(touched), besides=2):
+        conn.execute(
+            f"""
+            UPDATE {marked.table} SET {targets} = (
+                SELECT {", ".join(f"gone.{name}" for name in marked.columns)} FROM gone
+                WHERE gone.kind = ? AND gone.id = {marked.table}.id AND gone.updated_at >= {marked.table}.updated_at
+            )
+            WHERE {of_kind} id IN {places(len(some))} AND id IN (SELECT id FROM gone WHERE kind = ?)
+            """,
+            (kind, *some, kind),
+        )
 
 
 def rename_rows(conn: Connection, *, was: str, repo: str) -> None:

@@ -161,6 +161,7 @@ RIGHTS = {
         **_OF_EVERY_RUN, "queue_items": "INSERT UPDATE", "ingest_state": "INSERT UPDATE DELETE",
         "repo_aliases": "INSERT UPDATE DELETE", "pull_work": "INSERT UPDATE DELETE",
     },
+    "sweep": {**_OF_EVERY_RUN, "queue_items": "INSERT UPDATE", "pull_work": "INSERT UPDATE"},
     "worker": {**_OF_EVERY_RUN, "queue_items": "UPDATE", **dict.fromkeys((*db.FILLED, "archives"), "INSERT UPDATE"),
                "ignored_users": "INSERT DELETE"},
 }  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Callable, Sequence
+from typing import Callable, Collection, Sequence
 
 import db
 import ingest
@@ -66,7 +66,7 @@ def run(
             clients, orgs, installation, include_archived=not skip_archived, include_forks=include_forks
         )
         targets = [(repo, stream) for repo in repositories.unique([*names, *listed]) for stream in chosen]
-        locks = _locks(conn, targets)
+        locks = ingest_locks(conn, {repo for repo, _ in targets})
         record.hold(sorted(set(locks.values())))
         scans = ingest.Ingest(
             clients=clients,
@@ -114,10 +114,9 @@ def _error(
     return kind(said[0] + more)
 
 
-def _locks(conn: db.Connection, targets: Sequence[tuple[str, str]]) -> dict[str, str]:
+def ingest_locks(conn: db.Connection, repos: Collection[str]) -> dict[str, str]:
     """What no other ingest may do meanwhile: a lock for each repository, by the name under which it is kept."""
-    kept = queue_manager.kept_as(conn, {repo for repo, _ in targets})
-    return {repo: f"ingest of {name.lower()}" for repo, name in kept.items()}
+    return {repo: f"ingest of {name.lower()}" for repo, name in queue_manager.kept_as(conn, repos).items()}
 
 
 def _shown(since: str | None) -> str:

@@ -74,6 +74,7 @@ def build_parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     _add_worker(commands, common, environ)
     _add_status(commands, common)
     _add_forget(commands, common, environ)
+    _add_sweep(commands, common, environ)
     _add_check(commands, common, environ)
     _add_retry(commands, common)
     _add_prune(commands, common)
@@ -121,15 +122,7 @@ def _add_ingest(commands: Any, common: argparse.ArgumentParser, environ: Mapping
     parser = commands.add_parser("ingest", parents=[common], help="GitHub -> queue")
     _add_repos(parser, environ, "a repository")
     _add_repos_file(parser)
-    parser.add_argument(
-        "--org",
-        dest="orgs",
-        metavar="ORG",
-        action="append",
-        default=[],
-        type=_checked(lambda text: settings.owner_name(text, settings.web_hosts(environ))),
-        help="all repositories of an organisation or user, without forks; may be given again and again",
-    )
+    _add_orgs(parser, environ, "all repositories of an organisation or user, without forks")
     parser.add_argument(
         "--installation",
         action="store_true",
@@ -156,6 +149,22 @@ def _add_ingest(commands: Any, common: argparse.ArgumentParser, environ: Mapping
         default=DEFAULT_JOBS,
         help=f"streams fetched at a time (default {DEFAULT_JOBS}, as GitHub advises)",
     )
+    _add_limits(parser)
+
+
+def _add_orgs(parser: argparse.ArgumentParser, environ: Mapping[str, str], meaning: str) -> None:
+    parser.add_argument(
+        "--org",
+        dest="orgs",
+        metavar="ORG",
+        action="append",
+        default=[],
+        type=_checked(lambda text: settings.owner_name(text, settings.web_hosts(environ))),
+        help=f"{meaning}; may be given again and again",
+    )
+
+
+def _add_limits(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-wait",
         dest="max_wait_seconds",
@@ -172,6 +181,22 @@ def _add_ingest(commands: Any, common: argparse.ArgumentParser, environ: Mapping
         default=0,
         help="API points to leave to others who use the token (default 0)",
     )
+
+
+def _add_sweep(commands: Any, common: argparse.ArgumentParser, environ: Mapping[str, str]) -> None:
+    parser = commands.add_parser("sweep", parents=[common], help="what is gone from GitHub, and what was missed")
+    _add_repos(parser, environ, "a repository (default: all that are known)")
+    _add_repos_file(parser)
+    _add_orgs(parser, environ, "those of an organisation or user that are known")
+    parser.add_argument("--full", action="store_true", help="look at all items, also where their number is as known")
+    parser.add_argument("--dry-run", action="store_true", help="say what is gone, and write nothing")
+    parser.add_argument(
+        "--max-gone",
+        type=_checked(settings.amount),
+        metavar="N",
+        help="more gone at once in a repository are not believed (default 10, or 1 %% of what is known, if more)",
+    )
+    _add_limits(parser)
 
 
 def _add_streams(parser: argparse._ActionsContainer, environ: Mapping[str, str]) -> None:

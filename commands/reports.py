@@ -71,6 +71,52 @@ def worker_lines(summary: Mapping[str, Any]) -> list[str]:
     return [*aligned(figures), f"in {summary['seconds']:.1f} s, {rate:.0f} items/s"]
 
 
+def sweep_summary(results: Sequence[Any], requests: int, dry_run: bool, seconds: float) -> dict[str, Any]:
+    repos = [
+        {
+            "repo": result.repo,
+            "compared": result.compared,
+            "known": result.known,
+            "gone": [_of_tombstone(each) for each in result.gone],
+            "back": [_of_tombstone(each) for each in result.back],
+            "missed": [{"kind": item.item_type, "number": item.number} for item in result.missed],
+            "unsure": result.unsure,
+            "requests": result.requests,
+            "error": result.error,
+        }
+        for result in results
+    ]
+    return {
+        "command": "sweep",
+        "dry_run": dry_run,
+        "gone": sum(len(result.gone) for result in results),
+        "back": sum(len(result.back) for result in results),
+        "missed": sum(len(result.missed) for result in results),
+        "unsure": sum(result.unsure for result in results),
+        "requests": requests + sum(result.requests for result in results),
+        "seconds": round(seconds, 3),
+        "repos": repos,
+    }
+
+
+def _of_tombstone(tombstone: Any) -> dict[str, Any]:
+    return {name: getattr(tombstone, name) for name in ("kind", "id", "number", "reason", "moved_to")}
+
+
+def sweep_lines(summary: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for repo in summary["repos"]:
+        for each in repo["gone"]:
+            where = f" to {each['moved_to']}" if each["moved_to"] else ""
+            lines.append(f"{repo['repo']} #{each['number']} {each['kind']} {each['id']}  {each['reason']}{where}")
+        lines += [f"{repo['repo']} #{each['number']} {each['kind']} {each['id']}  there again" for each in repo["back"]]
+        lines += [f"{repo['repo']} #{each['number']} {each['kind']}  was missed" for each in repo["missed"]]
+    figures = ("gone", "back", "missed", "unsure", "requests")
+    said = ", ".join(f"{summary[name]} {name}" for name in figures)
+    written = ", nothing written" if summary["dry_run"] else ""
+    return [*lines, f"{len(summary['repos'])} repositories: {said}, in {summary['seconds']:.1f} s{written}"]
+
+
 def prune_lines(summary: Mapping[str, Any]) -> list[str]:
     return aligned({name: summary[name] for name in ("deleted", "freed_bytes", "db_bytes")})
 

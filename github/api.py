@@ -22,7 +22,7 @@ from github.answers import Kind
 from github.login.logins import Login
 from github.outages import Outages
 from github.rate_limit import RateLimits
-from github.refusals import MAX_ATTEMPTS, HeavyAnswer, NotReadable, Refusals, Unauthorized
+from github.refusals import MAX_ATTEMPTS, HeavyAnswer, Moved, NotReadable, Refusals, Unauthorized
 from github.transport import Fault
 
 log = logging.getLogger("pipeline.github")
@@ -54,6 +54,7 @@ class _Question(NamedTuple):
     etag: str | None = None
     retry_refusals: bool = False
     body: bytes | None = None
+    follows: bool = True
 
 
 class GitHub:
@@ -111,15 +112,18 @@ class GitHub:
         on_request: Callable[[int], None],
         attempts: int = MAX_ATTEMPTS,
         retry_refusals: bool = False,
+        follows: bool = True,
     ) -> Answer:
         """GET `url` (absolute, or a path below the API's base) and parse its body.
 
         `on_request(status)` is called for each answer, for the caller's counts. `attempts` bounds the faults that are
         survived, outages apart. `retry_refusals`: what is refused should be there, so that one refusal proves nothing.
+        `follows` False: a redirect is Moved, and nothing is asked of where it leads.
         Raises NotReadable, HeavyAnswer or another Outage, RateLimitReached, or ConfigurationError (a rejected token, a
         link to another origin).
         """
-        return self._answer(_Question(self._whole(url), parse, on_request, self.limits, etag, retry_refusals), attempts)
+        question = _Question(self._whole(url), parse, on_request, self.limits, etag, retry_refusals, follows=follows)
+        return self._answer(question, attempts)
 
     def post(self, url: str, content: Any, *, parse: Callable[[str], Any]) -> Answer:
         """POST `content` as JSON; what it does may be done twice. Raises what `get` raises."""
@@ -233,6 +237,10 @@ class GitHub:
                 kind = Kind.LIMITED
             if kind is Kind.REDIRECT:
                 target = transport.absolute(target, response.headers.get("location", ""))
+                if not question.follows:
+                    question.limits.observe(response.headers, sent_at=sent_at)
+                    shown = transport.shown(question.url)
+                    raise Moved(f"GitHub redirects from {shown}", status=response.status_code, location=target)
                 self.check_origin(target, source="redirect")
                 continue
             if kind is Kind.LIMITED:

@@ -81,6 +81,25 @@ def cut(text: str, name: str) -> Answered:
     return Answered(members, missing)
 
 
+def data(text: str) -> dict[str, Any]:
+    """`data` as it is parsed; of several things at its top those that are not there, or not for this token, are null.
+
+    Raises as `cut` does.
+    """
+    try:
+        answer = json.loads(text, parse_constant=refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise PageError(f"no answer of GraphQL's: {error}") from error
+    for said in _errors(answer):
+        path = said.get("path")
+        if said.get("type") not in _REFUSALS or not isinstance(path, list) or len(path) != 1:
+            raise _fault(said, is_of_all=not path)
+    found = answer.get("data") if isinstance(answer, dict) else None
+    if not isinstance(found, dict):
+        raise PageError("no answer of GraphQL's: it holds no data")
+    return found
+
+
 def _object(text: str, start: int, way: Sequence[str]) -> tuple[dict[str, Any], int]:
     """The members of the object at `start`, and where it ends; of the one that `way` leads to next, its own members.
 

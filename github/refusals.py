@@ -27,6 +27,14 @@ class NotReadable(PipelineError):
         self.disabled = disabled
 
 
+class Moved(NotReadable):
+    """It is elsewhere, says GitHub: `location` is where its answer points to, which nobody has looked at."""
+
+    def __init__(self, message: str, *, status: int, location: str) -> None:
+        super().__init__(message, status=status)
+        self.location = location
+
+
 class HeavyAnswer(Outage):
     """Kept failing in a way that a smaller page often cures: 5xx, a time-out, a body cut short."""
 

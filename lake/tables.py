@@ -58,6 +58,13 @@ _OF_ARCHIVE = (
     Column("fetched_order", Kind.TEXT, "tells apart two versions of one updated_at: the greater one came later"),
 )
 
+_GONE_AT = Column("gone_at", Kind.TIME, "when GitHub was seen to show it no more; null where it shows it")
+_GONE = (
+    _GONE_AT,
+    Column("gone_reason", Kind.TEXT, "why, as far as GitHub says: deleted, transferred or missing"),
+    Column("moved_to", Kind.TEXT, "where one that was transferred is now"),
+)
+
 
 def _who(name: str, did: str) -> tuple[Column, Column]:
     return (
@@ -93,6 +100,7 @@ ISSUES = Table(
         Column("base_ref", Kind.TEXT, "the branch that a pull request is to go into"),
         Column("head_ref", Kind.TEXT, "the branch that a pull request comes from"),
         _PAGE,
+        *_GONE,
         *_OF_ARCHIVE,
     ),
     partition="item_type",
@@ -115,6 +123,7 @@ COMMENTS = Table(
         Column("in_reply_to_id", Kind.INTEGER, "id of the comment on code that it answers"),
         Column("path", Kind.TEXT, "the file that a comment on code is about"),
         _PAGE,
+        _GONE_AT,
         *_OF_ARCHIVE,
     ),
 )
@@ -134,6 +143,7 @@ REVIEWS = Table(
         Column("updated_at", Kind.TIME, "when the pull request's version was changed that showed it"),
         Column("commit", Kind.TEXT, "SHA of the commit that was reviewed"),
         _PAGE,
+        _GONE_AT,
         *_OF_ARCHIVE,
     ),
 )
@@ -245,6 +255,21 @@ RELEASES = Table(
     ),
 )
 
+GONE = Table(
+    "gone",
+    "One row for each thing that was found to be gone from GitHub, or there again: the last that was found",
+    ("repo", "kind", "id"),
+    (
+        Column("kind", Kind.TEXT, "issue, pull_request, issue_comment, review_comment or review"),
+        Column("id", Kind.INTEGER, "its id, as in the table of its kind"),
+        _REPO,
+        Column("number", Kind.INTEGER, "its number, or that of the item on which it was said"),
+        *_GONE,
+        Column("updated_at", Kind.TIME, "when GitHub was seen to show it or not, by GitHub's clock"),
+        *_OF_ARCHIVE,
+    ),
+)
+
 ITEM_METRICS = Table(
     "item_metrics",
     "One row for each issue and pull request: how long what took; docs/METRICS.md defines each figure",
@@ -303,7 +328,7 @@ AWAITED_REVIEWS = Table(
     ),
 )
 
-_PAYLOADS = (ISSUES, COMMENTS, REVIEWS, ITEM_EVENTS, PULL_DETAILS, MILESTONES, LABELS, RELEASES)
+_PAYLOADS = (ISSUES, COMMENTS, REVIEWS, ITEM_EVENTS, PULL_DETAILS, MILESTONES, LABELS, RELEASES, GONE)
 _VIEWS = (ITEM_METRICS, LABEL_SPANS, AWAITED_REVIEWS)
 TABLES = {table.name: table for table in (*_PAYLOADS, *_VIEWS)}
 # The databases' other tables are the pipeline's own: the queue, and where each thing stands.

@@ -6,6 +6,15 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
+class Marked(NamedTuple):
+    """Where the rows of a kind of items are, and what of a tombstone stands with them. `told_by`: the column, and its
+    value, that tell them from other kinds in that table."""
+
+    table: str
+    told_by: tuple[str, str] | None
+    columns: tuple[str, ...]
+
+
 class Filled(NamedTuple):
     """A table with a row for each item, its newest version. `key`: what tells one item from all others."""
 
@@ -51,12 +60,23 @@ FILLED = {
         "html_url",
     ),
     "labels": _keyed_by("id", columns="id repo name color description is_default updated_at"),
+    # Not of GitHub's payloads: of tombstones (github/streams/gone.py), the last of each item.
+    "gone": _keyed_by("kind", "id", columns="kind id repo number gone_at gone_reason moved_to updated_at"),
     "releases": _keyed_by(
         "id",
         columns="id repo tag name target author author_type is_draft is_prerelease created_at published_at updated_at "
         "html_url",
     ),
 }  # fmt: skip
+_OF_TOMBSTONE = ("gone_at", "gone_reason", "moved_to")
+# A tombstone's kind -> what it marks. These columns come of no payload of the item's own, so no upsert sets them.
+MARKED = {
+    "issue": Marked("issues", ("item_type", "issue"), _OF_TOMBSTONE),
+    "pull_request": Marked("issues", ("item_type", "pull_request"), _OF_TOMBSTONE),
+    "issue_comment": Marked("comments", ("kind", "issue"), ("gone_at",)),
+    "review_comment": Marked("comments", ("kind", "review"), ("gone_at",)),
+    "review": Marked("reviews", None, ("gone_at",)),
+}
 TABLES = (
     "queue_items",
     *FILLED,

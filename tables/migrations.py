@@ -441,4 +441,30 @@ MIGRATIONS: tuple[tuple[str | Twin, ...], ...] = (
     ),
     # What the further streams bring. The types of items and the names of streams are the code's from here on.
     (*_WITHOUT_CHECKS, *_TABLES_OF_STREAMS, *map(_read_anew, _FILLED_BY_STREAMS), _PRESENT_NAMES, _VIEWS),
+    # What GitHub shows no more: the last tombstone of each item, and what it says of the item's own row.
+    (
+        """
+        CREATE TABLE gone (
+            kind TEXT NOT NULL,
+            id INTEGER NOT NULL,
+            repo TEXT NOT NULL,
+            number INTEGER NOT NULL,
+            gone_at TEXT,
+            gone_reason TEXT,
+            moved_to TEXT,
+            updated_at TEXT NOT NULL,
+            s3_key TEXT NOT NULL,
+            payload_sha256 TEXT NOT NULL,
+            processed_at TEXT NOT NULL,
+            fetched_order TEXT NOT NULL,
+            PRIMARY KEY (kind, id)
+        )
+        """,
+        _read_anew("gone"),
+        "ALTER TABLE issues ADD COLUMN gone_at TEXT",
+        "ALTER TABLE issues ADD COLUMN gone_reason TEXT",
+        "ALTER TABLE issues ADD COLUMN moved_to TEXT",
+        "ALTER TABLE comments ADD COLUMN gone_at TEXT",
+        "ALTER TABLE reviews ADD COLUMN gone_at TEXT",
+    ),
 )

@@ -33,6 +33,8 @@ class Repo(Comments, Events, Meta, Reviews):
         self.streams = {name: Stream() for name in STREAMS + OTHERS}
         self.lock = threading.RLock()
         self._fields = {}  # (stream, number) -> the fields given, for `touch`
+        self.absent = {}  # number -> how it is answered: a status, and where it is now
+        self._hidden = {}
         self._next_number = 1
         self._begin_comments()
         self._begin_events()
@@ -110,11 +112,38 @@ class Repo(Comments, Events, Meta, Reviews):
         with self.lock:
             for forget in (self._forget_comments, self._forget_events, self._forget_reviews):
                 forget(number)
-            for stream in STREAMS:
-                items = self.streams[stream]
-                for item_id in [item_id for item_id, item in items.items.items() if item[1] == number]:
-                    items.remove(item_id)
-            del self._fields[self.stream_of(number), number]
+            self._unlist(number)
+            self.absent[number] = (410, None)
+
+    def transfer(self, number, other):
+        """To another repository, where it has a new number, which is returned; a pull request can't be."""
+        with self.lock:
+            fields = {**self._fields["issues", number], "updated_at": utc(self._clock())}
+            self.delete_issue(number)
+            new = other.add_issue(**{name: value for name, value in fields.items() if name not in ("id", "number")})
+            self.absent[number] = (301, (other, new))
+        return new
+
+    def hide(self, number):
+        """By GitHub's staff, or as its author's account is flagged; `show` brings it back as it was."""
+        with self.lock:
+            self._hidden[number] = self._unlist(number)
+            self.absent[number] = (404, None)
+
+    convert = hide  # to a discussion: GitHub answers no other way
+
+    def show(self, number):
+        with self.lock:
+            self._put(*self._hidden.pop(number))
+            del self.absent[number]
+
+    def _unlist(self, number):
+        for stream in STREAMS:
+            items = self.streams[stream]
+            for item_id in [item_id for item_id, item in items.items.items() if item[1] == number]:
+                items.remove(item_id)
+        stream = self.stream_of(number)
+        return stream, number, self._fields.pop((stream, number))
 
     def _changed(self, number, actor, **changes):
         self.touch(self.stream_of(number), number, actor=actor, **changes)

@@ -21,6 +21,7 @@ from tests.github_data import Repo, load, populate
 from tests.github_world import orders
 from tests.github_world.answers import Answer, Request, as_json, error, token_of
 from tests.github_world.handler import Handler
+from tests.github_world.items import Items
 from tests.github_world.limits import Limits
 from tests.github_world.lists import Lists
 from tests.github_world.pulls import Pulls
@@ -28,7 +29,7 @@ from tests.github_world.pulls import Pulls
 __all__ = ["Answer", "GitHubServer", "Request"]
 
 
-class GitHubServer(Lists, Pulls, Limits, ThreadingHTTPServer):
+class GitHubServer(Lists, Items, Pulls, Limits, ThreadingHTTPServer):
     """Serves until `close`. `tokens` None takes any token; `rate_limit` None sends no limit headers, 0 says 0 of 0.
 
     `after_page(repo, stream, items)` is called after each page of a list, for instance to change an item while a scan
@@ -195,7 +196,7 @@ class GitHubServer(Lists, Pulls, Limits, ThreadingHTTPServer):
             if name in self._moved and name not in self.repos:
                 return self._redirect(self._moved[name], parts[3:], query)
             return self._repo(self.repos.get(name), parts[3:], query)
-        if parts[0] == "repositories" and len(parts) >= 3:
+        if parts[0] == "repositories" and len(parts) >= 2:
             return self._repo(self._by_id(parts[1]), parts[2:], query)
         return error(404, "Not Found")
 
@@ -228,6 +229,8 @@ class GitHubServer(Lists, Pulls, Limits, ThreadingHTTPServer):
             return error(404, "Not Found")
         if "/".join(rest) in orders.NAMES:
             return self._list(repo, orders.NAMES["/".join(rest)], query)
+        if rest[0] in ("issues", "pulls") and (said := self._alone_of(repo, rest, query)) is not None:
+            return said
         if rest[0] == "pulls" and rest[1].isdecimal():
             return self._pull(repo, int(rest[1]), "/".join(rest[2:]), query)
         return error(404, "Not Found")

@@ -1,5 +1,6 @@
 import concurrent.futures
 import contextlib
+import itertools
 import os
 import sqlite3
 import threading
@@ -9,6 +10,7 @@ import pytest
 import db
 from engines import postgres, sqlite
 from foundation.errors import ConfigurationError, Outage
+from foundation.records import Row
 
 
 def issues_row(**changes):
@@ -201,7 +203,9 @@ def test_the_upsert_sets_every_column_of_the_table(conn):
     columns = "pragma_table_info('issues')"
     if conn.words.is_postgres:
         columns = "(SELECT column_name AS name FROM information_schema.columns WHERE table_name = 'issues') found"
-    assert {row["name"] for row in conn.execute(f"SELECT name FROM {columns}")} == set(db.FILLED["issues"].columns)
+    assert {row["name"] for row in conn.execute(f"SELECT name FROM {columns}")} == {
+        *db.FILLED["issues"].columns, *db.MARKED["issue"].columns,
+    }  # fmt: skip
 
 
 def test_one_statement_may_bring_several_versions_of_an_item(conn):
@@ -233,3 +237,37 @@ def test_who_empties_issues_wants_all_objects_read_again(conn):
 )  # fmt: skip
 def test_sqlite_errors_are_told_apart(text, kind):
     assert isinstance(db.explain(sqlite3.OperationalError(text), "pipeline.db"), kind)
+
+
+def tombstone(**changes):
+    row = dict.fromkeys(db.FILLED["gone"].columns, "")
+    row.update(kind="issue", id=1, repo="acme/widgets", number=1, updated_at="2026-01-05T00:00:00Z")
+    row.update(gone_at="2026-01-05T00:00:00Z", gone_reason="deleted", moved_to=None)
+    return Row("gone", {**row, **changes})
+
+
+BACK = {"updated_at": "2026-01-06T00:00:00Z", "gone_at": None, "gone_reason": None}
+NEWER = {"updated_at": "2026-01-05T00:00:01Z"}
+
+
+@pytest.mark.parametrize(
+    ("rows", "gone_at"),
+    [
+        ([Row("issues", issues_row()), tombstone()], "2026-01-05T00:00:00Z"),
+        ([Row("issues", issues_row()), tombstone(), tombstone(**BACK)], None),
+        ([Row("issues", issues_row()), tombstone(), Row("issues", issues_row(**NEWER))], None),
+        ([Row("issues", issues_row()), tombstone(kind="pull_request")], None),
+        ([tombstone(), Row("issues", issues_row(updated_at="2026-01-05T00:00:00Z"))], "2026-01-05T00:00:00Z"),
+    ],
+)
+def test_what_a_tombstone_says_of_an_item_is_the_same_in_every_order(conn, rows, gone_at):
+    for order in itertools.permutations(rows):
+        for table in ("issues", "gone"):
+            conn.execute(f"DELETE FROM {table}")
+        for row in order:
+            with db.transaction(conn):
+                db.upsert_all(conn, [row])
+        assert [row["gone_at"] for row in conn.execute("SELECT gone_at FROM issues")] == [gone_at]
+        with db.transaction(conn):
+            db.upsert_all(conn, order)
+        assert [row["gone_at"] for row in conn.execute("SELECT gone_at FROM issues")] == [gone_at]

@@ -34,8 +34,8 @@ def test_every_command_line_in_the_documents_is_one_that_is_understood(name):
 def test_there_are_command_lines_in_the_documents():
     assert {arguments[0] for arguments in commands("README.md")} >= {"ingest", "worker", "status"}
     assert {arguments[0] for arguments in commands("docs/REFERENCE.md")} == {
-        "ingest", "worker", "check", "status", "retry", "forget", "prune", "rebuild", "copy", "move", "schema",
-        "publish",
+        "ingest", "worker", "sweep", "check", "status", "retry", "forget", "prune", "rebuild", "copy", "move",
+        "schema", "publish",
     }  # fmt: skip
     assert len(list(commands("docs/OPERATIONS.md"))) >= 10
 
@@ -54,7 +54,7 @@ def test_the_lines_for_cron_give_their_commands_the_secrets(tmp_path):
     text = "\n".join(lines).replace("/srv/github", str(tmp_path)).replace("/opt/pipeline", str(tmp_path))
     text = text.replace(">>run.log", ">&1")
     done = subprocess.run(["dash", "-c", text], stdout=subprocess.PIPE, text=True, check=True)
-    assert done.stdout.splitlines() == [f"it in {tmp_path}"] * 3
+    assert done.stdout.splitlines() == [f"it in {tmp_path}"] * 4
 
 
 def units():

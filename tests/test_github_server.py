@@ -132,3 +132,21 @@ def test_whatever_happens_everything_can_be_shown_and_what_can_be_seen_is_shown(
             assert ask(server, pull, "t")[0] == 200
         shown = {(one.stream, one.id, one.updated_at) for one in server.served}
     assert {(stream, *version) for stream, found in repo.versions().items() for version in found.items()} <= shown
+
+
+def test_one_issue_by_itself_is_answered_by_what_became_of_it():
+    with GitHubServer() as server:
+        repo, other = server.add_repo("acme/widgets"), server.add_repo("acme/gadgets")
+        shown, moved, deleted, hidden, pull = [repo.add_issue() for _ in range(4)] + [repo.add_pull()]
+        new = repo.transfer(moved, other)
+        repo.delete_issue(deleted)
+        repo.hide(hidden)
+
+        for number in (shown, pull, moved, deleted, hidden, 99):
+            ask(server, f"/repos/acme/widgets/issues/{number}")
+        assert [one.status for one in server.journal] == [200, 200, 301, 200, 410, 404, 404]  # one was followed
+        assert server.journal[3].path == f"/repositories/{other.id}/issues/{new}"
+        server.repos.pop("acme/gadgets")  # not for this token
+        assert ask(server, f"/repos/acme/widgets/issues/{moved}")[0] == 404
+        repo.show(hidden)
+        assert ask(server, f"/repos/acme/widgets/issues/{hidden}")[0] == 200

@@ -209,7 +209,9 @@ def check(run, whole, path_of, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:<engines.session:ResourceWarning")  # a command that fails leaves its end to the process's
+@pytest.mark.filterwarnings(
+    "ignore:<engines.session:ResourceWarning"
+)  # a command that fails leaves its end to the process's
 @pytest.mark.parametrize("engine, fault, first, streams", WITH_STREAMS, ids=str)
 def test_after_any_statement_failed_once_a_rerun_ends_as_if_it_had_not(run, check, capfd, fault, first):
     at, counter = first - PARTS, Counter()

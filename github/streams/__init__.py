@@ -5,7 +5,7 @@ Never asks GitHub, and knows neither queue nor archive.
 
 from __future__ import annotations
 
-from github.streams import events, issue_comments, issues, meta, pull_details, pulls, review_comments
+from github.streams import events, gone, issue_comments, issues, meta, pull_details, pulls, review_comments
 
 # In the order in which a run reads them.
 STREAMS = {
@@ -23,6 +23,7 @@ STREAMS = {
 DEFAULT = ("issues", "pulls")  # nothing costs more unasked
 ALL = "all"
 KINDS = {kind.item_type: kind for stream in STREAMS.values() for kind in stream.kinds}
+KINDS[gone.ITEM_TYPE] = gone.KIND  # of no list of GitHub's: `sweep` finds out
 KNOWN_BY_ID = frozenset(item_type for item_type, kind in KINDS.items() if kind.is_known_by_id)
 
 

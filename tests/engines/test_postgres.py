@@ -26,12 +26,13 @@ from engines import postgres as engine
 from foundation import timestamps
 from foundation.clock import SYSTEM_CLOCK
 from foundation.errors import AnotherRun, ConfigurationError, Outage
+from foundation.records import Row
 from lake.objects import ItemRefused
 from queue_manager import Lease
 from tests.conftest import REAL_SLEEP, ROOT, started_main
 from tests.postgres_server import PASSWORD
 from tests.postgres_server import PostgresServer as OwnServer
-from tests.test_db import issues_row
+from tests.test_db import issues_row, tombstone
 from tests.test_queue_manager import claim, claim_batch, enqueue, item, prune, row, statuses
 from tests.test_worker import Archive
 from tests.test_worker import enqueue as enqueue_payloads
@@ -1137,3 +1138,22 @@ def test_a_whole_pipeline_runs_on_postgresql(postgres_db, conn, github, run_main
     assert run("prune", "--older-than", "30")["deleted"] >= 40
     checks = {check["name"]: check["state"] for check in run("check")["checks"]}
     assert (checks["PostgreSQL"], checks["connections"], checks["clock against the database"]) == ("ok", "ok", "ok")
+
+
+@pytest.mark.parametrize("comes_first", ["the item", "the tombstone"])
+def test_a_tombstone_and_its_item_that_come_at_the_same_moment_see_each_other(session, comes_first):
+    one, other = session(), session()
+    both = [Row("issues", issues_row()), tombstone()]
+    first, second = both if comes_first == "the item" else reversed(both)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        with db.transaction(one):
+            db.upsert_all(one, [first])
+            later = pool.submit(_upsert, other, second)
+            concurrent.futures.wait([later], timeout=0.5)
+        later.result(timeout=30)
+    assert [row["gone_reason"] for row in one.execute("SELECT gone_reason FROM issues")] == ["deleted"]
+
+
+def _upsert(conn, row):
+    with db.transaction(conn):
+        db.upsert_all(conn, [row])

@@ -21,7 +21,7 @@ from github.answers import Kind
 from github.api import GitHub
 from github.login import logins
 from github.rate_limit import RateLimits
-from github.refusals import HeavyAnswer, NotReadable
+from github.refusals import HeavyAnswer, Moved, NotReadable
 from tests.github_server import GitHubServer
 from tests.ingesting import Time
 
@@ -701,3 +701,13 @@ def test_each_request_can_be_seen_and_no_secret(github, time, caplog):
     assert lines[1].endswith(", 2000 ms")
     assert lines[2].startswith(f"GET {ISSUES}: 200, no count of points left, ")
     assert "very-secret" not in caplog.text
+
+
+def test_a_redirect_that_is_not_to_be_followed_is_told_and_nobody_goes_there(github, time):
+    with GitHubServer() as other:
+        for place in ("/repositories/1/issues/2", f"{other.url}/x"):
+            github.fail_next("redirect", url=place)
+            with pytest.raises(Moved) as moved:
+                get(client(github.url, time), follows=False)
+            assert (moved.value.status, moved.value.location) == (302, place if "//" in place else github.url + place)
+        assert (len(github.journal), other.journal) == (2, [])

@@ -78,3 +78,15 @@ def test_what_someone_wrote_of_a_limit_is_none():
 )  # fmt: skip
 def test_it_is_asked_where_the_server_has_it(base, address):
     assert graphql.address(base) == address
+
+
+def test_of_several_things_at_the_top_those_that_are_missing_are_null_and_any_other_error_is_raised():
+    missing = {"type": "NOT_FOUND", "path": ["r1"], "message": "Could not resolve"}
+    refused = {"type": "FORBIDDEN", "path": ["r2"], "message": "Resource protected by organization SAML enforcement."}
+    text = json.dumps({"data": {"r0": {"databaseId": 1}, "r1": None, "r2": None}, "errors": [missing, refused]})
+    assert graphql.data(text) == {"r0": {"databaseId": 1}, "r1": None, "r2": None}
+    with pytest.raises(Fault, match="Something went wrong"):
+        graphql.data(json.dumps({"data": {"r0": None}, "errors": [missing, {"message": TOO_SLOW}]}))
+    for text in ("", "[]", "{}", '{"data": null}', '{"data": {"r0": NaN}}'):
+        with pytest.raises(PageError):
+            graphql.data(text)

@@ -181,6 +181,10 @@ def test_what_all_streams_bring_is_published_and_the_views_of_it(path, lake, run
         env = {"GITHUB_API_URL": github.url, "GITHUB_TOKEN": "t"}
         code, _, err = run_main("ingest", "--all", "--streams", "all", "--repo", "acme/widgets", env=env)
         assert code == 0, err
+        assert run_main("worker", "--archive-dir", "archive")[0] == 0
+        repo.delete_issue(min(number for stream, number in repo.known() if stream == "issues"))
+        code, _, err = run_main("sweep", "--repo", "acme/widgets", env=env)
+        assert code == 0, err
     code, _, err = run_main("worker", "--archive-dir", "archive")
     assert code == 0, err
     code, _, err = publish(run_main, lake, tables=",".join(TABLES))

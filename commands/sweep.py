@@ -1,0 +1,98 @@
+"""`sweep`: what GitHub shows no more, and what no ingest brought."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from typing import Sequence
+
+import db
+import inventory
+import sweep
+from commands import reports
+from commands.api_client import api_clients
+from commands.context import Context
+from commands.ingest import ingest_locks
+from commands.signals import SignalsRaise
+from foundation import timestamps
+from foundation.errors import EXIT_CONFIGURATION, EXIT_OK, EXIT_OUTAGE, ConfigurationError, Outage, PipelineError
+from github import repositories
+from github.clients import Clients
+from github.streams import STREAMS
+
+log = logging.getLogger("pipeline.sweep")
+
+
+def run(
+    context: Context,
+    *,
+    repos: Sequence[str],
+    repos_file: str | None,
+    orgs: Sequence[str],
+    full: bool,
+    dry_run: bool,
+    max_gone: int | None,
+    max_wait_seconds: int,
+    reserve_points: int,
+) -> int:
+    started = context.clock.monotonic()
+
+    def on_wait(seconds: float, reason: str) -> None:
+        log.info("waiting %.0f s, until %s: %s", seconds, timestamps.from_epoch(context.clock.now() + seconds), reason)
+        bar.wait(seconds, reason)
+
+    clients = api_clients(
+        context, list(STREAMS), max_wait_seconds=max_wait_seconds, reserve_points=reserve_points, on_wait=on_wait
+    )
+    names = [*repos, *(repositories.from_file(repos_file, context.environ) if repos_file else [])]
+    what = ", ".join([*names, *(f"all of {org}" for org in orgs)]) or "all repositories that are known"
+    settings = sweep.Settings(full, dry_run, max_gone)
+    bar = context.bar(unit=" repositories")
+    with contextlib.closing(
+        db.connect(context.db_path, must_exist=True)
+    ) as conn, bar, SignalsRaise(), context.recorded(conn, command="sweep", what=what) as record:
+        chosen, failures = _chosen(conn, clients, names, orgs)
+        locks = ingest_locks(conn, chosen)
+        record.hold(sorted(set(locks.values())))
+        job = sweep.Sweep(
+            conn=conn,
+            clients=clients,
+            clock=context.clock,
+            settings=settings,
+            in_commit=lambda conn, repo: record.check_held(conn, locks[repo]),
+        )
+        results: list[sweep.RepoResult] = []
+        for result in job.run(chosen):
+            results.append(result)
+            bar.update(len(results), f"now {result.repo}")
+        error = _error(results, failures)
+        record.ended(EXIT_OK if error is None else error.exit_code, None if error is None else str(error))
+        bar.close("ended, see below" if error else None)
+    summary = reports.sweep_summary(results, job.requests, dry_run, context.clock.monotonic() - started)
+    context.show(summary, reports.sweep_lines(summary))
+    if error is not None:
+        raise error
+    return EXIT_OK
+
+
+def _chosen(
+    conn: db.Connection, clients: Clients, names: Sequence[str], orgs: Sequence[str]
+) -> tuple[list[str], list[PipelineError]]:
+    """Of an organisation those that are kept: of others nothing could be gone."""
+    known = inventory.repositories(conn)
+    if not names and not orgs:
+        return known, []
+    listed, failures = repositories.of_organisations(clients, orgs, include_archived=True, include_forks=True)
+    kept = {name.lower() for name in known}
+    return repositories.unique([*names, *(name for name in listed if name.lower() in kept)]), failures
+
+
+def _error(results: Sequence[sweep.RepoResult], failures: Sequence[PipelineError]) -> PipelineError | None:
+    """What a person reads last: the first error of those that decide the exit code."""
+    code = sweep.exit_code(results, failures)
+    said = [str(failure) for failure in failures if failure.exit_code == code]
+    said += [result.error for result in results if result.error is not None and result.exit_code == code]
+    if code == EXIT_OK:
+        return None
+    kind = {EXIT_CONFIGURATION: ConfigurationError, EXIT_OUTAGE: Outage}.get(code, PipelineError)
+    return kind(said[0] + (f" (and {len(said) - 1} more, see above)" if len(said) > 1 else ""))
