@@ -250,7 +250,7 @@ def questions(document, behind):
     return text.partition("```sql\n")[2].partition("```")[0].split(";\n")[:-1]
 
 
-WHERE = {"sqlite": ("README.md", "The view `item_metrics` then"), "postgresql": ("docs/REFERENCE.md", "### Metrics")}
+WHERE = {"sqlite": ("README.md", "`item_metrics`"), "postgresql": ("docs/REFERENCE.md", "### Metrics")}
 
 
 def test_the_questions_of_the_documents_have_answers(conn):
