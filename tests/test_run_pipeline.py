@@ -257,6 +257,7 @@ def test_what_only_some_need_is_installed_only_where_a_variable_asks_for_it(copy
     assert run(copy, "a/b", cwd=tmp_path)[0] == 0
 
 
+@pytest.mark.long
 def test_the_tables_are_published_where_that_is_wanted(copy, tmp_path):
     (copy.parent / "requirements-publish.txt").write_text("./not-there")
     code, calls, said = run(copy, "a/b", cwd=tmp_path, PIPELINE_PUBLISH="1")
