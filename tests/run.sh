@@ -31,7 +31,7 @@ export AWS_EC2_METADATA_DISABLED=true
 
 pytest() { exec "$venv/bin/python" -m pytest "$@"; }
 if [ "$*" = --long ]; then
-    pytest -n 2 --dist worksteal -m long --durations=5
+    pytest -n 3 --dist worksteal -m long --durations=5
 elif [ $# -gt 0 ]; then
     pytest "$@"
 fi

@@ -1,7 +1,7 @@
 """Every statement, HTTP request and upload of a whole run fails once, for each N in turn; a rerun makes it good.
 
 As SQLite does it for every I/O operation (https://www.sqlite.org/testing.html#i_o_error_testing). Of the statements the
-ordinary tests take every seventh; the long ones take the others.
+ordinary tests take every seventh; the long ones take the others (on PostgreSQL two of seven).
 """
 
 import contextlib
