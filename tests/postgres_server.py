@@ -105,10 +105,21 @@ class PostgresServer:
         )  # fmt: skip
 
     def start(self, *, port=None):
-        """Also after `kill` or `stop`: at the same port, with what it had."""
+        """Also after `kill` or `stop`: at the same port, with what it had, once its last process is really gone."""
         self.port = port or getattr(self, "port", None) or _free_port()
+        for attempts_left in reversed(range(START_TRIES)):
+            log = self._started()
+            if log is None:
+                return
+            if not attempts_left or "is still in use" not in log:
+                raise RuntimeError("PostgreSQL did not start: " + log)
+            time.sleep(0.05)
+
+    def _started(self):
+        """None, or what it says."""
         settings = [f"-c{name}={value}" for name, value in self._options.items()]
         self._log = (self._directory / "log").open("ab")
+        began = self._log.tell()
         self._process = subprocess.Popen(
             [str(self._programs / "postgres"), "-D", str(self._directory / "data"), f"-cport={self.port}", *settings],
             stdout=self._log, stderr=subprocess.STDOUT, cwd=str(self._directory), preexec_fn=_become_nobody,
@@ -121,11 +132,12 @@ class PostgresServer:
             if self._process.poll() is not None:
                 break
             with contextlib.suppress(OSError), self.connect():
-                return
+                return None
             time.sleep(0.05)
-        log = (self._directory / "log").read_text(errors="replace")[-2000:]
         self.stop()
-        raise RuntimeError("PostgreSQL did not start: " + log)
+        with (self._directory / "log").open("rb") as log:
+            log.seek(began)
+            return log.read().decode(errors="replace")[-2000:]
 
     def url(self, database="postgres", *, user=SUPERUSER, password=PASSWORD, **parameters):
         query = "&".join(f"{name}={quote(value, safe='')}" for name, value in parameters.items())

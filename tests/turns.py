@@ -3,7 +3,7 @@
 import pytest
 
 PARTS = 7  # a prime: what comes back every few statements is met at each of them
-ON_POSTGRES = 2  # so many of them: its statements are SQLite's, and each takes longer
+ON_POSTGRES = 1  # so many of them: its statements are SQLite's, and each takes longer
 
 
 def in_parts(*cases):
