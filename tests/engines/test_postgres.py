@@ -499,6 +499,23 @@ def test_what_was_forgotten_while_an_ingest_stood_still_beyond_its_lease_stays_f
     assert conn.execute("SELECT repo FROM ingest_state").fetchall() == []
 
 
+def test_a_server_that_crashes_forgets_no_claim_though_it_may_forget_what_was_done(session, postgres_db):
+    conn = session()
+    enqueue_payloads(conn, 1)
+    conn.execute("CREATE TABLE commits (status TEXT, durable TEXT)")
+    conn.execute(
+        """
+        CREATE FUNCTION note_commit() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            INSERT INTO commits VALUES (new.status, current_setting('synchronous_commit')); RETURN NULL; END $$
+        """
+    )
+    conn.execute("CREATE TRIGGER note_commit AFTER UPDATE ON queue_items FOR EACH ROW EXECUTE FUNCTION note_commit()")
+    with contextlib.closing(db.connect(postgres_db, synchronous="NORMAL")) as hasty:
+        run_worker(hasty, postgres_db, Archive())
+    found = {tuple(row) for row in conn.execute("SELECT status, durable FROM commits")}
+    assert found == {("processing", "on"), ("done", "off")}
+
+
 def test_status_says_where_a_run_works_and_who_died_elsewhere(conn, postgres_db, run_main):
     dead_elsewhere(conn, "gone", seconds_ago=5)
     dead_elsewhere(conn, "quiet", seconds_ago=-60)
