@@ -152,6 +152,14 @@ def test_a_list_that_github_shows_no_end_of_is_truncated_and_never_finished(
     assert (shown["truncated_at"], shown["last_error"], shown["last_success_at"]) == (oldest, third.error, None)
 
 
+def test_a_list_that_github_refuses_to_go_on_with_sooner_than_it_says_is_truncated_too(run, github, tmp_path, repo):
+    github.event_pages = 2  # of the 300 that are asked for
+    ids = happen(repo, 640)
+    (result,) = run(only="events", since=ALL_HISTORY)
+    assert ("is truncated" in (result.error or ""), result.exit_code) == (True, EXIT_FAILED), result.error
+    assert set(ids[-190:]) <= queued(tmp_path)
+
+
 def test_a_list_that_ends_on_the_last_page_that_github_shows_is_whole(run, tmp_path, repo, few_pages):
     ids = happen(repo, 399)
     (result,) = run(only="events", since=ALL_HISTORY)
