@@ -45,7 +45,7 @@ class Answer(NamedTuple):
 
 
 class _Question(NamedTuple):
-    """`body` None: a GET, else a POST."""
+    """`body` None: a GET, else a POST. `is_whole`: less of it can't be asked for, so that no answer is too heavy."""
 
     url: str
     parse: Callable[[str], Any]
@@ -55,6 +55,7 @@ class _Question(NamedTuple):
     retry_refusals: bool = False
     body: bytes | None = None
     follows: bool = True
+    is_whole: bool = False
 
 
 class GitHub:
@@ -126,9 +127,14 @@ class GitHub:
         return self._answer(question, attempts)
 
     def post(self, url: str, content: Any, *, parse: Callable[[str], Any]) -> Answer:
-        """POST `content` as JSON; what it does may be done twice. Raises what `get` raises."""
-        posted = json.dumps(content).encode()
-        question = _Question(self._whole(url), parse, lambda status: None, self.limits, body=posted)
+        """POST `content` as JSON; what it does may be done twice. A refusal is believed when it is repeated.
+
+        Raises what `get` raises, HeavyAnswer apart: who asks for less of something else would not be helped.
+        """
+        question = _Question(
+            self._whole(url), parse, lambda status: None, self.limits, retry_refusals=True,
+            body=json.dumps(content).encode(), is_whole=True,
+        )  # fmt: skip
         return self._answer(question, MAX_ATTEMPTS)
 
     def query(
@@ -162,7 +168,7 @@ class GitHub:
                     is_renewed = True
                     continue
                 faults.append(fault)
-                self._back_off(question.url, faults, attempts)
+                self._back_off(question, faults, attempts)
                 continue
             except PipelineError:
                 self._outages.answered()
@@ -199,7 +205,7 @@ class GitHub:
 
     # Faults.
 
-    def _back_off(self, url: str, faults: list[Fault], attempts: int) -> None:
+    def _back_off(self, question: _Question, faults: list[Fault], attempts: int) -> None:
         """Sleep before the next attempt, or raise when there have been enough."""
         fault = faults[-1]
         if fault.lasting is not None:
@@ -210,19 +216,19 @@ class GitHub:
         elif self._outages.is_down:
             attempts = 1
         if len(faults) >= attempts:
-            raise self._outage(url, fault, len(faults))
+            raise self._outage(question.url, fault, len(faults), heavy=fault.heavy and not question.is_whole)
         seconds = min(FIRST_BACKOFF_SECONDS * 2 ** (len(faults) - 1), LONGEST_BACKOFF_SECONDS)
         seconds *= 1 + self._rng.random() / 2
         self._on_wait(seconds, str(fault))
         self._clock.sleep(seconds)
 
-    def _outage(self, url: str, fault: Fault, attempts: int) -> Outage:
+    def _outage(self, url: str, fault: Fault, attempts: int, *, heavy: bool) -> Outage:
         """What is heavy may be so for one list only; what can't be reached is so for all."""
-        self._outages.failed(url, heavy=fault.heavy)
+        self._outages.failed(url, heavy=heavy)
         is_ours = fault.heavy or self.base_url == settings.DEFAULT_API_URL  # who answers is the right one
         advice = "run again later" if is_ours else "check GITHUB_API_URL, or run again later"
         message = f"GitHub: {fault} ({attempts} attempts) on {transport.shown(url)}; {advice}, it goes on from here"
-        return HeavyAnswer(message) if fault.heavy and not self._outages.is_down else Outage(message)
+        return HeavyAnswer(message) if heavy and not self._outages.is_down else Outage(message)
 
     # One attempt.
 

@@ -7,14 +7,16 @@ import threading
 
 import pytest
 
-from foundation.errors import ConfigurationError
+from foundation import settings
+from foundation.errors import ConfigurationError, Outage
+from github import repositories
 from github.api import GitHub
 from github.login import environment
 from github.login.app import App as Finder
 from github.login.app import AppLogin
 from github.login.key import Key
 from github.rate_limit import RateLimits
-from github.refusals import NotReadable
+from github.refusals import HeavyAnswer, NotReadable
 from tests.github_server import GitHubServer
 from tests.github_world.apps import App, pem
 from tests.ingesting import Time
@@ -182,19 +184,59 @@ def test_a_token_that_is_never_known_is_an_error_of_its_owner_alone(github, find
     assert len(github.app.minted) == 2
 
 
-def test_a_refusal_right_after_a_token_was_given_is_asked_about_again(github, finder):
-    """octokit/auth-app.js #589"""
-    github.fail_next(403, match="/issues", message="Resource not accessible by integration")
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_refusal_right_after_a_token_was_given_is_asked_about_again(github, finder, times):
+    """octokit/auth-app.js #589: for seconds some servers don't know yet what a token may read."""
+    github.fail_next(403, match="/issues", message="Resource not accessible by integration", times=times)
     assert len(get(finder.client("acme/widgets")).body) == 5
 
 
-def test_an_installation_that_gives_no_token_is_asked_once(github, finder):
+def test_a_refusal_that_lasts_is_asked_about_while_the_token_is_new_and_no_longer(github, finder, time):
+    github.fail_next(403, match="/issues", message="Resource not accessible by integration", times=99)
+    api = finder.client("acme/widgets")
+    for most in (5, 1):
+        before = len(asked(github, "/issues"))
+        with pytest.raises(NotReadable, match="not accessible"):
+            get(api)
+        assert len(asked(github, "/issues")) - before <= most
+    assert sum(time.slept) < 20
+
+
+def test_an_installation_that_gives_no_token_is_asked_about_once(github, finder):
+    """Twice, as one refusal proves nothing."""
     github.app.installations[0].suspended_at = "2026-11-23T03:00:00Z"
     api = finder.client("acme/widgets")
     for _ in range(3):
         with pytest.raises(NotReadable, match="suspended"):
             get(api)
-    assert len(asked(github, "access_tokens")) == 1
+    assert len(asked(github, "access_tokens")) == 2
+
+
+def test_one_odd_refusal_to_give_a_token_is_not_believed(github, finder):
+    github.fail_next(404, match="access_tokens")
+    assert len(get(finder.client("acme/widgets")).body) == 5
+
+
+def test_no_token_for_a_while_is_an_outage_which_a_smaller_page_would_not_help(github, finder):
+    github.fail_next(502, match="access_tokens", times=99)
+    api = finder.client("acme/widgets")
+    for asked_for in (5, 6):  # once it is known, a single probe tells
+        with pytest.raises(Outage) as caught:
+            get(api)
+        assert not isinstance(caught.value, HeavyAnswer)
+        assert len(asked(github, "access_tokens")) == asked_for
+
+
+def test_a_token_serves_to_its_end_where_a_new_one_can_not_be_had(github, finder, time):
+    api = finder.client("acme/widgets")
+    get(api)
+    time.seconds += 3310
+    github.fail_next(502, match="access_tokens", times=99)
+    assert len(get(api).body) == len(get(api).body) == 5
+    assert len(asked(github, "access_tokens")) == 6  # not asked for again with each request
+    time.seconds += 300
+    with pytest.raises(Outage):
+        get(api)
 
 
 def test_installations_are_found_once_for_an_owner_and_by_a_name_that_was_given_away(github, finder):
