@@ -70,6 +70,8 @@ FORMS = {
     "in quotes": lambda text: f'"{text}"',
     "in one line": lambda text: text.replace("\n", " "),
     "in base64": lambda text: base64.b64encode(text.encode()).decode(),
+    "with \\n written out twice": lambda text: text.replace("\n", "\\\\n"),
+    "in base64 and in quotes": lambda text: f"'{base64.b64encode(text.encode()).decode()}'",
     "in base64 with line breaks": lambda text: base64.encodebytes(text.encode()).decode(),
     "without its last line break": lambda text: text.rstrip(),
 }
@@ -122,11 +124,36 @@ def test_what_is_no_key_is_named_without_a_word_of_it(name):
         ({"GITHUB_APP_ID": "a b", "GITHUB_APP_PRIVATE_KEY": "a"}, "no App's id"),
         ({"GITHUB_APP_ID": "1", "GITHUB_APP_PRIVATE_KEY": "a", "GITHUB_APP_INSTALLATION_ID": "x"}, "no number"),
         ({"GITHUB_APP_ID": "1", "GITHUB_APP_PRIVATE_KEY_FILE": "/nowhere/key.pem"}, "/nowhere/key.pem"),
+        ({"GITHUB_APP_ID": "1", "GITHUB_APP_PRIVATE_KEY": "/srv/key.pem"}, "set GITHUB_APP_PRIVATE_KEY_FILE"),
     ],
 )
 def test_half_of_an_app_is_an_error_that_says_which_half(environ, said):
     with pytest.raises(ConfigurationError, match=said):
         environment.app(environ)
+
+
+MISTAKEN = {
+    "the key for its file": lambda: ("GITHUB_APP_PRIVATE_KEY_FILE", pem()),
+    "the key in base64 for its file": lambda: (
+        "GITHUB_APP_PRIVATE_KEY_FILE", base64.b64encode(pem().encode()).decode()
+    ),
+    "the client secret for the id": lambda: ("GITHUB_APP_ID", "0123456789abcdef" * 2 + "01234567"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", MISTAKEN)
+def test_a_secret_in_the_wrong_variable_is_not_shown(mistake):
+    name, secret = MISTAKEN[mistake]()
+    with pytest.raises(ConfigurationError, match=name) as caught:
+        environment.app({"GITHUB_APP_ID": "1", name: secret})
+    assert secret[:20] not in settings.one_line(str(caught.value), {})
+
+
+def test_no_line_of_a_key_from_a_file_is_shown():
+    key = pem()
+    Key(base64.b64encode(key.encode()).decode(), source="the key")
+    lines = [line for line in key.splitlines() if "-----" not in line]
+    assert {settings.one_line(f"<{line}>", {}) for line in lines[:-1]} == {"<***>"}
 
 
 def test_no_app_is_meant_where_nothing_says_so():
