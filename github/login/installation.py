@@ -98,7 +98,8 @@ class Installation(Login):
         self._header = f"Bearer {token}"
         life = _life_seconds(ends, answer.date)
         self._fetched_at = self._clock.monotonic()
-        self._renew_at = self._fetched_at + life - min(RENEWED_BEFORE_SECONDS, life / 2)
+        self._ends_at = self._fetched_at + life
+        self._renew_at = self._ends_at - min(RENEWED_BEFORE_SECONDS, life / 2)
         log.debug("%s: a token for %.0f s, to read %s", self.name, life, ", ".join(wanted))
 
 
@@ -128,11 +129,13 @@ def _meaning(error: NotReadable) -> str:
     return f"{said}; {advice.get(error.status, 'look at its page in the settings of its owner')}"
 
 
-def usable(entries: Any) -> list[Found]:
-    found = []
-    for entry in entries if isinstance(entries, list) else [entries]:
+def usable(entries: list[Any]) -> dict[int, Found]:
+    """By their ids; nothing is left out silently."""
+    found = {}
+    for entry in entries:
         try:
-            found.append(described(entry))
+            installation = described(entry)
+            found[installation.id] = installation
         except NotReadable as error:
             log.warning("%s", error)
     return found

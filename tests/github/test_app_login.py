@@ -288,3 +288,25 @@ def test_an_owner_without_the_app_is_asked_about_once(github, finder):
 def test_an_answer_without_a_token_is_a_fault_that_may_pass(github, finder):
     github.fail_next("empty", match="access_tokens", times=2)
     assert len(get(finder.client("acme/widgets")).body) == 5
+
+
+# Lists.
+
+
+@pytest.mark.parametrize("fault", ["no_items", "no_link"])
+def test_one_odd_answer_hides_no_installation(github, finder, fault):
+    for number in range(120):
+        github.app.install(f"owner{number}")
+    github.fail_next(fault, match="/app/installations?")
+    assert len(finder.all()) == 121
+
+
+def test_the_private_repositories_of_a_user_with_the_app_are_in_the_users_list(github, finder):
+    """`/users/x/repos` shows them to nobody: google/go-github #2980"""
+    github.users |= {"acme", "bo"}
+    github.add_repo("acme/open")
+    github.add_repo("bo/open")
+    kinds = {"include_archived": True, "include_forks": True}
+    api = finder.client("acme/widgets")
+    assert set(repositories.of_organisation(api, "Acme", **kinds)) == {"acme/open", "acme/widgets"}
+    assert set(repositories.of_organisation(api, "bo", **kinds)) == {"bo/open"}
