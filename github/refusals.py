@@ -51,6 +51,7 @@ class Refusals:
     def __init__(self, *, base_url: str, login: Login, proxy_fault: Callable[[int], Fault]) -> None:
         self._base_url = base_url
         self._login = login
+        self._whose = "the token" if login.is_anonymous else login.name
         self._proxy_fault = proxy_fault
         self.login_taken = login.is_trusted
 
@@ -69,7 +70,7 @@ class Refusals:
         if kind is Kind.TOO_MANY:
             return HeavyAnswer(f"GitHub answers {said} on {where} although it has more; a smaller page may pass")
         refusal: PipelineError = NotReadable(
-            f"GitHub answers {said} on {where}; {answers.advice(status)}",
+            f"GitHub answers {said} on {where}; {answers.advice(status, self._whose)}",
             status=status,
             disabled=answers.is_disabled(status, body),
         )
