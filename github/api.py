@@ -209,8 +209,9 @@ class GitHub:
         """Sleep before the next attempt, or raise when there have been enough."""
         fault = faults[-1]
         if fault.lasting is not None:
-            recent = faults[-fault.times :]
-            if len(recent) == fault.times and {str(other) for other in recent} == {str(fault)}:
+            times = MAX_ATTEMPTS if _is_forbidden(fault) and self.login.is_fresh else fault.times
+            recent = faults[-times:]
+            if len(recent) == times and {str(other) for other in recent} == {str(fault)}:
                 raise fault.lasting
             attempts = MAX_ATTEMPTS
         elif self._outages.is_down:
@@ -312,3 +313,8 @@ class GitHub:
         absolute = transport.absolute(url, link)
         self.check_origin(absolute, source="Link header")
         return absolute
+
+
+def _is_forbidden(fault: Fault) -> bool:
+    """By REST or GraphQL. Of a new token some servers don't know yet what it may read: octokit/auth-app.js #589."""
+    return isinstance(fault.lasting, NotReadable) and fault.lasting.status == 403

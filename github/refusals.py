@@ -76,9 +76,6 @@ class Refusals:
         )
         if kind is Kind.WEB_PAGE:
             return self._web_page(status, refusal)
-        if status == 403 and self._login.is_fresh:
-            # Some servers know the token, and not yet what it may read: octokit/auth-app.js #589.
-            return Fault(f"status {said}", lasting=refusal, times=MAX_ATTEMPTS)
         if is_odd or self._login.is_fresh:
             return Fault(f"status {said}", lasting=refusal, times=ODD_ATTEMPTS)
         return refusal

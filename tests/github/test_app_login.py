@@ -9,7 +9,7 @@ import pytest
 
 from foundation import settings
 from foundation.errors import ConfigurationError, Outage
-from github import repositories
+from github import graphql, repositories
 from github.api import GitHub
 from github.login import environment
 from github.login.app import App as Finder
@@ -216,6 +216,16 @@ def test_a_refusal_right_after_a_token_was_given_is_asked_about_again(github, fi
     """octokit/auth-app.js #589: for seconds some servers don't know yet what a token may read."""
     github.fail_next(403, match="/issues", message="Resource not accessible by integration", times=times)
     assert len(get(finder.client("acme/widgets")).body) == 5
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_so_is_one_of_graphql(github, finder, times):
+    github.fail_next("graphql_forbidden", match="/graphql", times=times)
+    query = 'query { repository(owner: "acme", name: "widgets") { pullRequest(number: 1) { number } } }'
+    answer = finder.client("acme/widgets").query(
+        query, parse=lambda text: graphql.cut(text, "repository"), on_request=lambda status: None
+    )
+    assert "pullRequest" in answer.body.members
 
 
 def test_a_refusal_that_lasts_is_asked_about_while_the_token_is_new_and_no_longer(github, finder, time):
