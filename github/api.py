@@ -21,8 +21,9 @@ from github import answers, graphql, transport
 from github.answers import Kind
 from github.login.logins import Login
 from github.outages import Outages
+from github.question import Question
 from github.rate_limit import RateLimits
-from github.refusals import MAX_ATTEMPTS, HeavyAnswer, Moved, NotReadable, Refusals, Unauthorized
+from github.refusals import MAX_ATTEMPTS, HeavyAnswer, Moved, NotReadable, Refusals, Unauthorized, is_forbidden
 from github.transport import Fault
 
 log = logging.getLogger("pipeline.github")
@@ -42,20 +43,6 @@ class Answer(NamedTuple):
     url: str
     redirected: bool
     date: str | None
-
-
-class _Question(NamedTuple):
-    """`body` None: a GET, else a POST. `is_whole`: less of it can't be asked for, so that no answer is too heavy."""
-
-    url: str
-    parse: Callable[[str], Any]
-    on_request: Callable[[int], None]
-    limits: RateLimits
-    etag: str | None = None
-    retry_refusals: bool = False
-    body: bytes | None = None
-    follows: bool = True
-    is_whole: bool = False
 
 
 class GitHub:
@@ -123,7 +110,7 @@ class GitHub:
         Raises NotReadable, HeavyAnswer or another Outage, RateLimitReached, or ConfigurationError (a rejected token, a
         link to another origin).
         """
-        question = _Question(self._whole(url), parse, on_request, self.limits, etag, retry_refusals, follows=follows)
+        question = Question(self._whole(url), parse, on_request, self.limits, etag, retry_refusals, follows=follows)
         return self._answer(question, attempts)
 
     def post(self, url: str, content: Any, *, parse: Callable[[str], Any]) -> Answer:
@@ -131,7 +118,7 @@ class GitHub:
 
         Raises what `get` raises, HeavyAnswer apart: who asks for less of something else would not be helped.
         """
-        question = _Question(
+        question = Question(
             self._whole(url), parse, lambda status: None, self.limits, retry_refusals=True,
             body=json.dumps(content).encode(), is_whole=True,
         )  # fmt: skip
@@ -150,13 +137,13 @@ class GitHub:
         Raises as `get` does; a refusal is believed when it is repeated.
         """
         url, posted = graphql.address(self.base_url), graphql.posted(text)
-        question = _Question(url, parse, on_request, self.graphql_limits, retry_refusals=True, body=posted)
+        question = Question(url, parse, on_request, self.graphql_limits, retry_refusals=True, body=posted)
         return self._answer(question, attempts)
 
     def _whole(self, url: str) -> str:
         return self.base_url + url if url.startswith("/") else url
 
-    def _answer(self, question: _Question, attempts: int) -> Answer:
+    def _answer(self, question: Question, attempts: int) -> Answer:
         faults: list[Fault] = []
         is_renewed = False
         while True:
@@ -205,11 +192,11 @@ class GitHub:
 
     # Faults.
 
-    def _back_off(self, question: _Question, faults: list[Fault], attempts: int) -> None:
+    def _back_off(self, question: Question, faults: list[Fault], attempts: int) -> None:
         """Sleep before the next attempt, or raise when there have been enough."""
         fault = faults[-1]
         if fault.lasting is not None:
-            times = MAX_ATTEMPTS if _is_forbidden(fault) and self.login.is_fresh else fault.times
+            times = MAX_ATTEMPTS if is_forbidden(fault) and self.login.is_fresh else fault.times
             recent = faults[-times:]
             if len(recent) == times and {str(other) for other in recent} == {str(fault)}:
                 raise fault.lasting
@@ -233,7 +220,7 @@ class GitHub:
 
     # One attempt.
 
-    def _follow(self, question: _Question, sent_at: float, header: str | None) -> Answer | None:
+    def _follow(self, question: Question, sent_at: float, header: str | None) -> Answer | None:
         """One attempt, redirects included. None: a rate limit was met, and is known to `limits` now."""
         target = question.url
         for _ in range(MAX_REDIRECTS):
@@ -271,7 +258,7 @@ class GitHub:
         shown = transport.shown(question.url)
         raise NotReadable(f"GitHub redirects more than {MAX_REDIRECTS} times from {shown}", status=310)
 
-    def _ask(self, url: str, question: _Question, header: str | None) -> tuple[requests.Response, bytes]:
+    def _ask(self, url: str, question: Question, header: str | None) -> tuple[requests.Response, bytes]:
         found = {
             "Authorization": header,
             "If-None-Match": question.etag,
@@ -296,7 +283,7 @@ class GitHub:
             method = "GET" if question.body is None else "POST"
             log.debug("%s %s: %s, %.0f ms", method, transport.shown(url), outcome, milliseconds)
 
-    def _read(self, status: int, body: bytes, question: _Question) -> Any:
+    def _read(self, status: int, body: bytes, question: Question) -> Any:
         if status == 304:
             if question.etag is None:
                 raise Fault("status 304, not modified, for a request that named no version", heavy=True)
@@ -313,8 +300,3 @@ class GitHub:
         absolute = transport.absolute(url, link)
         self.check_origin(absolute, source="Link header")
         return absolute
-
-
-def _is_forbidden(fault: Fault) -> bool:
-    """By REST or GraphQL. Of a new token some servers don't know yet what it may read: octokit/auth-app.js #589."""
-    return isinstance(fault.lasting, NotReadable) and fault.lasting.status == 403

@@ -45,6 +45,11 @@ class Unauthorized(Fault):
     date: str | None = None
 
 
+def is_forbidden(fault: Fault) -> bool:
+    """By REST or GraphQL. Of a new token some servers don't know yet what it may read: octokit/auth-app.js #589."""
+    return isinstance(fault.lasting, NotReadable) and fault.lasting.status == 403
+
+
 class Refusals:
     """Of one API with one login. `login_taken`: it has been accepted before, so that it is hardly to blame."""
 
