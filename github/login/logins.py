@@ -61,6 +61,8 @@ class Token(Login):
 
 
 class OneOfSeveral(Token):
+    """Of different accounts, by their places in the variable."""
+
     def __init__(self, token: str, *, place: int, count: int) -> None:
         super().__init__(token, name=f"token {place} of {count}")
 
