@@ -297,6 +297,7 @@ ITEM_METRICS = Table(
         Column("deletions", Kind.INTEGER, "lines deleted"),
         Column("changed_files", Kind.INTEGER, "files changed"),
         Column("commits", Kind.INTEGER, "how many commits it has"),
+        _GONE_AT,
     ),
     partition="item_type",
 )

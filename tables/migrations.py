@@ -467,4 +467,5 @@ MIGRATIONS: tuple[tuple[str | Twin, ...], ...] = (
         "ALTER TABLE comments ADD COLUMN gone_at TEXT",
         "ALTER TABLE reviews ADD COLUMN gone_at TEXT",
     ),
+    (Twin(views.SQLITE_WITH_GONE, views.POSTGRES_WITH_GONE),),
 )
