@@ -81,6 +81,11 @@ class _Kept(NamedTuple):
     def repo_id(self) -> int | None:
         return next((state.repo_id for state in self.states.values() if state.repo_id is not None), None)
 
+    @property
+    def place(self) -> str:
+        """Where GitHub has it: by its id where its name is another's by now."""
+        return f"/{self.repo}" if self.repo == f"repositories/{self.repo_id}" else path_of(self.repo)
+
 
 class Sweep:
     """`alone(repo)`, with the name that was asked for, is entered while a repository is read item by item, and
@@ -130,7 +135,7 @@ class Sweep:
         if isinstance(of, PipelineError):
             raise of
         api = self._clients.of_repo(repo)
-        totals = of or describe(api, path_of(repo), requests.append)
+        totals = of or describe(api, self._kept(repo).place, requests.append)
         kept, kinds = self._known_as(repo, totals)
         if self._is_as_counted(kept, totals, kinds):
             return RepoResult(kept.repo, "counts", sum(totals.counts[kind] for kind in kinds))

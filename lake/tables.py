@@ -61,7 +61,7 @@ _OF_ARCHIVE = (
 _GONE_AT = Column("gone_at", Kind.TIME, "when GitHub was seen to show it no more; null where it shows it")
 _GONE = (
     _GONE_AT,
-    Column("gone_reason", Kind.TEXT, "why, as far as GitHub says: deleted, transferred or missing"),
+    Column("gone_reason", Kind.TEXT, "why, as far as GitHub says: deleted, transferred, converted or missing"),
     Column("moved_to", Kind.TEXT, "where one that was transferred is now"),
 )
 

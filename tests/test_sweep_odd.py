@@ -273,3 +273,14 @@ def test_status_knows_the_last_sweep_however_many_runs_came_after_it(pipeline, r
         pipeline.work()
     commands = [run["command"] for run in pipeline.run("status")[1]["runs"]]
     assert commands == ["ingest", "sweep", "worker"]
+
+
+def test_a_repository_whose_name_is_anothers_by_now_is_asked_for_by_its_id(pipeline, github, repo):
+    pipeline.fill()
+    github.rename(REPO, "acme/renamed")
+    made(github, REPO, 3)
+    pipeline.fill()
+    number = of_stream(repo, "pulls")[0]
+    repo.hide(number)
+    code, summary = pipeline.run("sweep")
+    assert (code, of(summary, f"repositories/{repo.id}")["gone"][0]["number"]) == (0, number)
