@@ -142,7 +142,9 @@ class Sweep:
         with self._alone(repo):
             kept, kinds = self._known_as(repo, totals)  # an ingest may have ended since
             reader = Reader(api, totals, requests.append)
-            return self._compare(repo, kept, reader, self._census(reader, kinds, totals), kinds)
+            is_said = not kept.states.keys().isdisjoint(conversations.STREAMS.values())  # on items of either kind
+            shown = self._census(reader, list(STREAM_OF) if is_said else kinds, totals)
+            return self._compare(repo, kept, reader, shown, kinds)
 
     def _known_as(self, repo: str, totals: Totals) -> tuple[_Kept, Sequence[str]]:
         """What is kept of it, and the kinds of items that were read to their end."""

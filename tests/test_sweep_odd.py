@@ -284,3 +284,10 @@ def test_a_repository_whose_name_is_anothers_by_now_is_asked_for_by_its_id(pipel
     repo.hide(number)
     code, summary = pipeline.run("sweep")
     assert (code, of(summary, f"repositories/{repo.id}")["gone"][0]["number"]) == (0, number)
+
+
+def test_comments_on_pull_requests_are_looked_at_where_only_issues_are_read_beside_them(pipeline, repo):
+    comment = repo.add_comment(repo.add_pull())
+    pipeline.fill("--streams", "issues,issue-comments")
+    repo.delete_comment(comment)
+    assert pipeline.sweep("--full")[1]["gone"] == 1
