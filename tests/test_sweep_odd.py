@@ -7,11 +7,12 @@ import time
 import pytest
 
 import db
-from audit import sweep
+from audit import inventory, sweep
 from commands import runs
 from foundation.errors import EXIT_BUSY
 from github import graphql
 from scans import census
+from tables.columns import MARKED
 from tests.sweeping import CLOCK, REPO, Pipeline, issues, of_stream
 
 
@@ -291,3 +292,15 @@ def test_comments_on_pull_requests_are_looked_at_where_only_issues_are_read_besi
     pipeline.fill("--streams", "issues,issue-comments")
     repo.delete_comment(comment)
     assert pipeline.sweep("--full")[1]["gone"] == 1
+
+
+@pytest.mark.parametrize("kind", MARKED)
+def test_what_is_known_of_a_repository_is_found_by_its_name(on_sqlite, kind):
+    """A million rows of others are not read for each."""
+    asked = []
+    on_sqlite.set_trace_callback(asked.append)
+    assert inventory.said(on_sqlite, kind, [REPO]) == []
+    on_sqlite.set_trace_callback(None)
+    statement = next(each for each in asked if f"FROM {MARKED[kind].table}" in each)
+    plan = [row["detail"] for row in on_sqlite.execute("EXPLAIN QUERY PLAN " + statement)]
+    assert any("repo=?" in step for step in plan)
