@@ -8,7 +8,7 @@ from graphql import GraphQLSyntaxError, execute_sync, parse, validate
 from tests.github_world.answers import TOO_SLOW, as_json, error, graphql_errors
 from tests.github_world.basics import Served, compact_json, sha256, utc
 from tests.github_world.costs import cost
-from tests.github_world.graphql_objects import NotFound, TooHeavy, View
+from tests.github_world.graphql_objects import Forbidden, NotFound, TooHeavy, View
 from tests.github_world.pulls import served_review
 from tests.github_world.schema import schema
 
@@ -53,7 +53,7 @@ def _executed(server, document, variables, price, token):
     if any(isinstance(cause, TooHeavy) for cause in causes):
         return graphql_errors({"message": TOO_SLOW}, status=502)
     for cause in causes:
-        if cause is not None and not isinstance(cause, NotFound):
+        if cause is not None and not isinstance(cause, (Forbidden, NotFound)):
             raise cause  # an error of the tests' own GitHub
     _record(server, view, pulls, result.data)
     body = {"data": result.data}
@@ -97,7 +97,8 @@ def _record(server, view, pulls, data):
 
 def _shown(wrong):
     """An error in GitHub's words and order."""
-    kind = {"type": "NOT_FOUND"} if isinstance(wrong.original_error, NotFound) else {}
+    kinds = {NotFound: "NOT_FOUND", Forbidden: "FORBIDDEN"}
+    kind = {"type": kinds[type(wrong.original_error)]} if type(wrong.original_error) in kinds else {}
     path = {"path": wrong.path} if wrong.path else {}
     places = [{"line": place.line, "column": place.column} for place in wrong.locations or ()]
     return {**kind, **path, "locations": places, "message": wrong.message}

@@ -12,6 +12,10 @@ class NotFound(Exception):
     """What was asked for by its name or number is not there."""
 
 
+class Forbidden(Exception):
+    """The token may not read this."""
+
+
 class TooHeavy(Exception):
     """GitHub can't bring this one home in time."""
 
@@ -74,12 +78,15 @@ class View:
         return self.event(repo, item_id) if item_id in repo.happened and kind not in ("PRR", "IC") else None
 
     def _items(self, repo, stream, **how):
+        if stream in repo.denied:
+            raise Forbidden("Resource not accessible by personal access token")
         states = [state.lower() for state in how.get("states") or ()]
         order = how.get("orderBy") or {"field": "CREATED_AT", "direction": "ASC"}
         since = (how.get("filterBy") or {}).get("since") or ""
         numbers = [
             number for of, number in list(repo.known())
-            if of == stream and (not states or _state(repo.fields(of, number)).lower() in states)
+            if of == stream and number not in repo.unlisted
+            and (not states or _state(repo.fields(of, number)).lower() in states)
             and repo.fields(of, number)["updated_at"] >= since
         ]  # fmt: skip
         name = {"UPDATED_AT": "updated_at", "CREATED_AT": "created_at", "COMMENTS": "comments"}[order["field"]]
@@ -88,7 +95,11 @@ class View:
         if order["direction"] == "DESC":
             numbers.reverse()
         kind = "PullRequest" if stream == "pulls" else "Issue"
-        return connection(kind, numbers, lambda number: self._item(repo, stream, number), **how)
+        found = connection(
+            kind, numbers, lambda number: None if number in repo.nulls else self._item(repo, stream, number), **how
+        )
+        found["totalCount"] += sum(of == stream and number in repo.unlisted for of, number in list(repo.known()))
+        return found
 
     def _item(self, repo, stream, number):
         kind = "PullRequest" if stream == "pulls" else "Issue"
