@@ -57,7 +57,7 @@ class TimelineReader:
 
     def newest_number(self, place: str) -> int:
         """That of the item which was made last, issue or pull request; at least 1."""
-        address = f"{place}/issues?state=all&sort=created&direction=desc&per_page=1"
+        address = f"{place}/issues?state=all&sort=created&direction=desc&per_page={PAGE_SIZE}"
         answers = (self._get(address, pages.cut, pages.ITEM).body for _ in range(EMPTY_ANSWERS))
         return max((element.number for element in next(filter(None, answers), ())), default=1)
 

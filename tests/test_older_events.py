@@ -153,11 +153,11 @@ def test_status_says_how_far_it_has_come(run, github, ask, repo):
 
 
 def test_a_long_fill_says_before_what_it_takes(run, github, caplog):
-    repo = github.add_repo("acme/widgets").make(300)
-    happen(repo, 300, most=300)
+    repo = github.add_repo("acme/widgets").make(250)
+    happen(repo, 250, most=250)
     caplog.set_level("INFO")
     run(only="events", since=ALL_HISTORY)
-    said = "beyond the list's end it asks 300 items, in about 12 requests; points of GraphQL left: unknown"
+    said = "beyond the list's end it asks 250 items, in about 10 requests; points of GraphQL left: unknown"
     assert f"acme/widgets events: {said}" in caplog.messages
 
 
@@ -185,7 +185,7 @@ def test_what_is_gone_and_discussions_are_passed_over(run, github, ask, repo):
     assert (result.error, queued(ask), len(left) < 360) == (None, left, True)
 
 
-QUICK = ("graphql_nulls", "graphql_partly", "truncate")
+QUICK = ("graphql_nulls", "graphql_partly")
 
 
 @pytest.mark.parametrize(
@@ -238,6 +238,7 @@ def test_an_item_that_graphql_can_not_show_is_had_by_rest_else_named_and_asked_f
     assert (third.error, queued(ask)) == (None, set(ids))
 
 
+@pytest.mark.long
 def test_many_that_fail_hide_no_others_from_the_next_run(run, github, ask, repo):
     ids = happen(repo, 360)
     repo.broken.update((way, number) for way in ("timeline", "item-events") for number in range(10, 14))
@@ -256,6 +257,7 @@ def test_without_graphql_rest_is_asked(run, github, ask, repo):
     assert (result.error, queued(ask)) == (None, set(ids))
 
 
+@pytest.mark.long
 def test_without_graphql_a_run_that_is_killed_after_each_commit_in_turn_still_ends_complete(run, github, ask, repo):
     ids, killed = happen(repo, 200, most=20), 0
     github.graphql_enabled = False
