@@ -47,7 +47,7 @@ class FilledEventScan(EventScan):
         if not cut_off and not broken:
             return
         if self._api.login.is_anonymous:
-            raise NotFilled("to ask for it item by item takes a token")
+            raise NotFilled("that takes a token")
         try:
             for gap in cut_off:
                 yield from self._fill(gap)

@@ -139,7 +139,7 @@ def test_a_list_that_github_shows_no_end_of_is_truncated_and_never_finished(
     (first,) = run(only="events", since=ALL_HISTORY, token=None)
     assert (queued(tmp_path), first.exit_code) == (set(ids[-400:]), EXIT_FAILED)
     assert "acme/widgets events is truncated: GitHub shows only the newest 400, and nothing from the" in (first.error)
-    assert "what is older was not had item by item: to ask for it item by item takes a token" in first.error
+    assert "what is older was not had item by item: that takes a token" in first.error
     time.seconds += 600
     added = repo.add_event(1, "locked")
     (second,) = run(only="events", token=None)

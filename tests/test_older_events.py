@@ -296,7 +296,16 @@ def test_another_repository_of_the_same_name_is_not_asked_for_the_old_one_s_even
     assert queued(ask) == set(ids[-100:])
 
 
-# The same events by both ways.
+def test_a_list_that_an_earlier_version_found_truncated_is_filled(run, github, ask, repo):
+    ids = happen(repo, 360)
+    run(only="events", since=ALL_HISTORY, token=None)
+    ((gaps,),) = ask("SELECT gaps FROM ingest_state")
+    ask("UPDATE ingest_state SET gaps = ?", json.dumps([gap[:5] for gap in json.loads(gaps)]))
+    (result,) = run(only="events")
+    assert (result.error, queued(ask)) == (None, set(ids))
+
+
+# The same events in each way.
 
 EACH = [
     ("closed", {"state_reason": "not_planned"}), ("closed", {"commit_id": "1" * 40}), ("reopened", {}),
