@@ -19,7 +19,7 @@ _REFUSALS = {"FORBIDDEN": 403, "INSUFFICIENT_SCOPES": 403, "NOT_FOUND": 404}
 _UNKNOWN_FIELD = "undefinedField"
 _DECODER = json.JSONDecoder(parse_constant=refuse_constant)
 _SPACE = re.compile(r"[ \t\n\r]*")
-_MARK = re.compile(r"[ \t\n\r]*([{}:,])[ \t\n\r]*")
+_MARK = re.compile(r"[ \t\n\r]*([][{}:,])[ \t\n\r]*")
 
 
 class Own(NamedTuple):
@@ -79,6 +79,25 @@ def cut(text: str, name: str) -> Answered:
     if not isinstance(members, dict):
         raise PageError(f"no answer of GraphQL's: it holds no {name}")
     return Answered(members, missing)
+
+
+def members(own: Own) -> dict[str, Own]:
+    """Those of an object, each with its own characters."""
+    found, _ = _object(own.characters.decode("utf-8"), 0, ())
+    return found
+
+
+def elements(own: Own) -> list[Own]:
+    """Those of a list, each with its own characters."""
+    text, found = own.characters.decode("utf-8"), []
+    mark, at = _mark(text, 0, "[")
+    if text[at] == "]":
+        return []
+    while mark != "]":
+        value, end = _DECODER.raw_decode(text, at)
+        found.append(Own(value, text[at:end].encode("utf-8")))
+        mark, at = _mark(text, end, ",]")
+    return found
 
 
 def data(text: str) -> dict[str, Any]:

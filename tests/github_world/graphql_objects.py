@@ -1,6 +1,7 @@
 """What GraphQL shows of repositories, items, reviews, events: dictionaries by its names, functions where it asks on."""
 
 import base64
+import re
 
 from tests.github_world.basics import WEB
 from tests.github_world.events import KINDS
@@ -43,6 +44,7 @@ class View:
             "nameWithOwner": repo.full_name,
             "pullRequest": lambda number: self._item(repo, "pulls", number),
             "issue": lambda number: self._item(repo, "issues", number),
+            "issueOrPullRequest": lambda number: self._either(repo, number),
             "issues": lambda **how: self._items(repo, "issues", **how),
             "pullRequests": lambda **how: self._items(repo, "pulls", **how),
         }  # fmt: skip
@@ -123,8 +125,15 @@ class View:
                     "IssueComment", repo.comment_ids(number), lambda each: self.comment(repo, each), **how
                 ),
                 "timelineItems": lambda **how: self._timeline(repo, kind, number, **how),
+                "repository": lambda: self.repository(*repo.full_name.split("/")),
             }  # fmt: skip
             return {**found, **self._pull_request(repo, number, fields)} if stream == "pulls" else found
+
+    def _either(self, repo, number):
+        stream = next((stream for stream in ("issues", "pulls") if (stream, number) in repo.known()), None)
+        if stream is None:
+            raise NotFound(f"Could not resolve to an issue or pull request with the number of {number}.")
+        return self._item(repo, stream, number)
 
     def _pull_request(self, repo, number, fields):
         size = repo.size(number)
@@ -133,7 +142,6 @@ class View:
             "commits": lambda **how: {"totalCount": size["commits"]}, "mergedBy": actor(size["merged_by"]),
             "mergeCommit": commit(repo, size["merge_commit_sha"]) if size["merged"] else None,
             "merged": size["merged"], "mergedAt": fields.get("merged_at"), "isDraft": bool(fields.get("draft")),
-            "repository": lambda: self.repository(*repo.full_name.split("/")),
             "reviewDecision": repo.decision(number), "reviews": lambda **how: self._reviews(repo, number, **how),
         }  # fmt: skip
 
@@ -166,6 +174,8 @@ class View:
 
     def _timeline(self, repo, kind, number, itemTypes=None, since=None, **how):  # noqa: N803
         """Events, comments and reviews in the order of their times; of other things there are none."""
+        if ("timeline", number) in repo.broken:
+            raise TooHeavy
         found = [(event["created_at"], at, "event") for at, event in repo.events_of(number) if event["event"] in KINDS]
         found += [(repo.said["issue-comments", at]["created_at"], at, "comment") for at in repo.comment_ids(number)]
         for at, review in repo.reviews_of(number, self._login):
@@ -187,8 +197,9 @@ class View:
         """Events have no databaseId here: theirs stands in the node id, which REST has as well."""
         fields = repo.happened[event_id]
         details = fields["details"]
+        oid = commit(repo, details["commit_id"]) if details.get("commit_id") else None
         dismissed = details.get("dismissed_review", {})
-        rename = details.get("rename", {})
+        rename, lock_reason = details.get("rename", {}), details.get("lock_reason") or ""
         label = details.get("label")
         return {
             "__typename": KINDS[fields["event"]][0], "id": repo.event_node_id(event_id),
@@ -196,9 +207,9 @@ class View:
             "label": label and {"__typename": "Label", "id": "LA_1", **label},
             "assignee": actor(details.get("assignee")), "milestoneTitle": details.get("milestone", {}).get("title"),
             "previousTitle": rename.get("from"), "currentTitle": rename.get("to"), "headRefName": "feature",
-            "requestedReviewer": _reviewer(details), "lockReason": (details.get("lock_reason") or "").upper() or None,
+            "requestedReviewer": _reviewer(details), "lockReason": re.sub("[- ]", "_", lock_reason.upper()) or None,
             "stateReason": (details.get("state_reason") or "").upper() or None,
-            "commit": commit(repo, details["commit_id"]) if details.get("commit_id") else None,
+            "commit": oid, "closer": oid,
             "databaseId": small(event_id), "dismissalMessage": dismissed.get("dismissal_message"),
             "previousReviewState": dismissed.get("state", "").upper(),
             "review": lambda: self.review(repo, dismissed["review_id"], repo.reviews[dismissed["review_id"]]),
