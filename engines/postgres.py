@@ -1,4 +1,4 @@
-"""PostgreSQL: addresses, connecting, transactions, space, and what its errors mean. Knows no table.
+"""PostgreSQL: addresses, connecting, transactions, space. Knows no table.
 
 The driver is imported when a connection is made, and not before: it is optional, and SQLite needs none of it.
 """
@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any, Callable, Iterator, NamedTuple, Sequence,
 from urllib.parse import parse_qsl, unquote
 
 from engines.connection import Cursor, Words
+from engines.postgres_errors import explain
 from foundation import settings
 from foundation.errors import ConfigurationError, Outage
 
 if TYPE_CHECKING:
-    import psycopg
-
     from engines.session import Session
 
 T = TypeVar("T")
@@ -55,24 +54,6 @@ _TYPES = {
     "REAL": "double precision",
     " WITHOUT ROWID": "",
 }
-# Of https://www.postgresql.org/docs/current/errcodes-appendix.html: what passes, or can be mended beside the program.
-_PASSING_CLASSES = ("08", "53", "58", "40", "55")
-_PASSING = {
-    "57P01": "its connection was ended by the server",
-    "57P02": "the server crashed",
-    "57P03": "the server can't take connections now",
-    "53100": "the server's disk is full; make room there",
-    "55P03": "another session kept what was asked for locked for longer than lock_timeout",
-    "57014": "a statement was cancelled, by a time-out perhaps",
-    "25006": "it only reads, as a standby does; name the primary, or add target_session_attrs=read-write",
-}
-_OF_THE_CONNECTION = ("OperationalError", "ConnectionTimeout", "AnswerMissing")
-# A refused connection has no code of its own (libpq keeps only the text).
-_NEEDS_A_PERSON = re.compile(
-    r"authentication failed|no password supplied|does not exist|no pg_hba.conf entry|not permitted to log in|"
-    r"permission denied|certificate|does not support SSL|unrecognized configuration parameter|"
-    r"unsupported startup parameter|invalid value for parameter|definition of service"
-)
 
 
 def time_text(sql: str) -> str:
@@ -229,7 +210,7 @@ class Connection:
         try:
             yield
         except psycopg.Error as error:
-            raise Error(_explain(error, self.shown), error.sqlstate) from error
+            raise Error(explain(error, self.shown), error.sqlstate) from error
         except UnicodeError as error:  # its text shows what could not be written, or read
             raise Error(ConfigurationError(f"database {self.shown}: a text is not UTF-8")) from error
 
@@ -484,28 +465,3 @@ def _row_class(names: tuple[str, ...]) -> type[Row]:
 
 def _row_factory(cursor: Any) -> Any:
     return _row_class(tuple(column.name for column in cursor.description or ()))
-
-
-def _explain(error: psycopg.Error, where: str) -> ConfigurationError | Outage:
-    """What an error means for the person who runs the command."""
-    state, said = error.sqlstate, error.diag.message_primary or " ".join(str(error).split())
-    if state is None:
-        if type(error).__name__ in (
-            "OperationalError",
-            "ConnectionTimeout",
-            "AnswerMissing",
-        ) and not _NEEDS_A_PERSON.search(said):
-            return Outage(f"database {where} can't be reached: {said}; see that it runs, then run again")
-        return ConfigurationError(f"database {where} can't be used: {said}; check the address (--db, PIPELINE_DB)")
-    if state in _PASSING:
-        return Outage(f"database {where}: {_PASSING[state]} ({said}); run again later")
-    if state.startswith(_PASSING_CLASSES):
-        return Outage(f"database {where}: {said}; run again later")
-    if state == "42501":
-        return ConfigurationError(
-            f"database {where}: {said}; the role needs rights that docs/OPERATIONS.md names, and tables are made by "
-            "their owner: python main.py schema --sql prints the statements"
-        )
-    if state in ("22021", "22P05"):
-        return ConfigurationError(f"database {where}: what is to be stored is no text that PostgreSQL holds ({said})")
-    return ConfigurationError(f"database {where} can't be used: {said} (SQLSTATE {state})")
