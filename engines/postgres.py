@@ -28,6 +28,11 @@ UNDEFINED_TABLE, UNDEFINED_COLUMN = "42P01", "42703"
 LOCK_SECONDS = 30  # as SQLite waits for another's write lock
 STATEMENT_SECONDS = 300  # a statement of a queue's takes a second; only migrations may take as long as they need
 ANSWER_SECONDS = STATEMENT_SECONDS + 30  # a server that hangs keeps no time-outs
+# Which server, since when it runs: a standby that takes over is another one, and so is what was restored from a backup.
+_SERVER = "SELECT CAST(extract(epoch FROM pg_postmaster_start_time()) AS text)"
+# The warning with which a commit succeeds that no standby confirmed, because somebody ended the wait for it
+# (https://www.postgresql.org/docs/current/warm-standby.html#SYNCHRONOUS-REPLICATION-HA).
+_UNCONFIRMED = "01000"
 _SEQUENCE = "CAST(pg_get_serial_sequence(?, 'id') AS regclass)"
 # What libpq is told where the address does not say otherwise. Without these a host that vanishes (no power, a pulled
 # cable) is waited for until the kernel gives up, a quarter of an hour later.
@@ -113,6 +118,8 @@ class Connection:
         self._begin += f"; SET LOCAL statement_timeout = {int(STATEMENT_SECONDS * 1000)}"
         self._begin += "".join(f"; SET LOCAL {name} = off" for name in NOT_IN_TRANSACTIONS)
         self._begin_lazily = self._begin + ("" if durable else "; SET LOCAL synchronous_commit = off")
+        self._server: str | None = None
+        self._warning: str | None = None
         self._raw: Session | None = None
         self.in_transaction = False
         self.answer_seconds: float | None = ANSWER_SECONDS
@@ -128,22 +135,35 @@ class Connection:
         with self._explained():
             self._open().cursor().executemany(_translated(sql), parameters)
 
-    def begin(self, *, durable: bool = False) -> None:
-        """`durable`: whatever the connection is."""
-        begin = self._begin if durable else self._begin_lazily
+    def begin(self, *, durable: bool = False, afresh: bool = False) -> None:
+        """`durable`: whatever the connection is. `afresh`: what it committed before is of no account from here on.
+
+        Else an Error where another server answers than before: a standby that took over may lack the last commits, and
+        what goes on behind them would leave them out for good.
+        """
+        begin = f"{self._begin if durable else self._begin_lazily}; {_SERVER}"
         try:
-            self._sent(lambda: self._open().execute(begin), may_repeat=True)
+            server = self._sent(lambda: _last_value(self._open().execute(begin)), may_repeat=True)
+            known, self._server = self._server, server
+            if known not in (None, server) and not afresh:
+                said = "it was started anew, or another server took over, which may lack what was committed last"
+                raise Error(Outage(f"database {self.shown}: {said}; run again later"))
         except BaseException:  # a signal that came meanwhile may leave a transaction behind
             self.roll_back()
             raise
         self.in_transaction = True
 
     def commit(self) -> None:
+        self._warning = None
         with self._explained():
             done = self._open().execute("COMMIT").statusmessage
         self.in_transaction, self.answer_seconds = False, ANSWER_SECONDS
         if done != "COMMIT":  # a transaction that had failed is rolled back, and that is no error to the server
             raise Error(Outage(f"database {self.shown}: the transaction was not committed ({done}); run again later"))
+        if self._warning is not None:
+            raise Error(
+                Outage(f"database {self.shown}: no standby confirmed a commit ({self._warning}); run again later")
+            )
 
     def roll_back(self) -> None:
         """Whatever state it is in. One that can't be rolled back is closed, which does the same."""
@@ -179,6 +199,7 @@ class Connection:
             raise Error(Outage(f"database {self.shown}: the connection was lost; run again later"))
         # prepare_threshold: a prepared statement belongs to a session, and so not to us behind a pool.
         self._raw = self._connected(autocommit=True, prepare_threshold=None)
+        self._raw.add_notice_handler(self._note_warning)
         if self._raw.info.parameter_status("server_encoding") not in (None, "UTF8"):
             raise Error(ConfigurationError(f"database {self.shown} is not encoded in UTF8; create one that is"))
         if self._raw.info.server_version < OLDEST_VERSION * 10000:
@@ -186,6 +207,10 @@ class Connection:
                 ConfigurationError(f"database {self.shown}: PostgreSQL is too old; use {OLDEST_VERSION} or newer")
             )
         return self._raw
+
+    def _note_warning(self, notice: Any) -> None:
+        if notice.sqlstate == _UNCONFIRMED:
+            self._warning = notice.message_primary
 
     def _connected(self, **options: Any) -> Session:
         """Statements outside of a transaction wait for no lock for ever, either; pools may refuse what says that."""
@@ -227,9 +252,9 @@ def connect(address: str, *, durable: bool = True) -> Connection:
 
 
 @contextlib.contextmanager
-def transaction(conn: Connection, *, durable: bool = False) -> Iterator[Connection]:
+def transaction(conn: Connection, *, durable: bool = False, afresh: bool = False) -> Iterator[Connection]:
     """One transaction: committed when the block ends, rolled back when it raises."""
-    conn.begin(durable=durable)
+    conn.begin(durable=durable, afresh=afresh)
     try:
         yield conn
         conn.commit()
@@ -377,7 +402,8 @@ class Facts(NamedTuple):
     connections: int
     synchronous_commit: str
     is_standby: bool
-    replicas: int
+    standbys: int
+    must_be_confirmed: bool
     may_create: bool
 
 
@@ -387,6 +413,7 @@ def facts(conn: Connection) -> Facts:
         SELECT current_setting('server_version'), {NOW}, CAST(current_setting('max_connections') AS int),
             (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'),
             current_setting('synchronous_commit'), pg_is_in_recovery(), (SELECT count(*) FROM pg_stat_replication),
+            current_setting('synchronous_standby_names') <> '',
             coalesce(has_schema_privilege(current_schema(), 'CREATE'), false)
         """
     ).fetchone()
@@ -461,6 +488,13 @@ def _translated(sql: str) -> bytes:
 @functools.lru_cache(maxsize=256)
 def _row_class(names: tuple[str, ...]) -> type[Row]:
     return type("Row", (Row,), {"__slots__": (), "places": {name: place for place, name in enumerate(names)}})
+
+
+def _last_value(cursor: Any) -> str:
+    """Of several statements in one request, what the last found."""
+    while cursor.nextset():
+        pass
+    return str(cursor.fetchone()[0])
 
 
 def _row_factory(cursor: Any) -> Any:

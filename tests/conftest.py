@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from foundation import secrets
-from tests import postgres_server, small_disk
+from tests import failover, postgres_server, small_disk
 from tests.github_server import GitHubServer
 from tests.postgres_server import PostgresServer
 from tests.s3_server import ADMIN_ACCESS_KEY, ADMIN_SECRET_KEY, SHARED, S3Server, SharedServer
@@ -115,6 +115,7 @@ NOT_TESTED = {
     "the queue on PostgreSQL": NO_POSTGRES,
     "the queue on PostgreSQL behind a pool": NO_PGBOUNCER,
     "a disk that is really full": small_disk.NOT_POSSIBLE,
+    "a standby that takes over": failover.NO_STANDBY,
 }
 
 

@@ -25,7 +25,7 @@ class FullServer(PostgresServer):
 
     def __init__(self, *, holds, megabytes):
         self._holds, self._megabytes, self.disk = holds, megabytes, None
-        super().__init__(max_wal_size="1GB", fsync="on")  # nothing of the log is used again
+        super().__init__(max_wal_size="1GB")  # nothing of the log is used again
 
     def _make_cluster(self):
         small, wal = self._directory / self._holds, self._directory / "wal"
