@@ -135,13 +135,13 @@ class Connection:
         with self._explained():
             self._open().cursor().executemany(_translated(sql), parameters)
 
-    def begin(self, *, durable: bool = False, afresh: bool = False) -> None:
+    def begin(self, *, durable: bool = False, afresh: bool = False, more: Sequence[str] = ()) -> None:
         """`durable`: whatever the connection is. `afresh`: what it committed before is of no account from here on.
 
         Else an Error where another server answers than before: a standby that took over may lack the last commits, and
         what goes on behind them would leave them out for good.
         """
-        begin = f"{self._begin if durable else self._begin_lazily}; {_SERVER}"
+        begin = "; ".join([self._begin if durable else self._begin_lazily, *more, _SERVER])
         try:
             server = self._sent(lambda: _last_value(self._open().execute(begin)), may_repeat=True)
             known, self._server = self._server, server
@@ -277,10 +277,8 @@ _SNAPSHOT = (
 @contextlib.contextmanager
 def snapshot(conn: Connection) -> Iterator[None]:
     """Within the block all is read as it was at the first look. Nobody waits for it; only dead rows stay meanwhile."""
-    conn.begin()
+    conn.begin(more=_SNAPSHOT)
     try:
-        for setting in _SNAPSHOT:
-            conn.execute(setting)
         yield
     finally:
         conn.roll_back()
