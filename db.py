@@ -70,14 +70,15 @@ def exists(path: str) -> bool:
         raise error.explained from error
 
 
-def transaction(conn: Connection, *, survives_server: bool = False) -> ContextManager[Connection]:
+def transaction(conn: Connection, *, survives_server: bool = False, afresh: bool = False) -> ContextManager[Connection]:
     """One write transaction: committed when the block ends, rolled back when it raises.
 
     `survives_server`: durable also where the connection is not. A PostgreSQL that crashes, or fails over, forgets the
-    last moments of such a one while others go on; SQLite forgets only in a power cut.
+    last moments of such a one while others go on; SQLite forgets only in a power cut. `afresh`: whatever became of what
+    the connection committed before; else the block is not entered where a PostgreSQL may have lost it.
     """
     if isinstance(conn, postgres.Connection):
-        return postgres.transaction(conn, durable=survives_server)
+        return postgres.transaction(conn, durable=survives_server, afresh=afresh)
     return sqlite.transaction(conn)  # type: ignore[arg-type]
 
 

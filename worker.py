@@ -403,8 +403,8 @@ class RowsInHand:
             self.are_suspect = False
 
     def settle(self) -> None:
-        """Write down what is finished and hand back the rest."""
-        with db.transaction(self._conn):
+        """Write down what is finished and hand back the rest, where it is still ours; then nothing is remembered."""
+        with db.transaction(self._conn, afresh=True):
             queue_manager.lock(self._conn, token=self._token)
             result = self._record_all()
             released = queue_manager.release(self._conn, token=self._token)

@@ -141,8 +141,7 @@ def _postgres(path: str, clock: Clock) -> Iterator[Finding]:
                     "synchronous_commit is off: a crash of the server can lose what ingest has committed; set it to on"
                 )
                 yield Finding(WARNING, "commits", said)
-            replicas = f"{facts.replicas} standbys follow" if facts.replicas else "none: a backup is all there is"
-            yield Finding(OK, "replication", "this is a standby, which only reads" if facts.is_standby else replicas)
+            yield _replication(facts)
             schema = db.postgres_schema(conn)
             if not schema:
                 said = "no tables yet; the first run makes them"
@@ -151,6 +150,25 @@ def _postgres(path: str, clock: Clock) -> Iterator[Finding]:
             yield _rights(name, f"{schema}, {db.size_bytes(conn, path)} bytes", conn)
         except postgres.Error as error:
             raise error.explained from error
+
+
+def _replication(facts: postgres.Facts) -> Finding:
+    """What a failover would leave (docs/RELIABILITY.md)."""
+    if facts.is_standby:
+        said = "this is a standby, which only reads: for `status` and questions; target_session_attrs=read-write finds"
+        return Finding(WARNING, "replication", f"{said} the primary")
+    if not facts.standbys and facts.must_be_confirmed:
+        said = "commits wait for a standby (synchronous_standby_names), and no standby follows"
+        return Finding(WARNING, "replication", said)
+    if not facts.standbys:
+        return Finding(OK, "replication", "none: a backup is all there is")
+    is_confirmed = facts.must_be_confirmed and facts.synchronous_commit not in ("off", "local")
+    waited = (
+        "and commits wait for them"
+        if is_confirmed
+        else "none of them synchronous: a failover may lose the last commits"
+    )
+    return Finding(OK, "replication", f"{facts.standbys} standbys follow, {waited}")
 
 
 NO_RIGHTS = "the role may not create tables; its owner does: python main.py schema --sql prints the statements"

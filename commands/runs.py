@@ -92,7 +92,7 @@ class Run:
 
     def close(self) -> None:
         """Write the end down. Raises ConfigurationError where the database is gone: all that the run did is."""
-        with contextlib.suppress(*db.Error), db.transaction(self._conn):  # the exit code tells it as well
+        with contextlib.suppress(*db.Error), db.transaction(self._conn, afresh=True):  # the exit code tells it, too
             drop_locks(self._conn, owner=self.token)
             now = db.now(self._conn, self._clock)
             end_run(self._conn, run_id=self._id, now=now, exit_code=self.exit_code, note=self.note)
@@ -100,7 +100,7 @@ class Run:
     def wait_for(self, reason: str | None) -> None:
         """Note what the run waits for; None when it goes on."""
         note = reason and settings.one_line(reason, self._environ)
-        with contextlib.suppress(*db.Error), db.transaction(self._conn):  # what it waits for may be the database
+        with contextlib.suppress(*db.Error), db.transaction(self._conn, afresh=True):  # it may wait for the database
             note_run(self._conn, run_id=self._id, note=note)
 
 

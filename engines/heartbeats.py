@@ -140,7 +140,8 @@ class _Heart:
                     return
                 self._is_stopping = self._is_stopping or word == b"s"
                 try:
-                    self.beat(conn)
+                    with postgres.transaction(conn, afresh=True):  # not durable: no standby is waited for
+                        self.beat(conn)
                 except (postgres.Error, PipelineError) as error:  # the next one may get through
                     log.debug("heartbeat: %s", error)
 

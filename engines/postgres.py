@@ -1,4 +1,4 @@
-"""PostgreSQL: addresses, connecting, transactions, space, and what its errors mean. Knows no table.
+"""PostgreSQL: addresses, connecting, transactions, space. Knows no table.
 
 The driver is imported when a connection is made, and not before: it is optional, and SQLite needs none of it.
 """
@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any, Callable, Iterator, NamedTuple, Sequence,
 from urllib.parse import parse_qsl, unquote
 
 from engines.connection import Cursor, Words
+from engines.postgres_errors import explain
 from foundation import settings
 from foundation.errors import ConfigurationError, Outage
 
 if TYPE_CHECKING:
-    import psycopg
-
     from engines.session import Session
 
 T = TypeVar("T")
@@ -29,6 +28,11 @@ UNDEFINED_TABLE, UNDEFINED_COLUMN = "42P01", "42703"
 LOCK_SECONDS = 30  # as SQLite waits for another's write lock
 STATEMENT_SECONDS = 300  # a statement of a queue's takes a second; only migrations may take as long as they need
 ANSWER_SECONDS = STATEMENT_SECONDS + 30  # a server that hangs keeps no time-outs
+# Which server, since when it runs: a standby that takes over is another one, and so is what was restored from a backup.
+_SERVER = "SELECT CAST(extract(epoch FROM pg_postmaster_start_time()) AS text)"
+# The warning with which a commit succeeds that no standby confirmed, because somebody ended the wait for it
+# (https://www.postgresql.org/docs/current/warm-standby.html#SYNCHRONOUS-REPLICATION-HA).
+_UNCONFIRMED = "01000"
 _SEQUENCE = "CAST(pg_get_serial_sequence(?, 'id') AS regclass)"
 # What libpq is told where the address does not say otherwise. Without these a host that vanishes (no power, a pulled
 # cable) is waited for until the kernel gives up, a quarter of an hour later.
@@ -56,24 +60,6 @@ _TYPES = {
     "REAL": "double precision",
     " WITHOUT ROWID": "",
 }
-# Of https://www.postgresql.org/docs/current/errcodes-appendix.html: what passes, or can be mended beside the program.
-_PASSING_CLASSES = ("08", "53", "58", "40", "55")
-_PASSING = {
-    "57P01": "its connection was ended by the server",
-    "57P02": "the server crashed",
-    "57P03": "the server can't take connections now",
-    "53100": "the server's disk is full; make room there",
-    "55P03": "another session kept what was asked for locked for longer than lock_timeout",
-    "57014": "a statement was cancelled, by a time-out perhaps",
-    "25006": "it only reads, as a standby does; name the primary, or add target_session_attrs=read-write",
-}
-_OF_THE_CONNECTION = ("OperationalError", "ConnectionTimeout", "AnswerMissing")
-# A refused connection has no code of its own (libpq keeps only the text).
-_NEEDS_A_PERSON = re.compile(
-    r"authentication failed|no password supplied|does not exist|no pg_hba.conf entry|not permitted to log in|"
-    r"permission denied|certificate|does not support SSL|unrecognized configuration parameter|"
-    r"unsupported startup parameter|invalid value for parameter|definition of service"
-)
 
 
 def time_text(sql: str) -> str:
@@ -133,6 +119,8 @@ class Connection:
         self._begin += f"; SET LOCAL statement_timeout = {int(STATEMENT_SECONDS * 1000)}"
         self._begin += "".join(f"; SET LOCAL {name} = off" for name in NOT_IN_TRANSACTIONS)
         self._begin_lazily = self._begin + ("" if durable else "; SET LOCAL synchronous_commit = off")
+        self._server: str | None = None
+        self._warning: str | None = None
         self._raw: Session | None = None
         self.in_transaction = False
         self.answer_seconds: float | None = ANSWER_SECONDS
@@ -148,22 +136,35 @@ class Connection:
         with self._explained():
             self._open().cursor().executemany(_translated(sql), parameters)
 
-    def begin(self, *, durable: bool = False) -> None:
-        """`durable`: whatever the connection is."""
-        begin = self._begin if durable else self._begin_lazily
+    def begin(self, *, durable: bool = False, afresh: bool = False, more: Sequence[str] = ()) -> None:
+        """`durable`: whatever the connection is. `afresh`: what it committed before is of no account from here on.
+
+        Else an Error where another server answers than before: a standby that took over may lack the last commits, and
+        what goes on behind them would leave them out for good.
+        """
+        begin = "; ".join([self._begin if durable else self._begin_lazily, *more, _SERVER])
         try:
-            self._sent(lambda: self._open().execute(begin), may_repeat=True)
+            server = self._sent(lambda: _last_value(self._open().execute(begin)), may_repeat=True)
+            known, self._server = self._server, server
+            if known not in (None, server) and not afresh:
+                said = "it was started anew, or another server took over, which may lack what was committed last"
+                raise Error(Outage(f"database {self.shown}: {said}; run again later"))
         except BaseException:  # a signal that came meanwhile may leave a transaction behind
             self.roll_back()
             raise
         self.in_transaction = True
 
     def commit(self) -> None:
+        self._warning = None
         with self._explained():
             done = self._open().execute("COMMIT").statusmessage
         self.in_transaction, self.answer_seconds = False, ANSWER_SECONDS
         if done != "COMMIT":  # a transaction that had failed is rolled back, and that is no error to the server
             raise Error(Outage(f"database {self.shown}: the transaction was not committed ({done}); run again later"))
+        if self._warning is not None:
+            raise Error(
+                Outage(f"database {self.shown}: no standby confirmed a commit ({self._warning}); run again later")
+            )
 
     def roll_back(self) -> None:
         """Whatever state it is in. One that can't be rolled back is closed, which does the same."""
@@ -199,6 +200,7 @@ class Connection:
             raise Error(Outage(f"database {self.shown}: the connection was lost; run again later"))
         # prepare_threshold: a prepared statement belongs to a session, and so not to us behind a pool.
         self._raw = self._connected(autocommit=True, prepare_threshold=None)
+        self._raw.add_notice_handler(self._note_warning)
         if self._raw.info.parameter_status("server_encoding") not in (None, "UTF8"):
             raise Error(ConfigurationError(f"database {self.shown} is not encoded in UTF8; create one that is"))
         if self._raw.info.server_version < OLDEST_VERSION * 10000:
@@ -206,6 +208,10 @@ class Connection:
                 ConfigurationError(f"database {self.shown}: PostgreSQL is too old; use {OLDEST_VERSION} or newer")
             )
         return self._raw
+
+    def _note_warning(self, notice: Any) -> None:
+        if notice.sqlstate == _UNCONFIRMED:
+            self._warning = notice.message_primary
 
     def _connected(self, **options: Any) -> Session:
         """Statements outside of a transaction wait for no lock for ever, either; pools may refuse what says that."""
@@ -230,7 +236,7 @@ class Connection:
         try:
             yield
         except psycopg.Error as error:
-            raise Error(_explain(error, self.shown), error.sqlstate) from error
+            raise Error(explain(error, self.shown), error.sqlstate) from error
         except UnicodeError as error:  # its text shows what could not be written, or read
             raise Error(ConfigurationError(f"database {self.shown}: a text is not UTF-8")) from error
 
@@ -247,9 +253,9 @@ def connect(address: str, *, durable: bool = True) -> Connection:
 
 
 @contextlib.contextmanager
-def transaction(conn: Connection, *, durable: bool = False) -> Iterator[Connection]:
+def transaction(conn: Connection, *, durable: bool = False, afresh: bool = False) -> Iterator[Connection]:
     """One transaction: committed when the block ends, rolled back when it raises."""
-    conn.begin(durable=durable)
+    conn.begin(durable=durable, afresh=afresh)
     try:
         yield conn
         conn.commit()
@@ -259,22 +265,21 @@ def transaction(conn: Connection, *, durable: bool = False) -> Iterator[Connecti
 
 
 # Of one who only reads, for as long as it takes, and not in the order of an index: what a queue's transactions are told
-# of time and plans is taken back.
+# of time and plans is taken back, but for `jit`: to compile what the views ask takes seconds, and saves none
+# (python -m benchmarks metrics).
 _SNAPSHOT = (
     "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY",
     "SET LOCAL idle_in_transaction_session_timeout = 0",
     "SET LOCAL statement_timeout = 0",
-    *(f"SET LOCAL {name} = on" for name in NOT_IN_TRANSACTIONS),
+    *(f"SET LOCAL {name} = on" for name in NOT_IN_TRANSACTIONS if name != "jit"),
 )
 
 
 @contextlib.contextmanager
 def snapshot(conn: Connection) -> Iterator[None]:
     """Within the block all is read as it was at the first look. Nobody waits for it; only dead rows stay meanwhile."""
-    conn.begin()
+    conn.begin(more=_SNAPSHOT)
     try:
-        for setting in _SNAPSHOT:
-            conn.execute(setting)
         yield
     finally:
         conn.roll_back()
@@ -397,7 +402,8 @@ class Facts(NamedTuple):
     connections: int
     synchronous_commit: str
     is_standby: bool
-    replicas: int
+    standbys: int
+    must_be_confirmed: bool
     may_create: bool
 
 
@@ -407,6 +413,7 @@ def facts(conn: Connection) -> Facts:
         SELECT current_setting('server_version'), {NOW}, CAST(current_setting('max_connections') AS int),
             (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'),
             current_setting('synchronous_commit'), pg_is_in_recovery(), (SELECT count(*) FROM pg_stat_replication),
+            current_setting('synchronous_standby_names') <> '',
             coalesce(has_schema_privilege(current_schema(), 'CREATE'), false)
         """
     ).fetchone()
@@ -483,30 +490,12 @@ def _row_class(names: tuple[str, ...]) -> type[Row]:
     return type("Row", (Row,), {"__slots__": (), "places": {name: place for place, name in enumerate(names)}})
 
 
+def _last_value(cursor: Any) -> str:
+    """Of several statements in one request, what the last found."""
+    while cursor.nextset():
+        pass
+    return str(cursor.fetchone()[0])
+
+
 def _row_factory(cursor: Any) -> Any:
     return _row_class(tuple(column.name for column in cursor.description or ()))
-
-
-def _explain(error: psycopg.Error, where: str) -> ConfigurationError | Outage:
-    """What an error means for the person who runs the command."""
-    state, said = error.sqlstate, error.diag.message_primary or " ".join(str(error).split())
-    if state is None:
-        if type(error).__name__ in (
-            "OperationalError",
-            "ConnectionTimeout",
-            "AnswerMissing",
-        ) and not _NEEDS_A_PERSON.search(said):
-            return Outage(f"database {where} can't be reached: {said}; see that it runs, then run again")
-        return ConfigurationError(f"database {where} can't be used: {said}; check the address (--db, PIPELINE_DB)")
-    if state in _PASSING:
-        return Outage(f"database {where}: {_PASSING[state]} ({said}); run again later")
-    if state.startswith(_PASSING_CLASSES):
-        return Outage(f"database {where}: {said}; run again later")
-    if state == "42501":
-        return ConfigurationError(
-            f"database {where}: {said}; the role needs rights that docs/OPERATIONS.md names, and tables are made by "
-            "their owner: python main.py schema --sql prints the statements"
-        )
-    if state in ("22021", "22P05"):
-        return ConfigurationError(f"database {where}: what is to be stored is no text that PostgreSQL holds ({said})")
-    return ConfigurationError(f"database {where} can't be used: {said} (SQLSTATE {state})")

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from foundation import secrets
-from tests import postgres_server
+from tests import failover, postgres_server, small_disk
 from tests.github_server import GitHubServer
 from tests.postgres_server import PostgresServer
 from tests.s3_server import ADMIN_ACCESS_KEY, ADMIN_SECRET_KEY, SHARED, S3Server, SharedServer
@@ -111,11 +111,18 @@ NO_POSTGRES = (
 
 NO_PGBOUNCER = "there is no pgbouncer: install Debian's pgbouncer, or name it in TEST_PGBOUNCER"
 
+NOT_TESTED = {
+    "the queue on PostgreSQL": NO_POSTGRES,
+    "the queue on PostgreSQL behind a pool": NO_PGBOUNCER,
+    "a disk that is really full": small_disk.NOT_POSSIBLE,
+    "a standby that takes over": failover.NO_STANDBY,
+}
+
 
 def pytest_terminal_summary(terminalreporter):
-    for what, why in (("PostgreSQL", NO_POSTGRES), ("PostgreSQL behind a pool", NO_PGBOUNCER)):
+    for what, why in NOT_TESTED.items():
         if any(why in str(report.longrepr) for report in terminalreporter.stats.get("skipped", ())):
-            terminalreporter.section(f"NOT TESTED: the queue on {what}", red=True)
+            terminalreporter.section(f"NOT TESTED: {what}", red=True)
             terminalreporter.line(why)
 
 
@@ -237,9 +244,10 @@ def run_main(tmp_path):
 
 
 @contextlib.contextmanager
-def started_main(*arguments, env=None, cwd):
+def started_main(*arguments, env=None, cwd, by=()):
+    """`by`: the command that starts it."""
     process = subprocess.Popen(
-        [sys.executable, str(ROOT / "main.py"), *map(str, arguments)],
+        [*by, sys.executable, str(ROOT / "main.py"), *map(str, arguments)],
         env={**os.environ, **(env or {})},
         cwd=str(cwd),
         stdin=subprocess.DEVNULL,

@@ -78,15 +78,7 @@ class PostgresServer:
         self._template = None
         if os.geteuid() == 0:
             os.chown(self._directory, NOBODY, NOBODY)
-        secret = self._directory / "password"
-        secret.write_text(PASSWORD)
-        # Any order of texts but ours, where the server can: what is compared must not depend on the database's locale.
-        version = int(re.search(r"(\d+)", self._run("postgres", "--version")).group(1))
-        locale = ["--locale-provider=icu", "--icu-locale=en-US"] if version >= 15 else []
-        try:
-            self._initdb(secret, *locale)
-        except subprocess.CalledProcessError:
-            self._initdb(secret)
+        self._make_cluster()
         for attempts_left in reversed(range(ATTEMPTS)):
             try:
                 self.start()
@@ -95,13 +87,22 @@ class PostgresServer:
                 if not attempts_left:
                     raise
 
-    def _initdb(self, secret, *locale):
-        data = self._directory / "data"
-        if data.exists():
-            shutil.rmtree(data)
+    def _make_cluster(self):
+        # Any order of texts but ours, where the server can: what is compared must not depend on the database's locale.
+        version = int(re.search(r"(\d+)", self._run("postgres", "--version")).group(1))
+        locale = ["--locale-provider=icu", "--icu-locale=en-US"] if version >= 15 else []
+        try:
+            self._initdb(*locale)
+        except subprocess.CalledProcessError:
+            shutil.rmtree(self._directory / "data", ignore_errors=True)
+            self._initdb()
+
+    def _initdb(self, *options):
+        data, secret = self._directory / "data", self._directory / "password"
+        secret.write_text(PASSWORD)
         self._run(
             "initdb", "-D", data, "-U", SUPERUSER, "-A", "scram-sha-256", f"--pwfile={secret}", "--no-sync",
-            "-E", "UTF8", "--locale=C", *locale,
+            "-E", "UTF8", "--locale=C", *options,
         )  # fmt: skip
 
     def start(self, *, port=None):
@@ -121,8 +122,8 @@ class PostgresServer:
         self._log = (self._directory / "log").open("ab")
         began = self._log.tell()
         self._process = subprocess.Popen(
-            [str(self._programs / "postgres"), "-D", str(self._directory / "data"), f"-cport={self.port}", *settings],
-            stdout=self._log, stderr=subprocess.STDOUT, cwd=str(self._directory), preexec_fn=_become_nobody,
+            self._command("postgres", "-D", self._directory / "data", f"-cport={self.port}", *settings),
+            stdout=self._log, stderr=subprocess.STDOUT, cwd=str(self._directory), preexec_fn=self._become_user,
         )  # fmt: skip
         self._guard = subprocess.Popen(
             ["sh", "-c", GUARD, "sh", str(self._process.pid), str(self._directory)],
@@ -220,9 +221,15 @@ class PostgresServer:
 
     def _run(self, program, *arguments):
         return subprocess.run(
-            [str(self._programs / program), *map(str, arguments)], check=True, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True, cwd=str(self._directory), preexec_fn=_become_nobody,
+            self._command(program, *arguments), check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            cwd=str(self._directory), preexec_fn=self._become_user,
         ).stdout  # fmt: skip
+
+    def _command(self, program, *arguments):
+        return [str(self._programs / program), *map(str, arguments)]
+
+    def _become_user(self):
+        _become_nobody()
 
 
 def pool_program():

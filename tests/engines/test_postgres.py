@@ -774,6 +774,12 @@ def test_a_statement_of_a_transaction_has_its_time(postgres_db, monkeypatch):
             conn.execute("SELECT pg_sleep(0.5)")
 
 
+def test_who_reads_all_as_of_one_moment_has_the_usual_plans_but_compiles_none(conn):
+    with db.snapshot(conn):
+        found = [conn.execute(f"SELECT current_setting('{name}')").fetchone()[0] for name in ("enable_seqscan", "jit")]
+    assert found == ["on", "off"]
+
+
 def test_options_of_the_environment_count_on(postgres_db, monkeypatch):
     monkeypatch.setenv("PGOPTIONS", "-c geqo=off")
     with contextlib.closing(engine.connect(postgres_db)) as conn:
