@@ -112,10 +112,17 @@ NO_POSTGRES = (
 NO_PGBOUNCER = "there is no pgbouncer: install Debian's pgbouncer, or name it in TEST_PGBOUNCER"
 
 
+NO_BROWSER = "there is no browser: install Debian's chromium, or name its program in TEST_BROWSER_PROGRAM"
+
+
 def pytest_terminal_summary(terminalreporter):
-    for what, why in (("PostgreSQL", NO_POSTGRES), ("PostgreSQL behind a pool", NO_PGBOUNCER)):
+    for what, why in (
+        ("the queue on PostgreSQL", NO_POSTGRES),
+        ("the queue on PostgreSQL behind a pool", NO_PGBOUNCER),
+        ("the report in a browser", NO_BROWSER),
+    ):
         if any(why in str(report.longrepr) for report in terminalreporter.stats.get("skipped", ())):
-            terminalreporter.section(f"NOT TESTED: the queue on {what}", red=True)
+            terminalreporter.section(f"NOT TESTED: {what}", red=True)
             terminalreporter.line(why)
 
 
