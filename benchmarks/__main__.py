@@ -9,7 +9,7 @@ import platform
 from tests.environments import enter
 
 GROUPS = ("ingest", "worker", "queues", "startup", "year", "steps", "scale")
-ON_REQUEST = ("million", "publish")
+ON_REQUEST = ("million", "publish", "report")
 
 
 def main():

@@ -76,7 +76,8 @@ def test_the_page_asks_nobody_and_executes_nothing(conn, report):
 
 def test_what_a_payload_says_is_shown_and_not_executed(conn, report):
     titles = ['<script>hit = 1</script><img src=x onerror="hit = 2">', "x" * 10_000,
-              "\u05e9\u05dc\u05d5\u05dd \u202egpj.exe", "{{ 7 * 7 }}{% raw %}", "</style></svg>'\"&lt;", "3 of these"]  # fmt: skip
+              "\u05e9\u05dc\u05d5\u05dd \u202egpj.exe", "{{ 7 * 7 }}{% raw %}",
+              "</style></svg>'\"&lt;", "3 of these"]  # fmt: skip
     fill(
         conn,
         *(

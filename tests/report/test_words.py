@@ -18,7 +18,8 @@ def test_a_duration_is_said_in_the_unit_that_fits(hours, said):
 @pytest.mark.parametrize(
     "text, shown",
     [
-        (" two\nlines\t", "two lines"), ("\u202egnp.exe\u2066", "gnp.exe"), ("\u05e9\u05dc\u05d5", "\u05e9\u05dc\u05d5"),
+        (" two\nlines\t", "two lines"), ("\u202egnp.exe\u2066", "gnp.exe"),
+        ("\u05e9\u05dc\u05d5", "\u05e9\u05dc\u05d5"),
         ("nul\0 \ud800 escape\x1b[31m", "nul escape [31m"), (None, ""), ("a\u200d\U0001f4bb", "a\u200d\U0001f4bb"),
     ],
 )  # fmt: skip
