@@ -10,10 +10,11 @@ from report.items import ISSUE, PULL
 from report.periods import Scope
 from report.pieces import NAMES, Link, Plot, Section, Table, by_month, spreads, telling
 from report.plots import Mark, Place, Series, columns, rows
-from report.streams import Streams, WaitsFor
+from report.streams import STAGES, Streams, WaitsFor
 
 PEOPLE_DRAWN, PEOPLE_LISTED = 15, 100
 ALONE = (Series("pull requests", "--first"),)
+_IN_LINES = dict(zip(STAGES, ("to the\nfirst review", "review to\napproval", "approval\nto merge")))
 REOPENED = (Series("reopened", "--second"),)
 
 
@@ -66,7 +67,7 @@ def _stages(streams: Streams, scope: Scope) -> Plot:
     of = streams.stages[slowest]
     title = f"The longest step of a pull request is that {slowest}: for half of them {words.duration(of.half)} or less"
     note = f"Pull requests opened since {words.day(scope.since)}; each step by those that came to its end."
-    return spreads(title, note, "step", {Place(name, name): of for name, of in streams.stages.items()})
+    return spreads(title, note, "step", {Place(name, _IN_LINES[name]): of for name, of in streams.stages.items()})
 
 
 def _waits(streams: Streams, scope: Scope) -> Plot:
@@ -75,10 +76,11 @@ def _waits(streams: Streams, scope: Scope) -> Plot:
         return lacks
     if not streams.waits:
         return Plot("No open pull request waits for the review of a person.")
-    first, more = streams.waits[0], len(streams.waits) - PEOPLE_LISTED
-    title = f"{words.title(first.person, 40)} is waited for most: {words.count(first.pulls, 'open pull request')}"
-    if len(streams.waits) == 1:
-        title = f"{words.title(first.person, 40)} is waited for: {words.count(first.pulls, 'open pull request')}"
+    most, more = streams.waits[0].pulls, len(streams.waits) - PEOPLE_LISTED
+    first = [words.title(each.person, 40) for each in streams.waits if each.pulls == most]
+    are = "is" if len(first) == 1 else "are"
+    title = f"{words.listed(first)} {are} waited for{' most' if len(streams.waits) > 1 else ''}: "
+    title += f"{words.count(most, 'open pull request')}{' each' if len(first) > 1 else ''}"
     names = [words.title(each.person, 40) for each in streams.waits[:PEOPLE_DRAWN]]
     marks = [
         Mark(name, ALONE[0].name, each.pulls, f"{name}: {words.count(each.pulls, 'open pull request')}")
@@ -117,11 +119,11 @@ def _reopened(streams: Streams, scope: Scope) -> Plot:
         for place in found
         if (number := streams.reopened.get(place.key, 0))
     ]
-    table = Table(
-        ["what", "times reopened", "title"],
-        [[Link(f"{each.repo}#{each.number}", each.html_url), f"{each.times:,}", words.title(each.title)]
-         for each in streams.reopened_most],
-    )  # fmt: skip
+    listed: list[list[str | Link]] = [
+        [Link(f"{words.title(each.repo, 60)}#{each.number}", each.html_url, words.title(each.title)), f"{each.times:,}"]
+        for each in streams.reopened_most
+    ]
+    table = Table(["item", "times reopened"], listed)
     note = "By the month in which they were opened. The table has those that were reopened most often."
     return Plot(title, note, columns(list(found), REOPENED, marks, unit="items", stacked=True), table)
 
@@ -137,4 +139,10 @@ def _sizes(streams: Streams, scope: Scope) -> Plot:
     if large != small:
         title += f", half of those {'of ' if large[0].isdigit() else ''}{large} {words.duration(of_large.half)} or less"
     note = f"Lead time by lines added and deleted; merged pull requests opened since {words.day(scope.since)}."
-    return spreads(title, note, "lines", {Place(name, name): of for name, of in streams.sizes.items()})
+    return spreads(title, note, "lines", {Place(name, _in_lines(name)): of for name, of in streams.sizes.items()})
+
+
+def _in_lines(size: str) -> str:
+    """Of `up to 10 lines`, in a column's width."""
+    *before, last = size.replace(" lines", "").split()
+    return f"{' '.join(before)}\n{last}"

@@ -117,7 +117,10 @@ def waiting_longest(conn: db.Connection, scope: Scope) -> list[Waiting]:
         """,
         repos,
     ).fetchall()
-    return [Waiting(*row, tuple(_asked(conn, row["repo"], row["number"]))) for row in rows]
+    return [
+        Waiting(**dict(row), reviewers=tuple(_asked(conn, row["repo"], row["number"])))  # by the names of its columns
+        for row in rows
+    ]
 
 
 def _asked(conn: db.Connection, repo: str, number: int) -> Iterator[str]:

@@ -40,6 +40,7 @@ def html(page: Page, *, generator: str) -> bytes:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
     templates.filters.update(cell=_cell, kind=_kind, picture=_picture)
     made = templates.get_template("page.html").render(
@@ -59,21 +60,22 @@ def _policy(style: str) -> str:
 
 
 def _cell(cell: str | Link) -> Markup:
-    """A text whose direction is its own; a link only where it leads to a page."""
+    """A text whose direction is its own; a link only where it is one to the web."""
     if isinstance(cell, Link):
-        text = Markup("<bdi>{}</bdi>").format(cell.text)
+        name, mark, number = cell.text.rpartition("#")
+        text = Markup("<bdi>{}<wbr>{}</bdi>").format(name, mark + number)
         if re.match(r"https?://", cell.address or ""):
-            return Markup('<a href="{}" rel="noopener noreferrer">{}</a>').format(cell.address, text)
-        return text
+            text = Markup('<a href="{}" rel="noopener noreferrer">{}</a>').format(cell.address, text)
+        return text + Markup('<div class="of" dir="auto">{}</div>').format(cell.title)
     return escape(cell) if _NUMBER.match(cell) else Markup('<bdi dir="auto">{}</bdi>').format(cell)
 
 
 def _kind(table: Table, at: int) -> Markup:
-    """The class of a column: of numbers, which stand below each other, or of long texts."""
+    """The class of a column: of numbers, which stand below each other, or of texts."""
     cells = [row[at] for row in table.rows]
     if at and all(isinstance(cell, str) and _NUMBER.match(cell) for cell in cells):
         return Markup(' class="number"')
-    return Markup(' class="title"') if table.heads[at] in ("title", "why") else Markup("")
+    return Markup(' class="title"') if table.heads[at] == "why" else Markup("")
 
 
 def _picture(plot: Plot, which: str) -> Markup:

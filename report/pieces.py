@@ -19,10 +19,11 @@ SPREAD_HEADS = ("half within", "three of four", "nine of ten", "mean")
 
 
 class Link(NamedTuple):
-    """`address` as GitHub gave it, which the page has still to look at."""
+    """An item and, below it, its title. `address` as GitHub gave it, which the page has still to look at."""
 
     text: str
     address: str | None
+    title: str
 
 
 class Table(NamedTuple):

@@ -19,7 +19,7 @@ LETTERS = 12
 
 
 class Place(NamedTuple):
-    """Where something stands along an axis. `label` empty: it has none there, for want of room."""
+    """Where something stands along an axis. `label` empty: it has none there; with line ends: it has room for all."""
 
     key: str
     label: str
@@ -68,7 +68,7 @@ def _upright(
     mark: dict[str, Any], places: Sequence[Place], series: Sequence[Series], marks: Sequence[Mark], **how: Any
 ) -> Drawing:
     def spec(width: int) -> dict[str, Any]:
-        shown = _labelled(places, most=width // 66)
+        shown = _labelled(places, most=width // 56)
         axis = {
             "values": list(shown), "labelExpr": f"({json.dumps(shown)})[datum.value]", "labelAngle": 0, "grid": False,
             "title": None, "labelFlush": True, "labelOverlap": False, "ticks": len(places) > len(shown),
@@ -85,7 +85,10 @@ def _upright(
             "y": {"field": "value", "type": "quantitative", "axis": of_y, "stack": "zero" if how["stacked"] else None},
         }  # fmt: skip
         size = {"size": min(64, width // 6)} if mark["type"] == "bar" and len(places) < 6 else {}
-        return {"height": 210, "mark": {**mark, **size}, "encoding": {**encoding, **_common(series)}}
+        whole = {**encoding, **_common(series, room=26)}  # the unit stands there, too
+        if mark["type"] == "area":  # what differs in a word would be an area of its own
+            del whole["description"]
+        return {"height": 210, "mark": {**mark, **size}, "encoding": whole}
 
     return _drawn(marks, spec)
 
@@ -109,22 +112,24 @@ def rows(names: Sequence[str], series: Sequence[Series], marks: Sequence[Mark]) 
             "mark": {"type": "text", "align": "left", "dx": 5, "fill": "var(--ink)", "fontSize": LETTERS},
             "encoding": {"y": bars["y"], "x": {"field": "value", "type": "quantitative"}, "text": {"field": "shown"}},
         }
-        layers = [{"mark": {"type": "bar"}, "encoding": {**bars, **_common(series)}}, texts]
+        layers = [{"mark": {"type": "bar"}, "encoding": {**bars, **_common(series, room=8)}}, texts]
         return {"height": {"step": 28}, "layer": layers}
 
     return _drawn(marks, spec)
 
 
-def _labelled(places: Sequence[Place], *, most: int) -> Mapping[str, str]:
-    """As many labels as there is room for, evenly."""
+def _labelled(places: Sequence[Place], *, most: int) -> Mapping[str, Sequence[str]]:
+    """As many labels as there is room for, evenly; each as its lines."""
     with_label = [place for place in places if place.label]
-    step = -(-len(with_label) // max(1, most))
-    return {place.key: place.label for place in with_label[::step]} if with_label else {}
+    if any("\n" in place.label for place in with_label):
+        most = len(with_label)
+    step = max(1, -(-len(with_label) // most))
+    return {place.key: place.label.split("\n") for place in with_label[::step]}
 
 
-def _common(series: Sequence[Series]) -> dict[str, Any]:
+def _common(series: Sequence[Series], *, room: int) -> dict[str, Any]:
     scale = {"domain": [each.name for each in series], "range": [f"var({each.colour})" for each in series]}
-    legend = {"title": None, "orient": "top", "direction": "horizontal", "symbolType": "square", "offset": 14}
+    legend = {"title": None, "orient": "top", "direction": "horizontal", "symbolType": "square", "offset": room}
     return {
         "color": {"field": "series", "type": "nominal", "scale": scale, "legend": legend if len(series) > 1 else None},
         "description": {"field": "said", "type": "nominal"},
@@ -144,7 +149,7 @@ _CONFIG = {
         "gridColor": "var(--line)", "domainColor": "var(--line)", "tickColor": "var(--line)",
         "labelFontSize": LETTERS, "titleFontSize": LETTERS,
     },
-    "legend": {"labelColor": "var(--ink)", "labelFontSize": LETTERS, "symbolStrokeWidth": 0},
+    "legend": {"labelColor": "var(--ink)", "labelFontSize": LETTERS, "symbolStrokeWidth": 0, "columnPadding": 20},
 }  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from report.plots import Mark, Series, areas, columns, rows
 FINISHED = {ISSUE: "closed", PULL: "merged or closed"}
 FLOW = (Series("opened", "--first"), Series("closed", "--second"))
 REPOS_DRAWN, REPOS_LISTED = 12, 100
+NONE = "\u2013"
 
 
 class Number(NamedTuple):
@@ -161,24 +162,23 @@ def _waiting(waiting: Sequence[Waiting], scope: Scope) -> Plot:
     if not waiting:
         return Plot("No open pull request waits, drafts aside.")
     knows_reviewers = any(each.reviewers for each in waiting)
-    heads = ["pull request", "open for", "by", *(["waits for"] if knows_reviewers else []), "title"]
-    listed = [
+    heads = ["pull request", "open for", "by", *(["waits for"] if knows_reviewers else [])]
+    listed: list[list[str | Link]] = [
         [
-            Link(f"{each.repo}#{each.number}", each.html_url),
+            Link(f"{words.title(each.repo, 60)}#{each.number}", each.html_url, words.title(each.title)),
             words.age(each.created_at, scope.now),
             words.title(each.author or "ghost", 40),
-            *(
-                [words.listed([words.title(name, 40) for name in each.reviewers]) if each.reviewers else "\u2013"]
-                if knows_reviewers
-                else []
-            ),
-            words.title(each.title),
+            *([_people(each.reviewers)] if knows_reviewers else []),
         ]
         for each in waiting
     ]
     first = waiting[0]
     title = f"The pull request that waits longest has been open for {words.age(first.created_at, scope.now)}"
     return Plot(title, f"The {len(waiting)} that were opened first, without drafts.", None, Table(heads, listed))
+
+
+def _people(names: Sequence[str]) -> str:
+    return words.listed([words.title(name, 40) for name in names]) if names else NONE
 
 
 def _repos(items: Items) -> Plot:
@@ -211,7 +211,9 @@ def _repos(items: Items) -> Plot:
             f"Nothing is open in {words.count(len(items.repos), 'repository', 'repositories')}.", "", None, table
         )
     title = f"{names[first.repo]} has {words.count(open_there, 'open item')}"
-    if len(items.repos) > 1:
+    if len(items.repos) > 1 and open_there == sum(items.repos[1].open.values()):
+        title = f"No repository has more than {words.count(open_there, 'open item')}"
+    elif len(items.repos) > 1:
         title += f", the most of {len(items.repos):,} repositories"
     drawing = rows([names[repo.repo] for repo in shown], list(OF_KIND.values()), marks)
     return Plot(title, note, drawing, table)
@@ -223,4 +225,4 @@ def _row_of_repo(repo: OfRepo, name: str) -> list[str]:
 
 
 def _or_dash(hours: float | None) -> str:
-    return "\u2013" if hours is None else words.duration(hours)
+    return NONE if hours is None else words.duration(hours)
