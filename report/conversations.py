@@ -19,6 +19,10 @@ REOPENED = (Series("reopened", "--second"),)
 
 
 def all_of(streams: Streams, scope: Scope) -> list[Section]:
+    if not streams.read:
+        what = "First responses, reviews, who waits for whom, what was reopened, and how sizes matter"
+        lacks = Plot(f"{what} are not known yet.", "This reads what they need: python main.py ingest --streams all")
+        return [Section("more", "More to know", [lacks])]
     return [
         Section("responses", "First response", [_response(streams, scope, kind) for kind in (PULL, ISSUE)]),
         Section("reviews", "Reviews", [_stages(streams, scope), _waits(streams, scope)]),

@@ -45,9 +45,8 @@ def _streams(streams: Sequence[Mapping[str, Any]], now: str) -> Iterator[Notice]
     if read:
         hours = max(0.0, timestamps.hours_between(min(read), now))
         lists = words.count(len(read), "list of", "lists of")
-        said = (
-            f"As of {words.moment(min(read))}: {lists} {names} read to the end within the last {words.duration(hours)}."
-        )
+        ago = "just now" if hours * 60 < 1 else f"none longer ago than {words.duration(hours)}"
+        said = f"As of {words.moment(min(read))}: {lists} {names} read to the end, {ago}."
         yield Notice(WARNING if hours > STALE_HOURS else GOOD, said)
     yield from _first(
         [
