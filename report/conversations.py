@@ -8,7 +8,7 @@ from __future__ import annotations
 from report import words
 from report.items import ISSUE, PULL
 from report.periods import Scope
-from report.pieces import NAMES, Link, Plot, Section, Table, by_month, spreads, telling
+from report.pieces import NAMES, Link, Plot, Section, Table, by_month, not_whole, spreads, telling
 from report.plots import Mark, Place, Series, columns, rows
 from report.streams import STAGES, Streams, WaitsFor
 
@@ -56,7 +56,7 @@ def _response(streams: Streams, scope: Scope, kind: str) -> Plot:
     )
     note = (
         "By the month in which they were opened, until somebody other than the author, and no bot, said something. "
-        "Those without an answer are not counted."
+        f"Those without an answer are not counted. {not_whole(scope, 'month')}"
     )
     return spreads(title, note, "month", by_month(found, scope))
 

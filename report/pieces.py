@@ -65,6 +65,13 @@ def places(begins: Sequence[str], by_weeks: bool) -> list[Place]:
     return found
 
 
+def not_whole(scope: Scope, unit: str) -> str:
+    begins = periods.week_of(scope.since[:10]) if unit == "week" else f"{scope.since[:7]}-01"
+    if scope.since != f"{begins}T00:00:00Z":
+        return f"The first and the last {unit} are not whole."
+    return f"The last {unit} is not over yet."
+
+
 def telling(found: Mapping[str, Spread], scope: Scope) -> tuple[str, Spread]:
     """The last month that is over, or the present one where there is no other."""
     over = [month for month in found if month < scope.now[:7]]

@@ -7,7 +7,7 @@ from typing import NamedTuple, Sequence
 from report import periods, words
 from report.items import AGES, ISSUE, KINDS, PULL, RECENT_DAYS, TREND_DAYS, Flow, Items, OfRepo, Waiting
 from report.periods import Scope
-from report.pieces import NAMES, OF_KIND, ONE, Link, Plot, Section, Table, by_month, places, spreads, telling
+from report.pieces import NAMES, OF_KIND, ONE, Link, Plot, Section, Table, by_month, not_whole, places, spreads, telling
 from report.plots import Mark, Series, areas, columns, rows
 
 FINISHED = {ISSUE: "closed", PULL: "merged or closed"}
@@ -86,7 +86,7 @@ def _flow(items: Items, scope: Scope) -> Plot:
     table = Table(heads, [_row_of_flow(flow, by_weeks) for flow in reversed(items.flow)])
     return Plot(
         f"{words.count(opened, 'item was', 'items were')} opened since {words.day(scope.since)}, {more}",
-        f"Issues and pull requests by {unit}: opened above the line, closed below it. The last {unit} is not over yet.",
+        f"Issues and pull requests by {unit}: opened above the line, closed below it. {not_whole(scope, unit)}",
         columns(places([flow.begin for flow in items.flow], by_weeks), FLOW, marks, unit="items", stacked=True),
         table,
     )
@@ -132,7 +132,8 @@ def _lead(items: Items, scope: Scope, kind: str) -> Plot:
         f"Half of the {NAMES[kind]} {FINISHED[kind]} in {words.month(month)} took {words.duration(of.half)} or less, "
         f"nine of ten {words.duration(of.nearly_all)} or less"
     )
-    note = f"From creation to the day when they were {FINISHED[kind]}, by the month of that day."
+    note = f"From creation to the day when they were {FINISHED[kind]}, by the month of that day. "
+    note += not_whole(scope, "month")
     return spreads(title, note, "month", by_month(found, scope))
 
 

@@ -3,15 +3,13 @@
 import contextlib
 import html
 import json
-import os
 import re
-import stat
 
 import pytest
 
 import db
 import main
-from foundation import private_files, timestamps
+from foundation import timestamps
 from foundation.clock import SYSTEM_CLOCK
 from tests.report import made_up
 from tests.report.made_up import NOW, item
@@ -200,36 +198,3 @@ def test_the_page_may_go_to_stdout(conn, report):
     code, page, out, err = report(out="-")
     assert (code, page, err) == (0, "", "")
     assert out.startswith("<!doctype html>") and out.endswith("</html>\n")
-
-
-def test_the_page_is_its_owners_and_keeps_what_was_widened_on_purpose(tmp_path):
-    path, link = tmp_path / "report.html", tmp_path / "link.html"
-    private_files.write(str(path), b"one")
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    path.chmod(0o644)
-    link.symlink_to(path)
-    private_files.write(str(link), b"two")
-    assert (path.read_bytes(), stat.S_IMODE(path.stat().st_mode), link.is_symlink()) == (b"two", 0o644, True)
-    assert sorted(tmp_path.iterdir()) == [link, path]
-
-
-def test_a_page_that_can_not_be_written_leaves_the_one_before(tmp_path, monkeypatch):
-    path = tmp_path / "report.html"
-    private_files.write(str(path), b"one")
-
-    def fails(descriptor):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", fails)
-    with pytest.raises(Exception, match="make room on the disk") as raised:
-        private_files.write(str(path), b"two")
-    assert raised.value.exit_code == 3
-    assert (path.read_bytes(), list(tmp_path.iterdir())) == (b"one", [path])
-
-
-@pytest.mark.parametrize("out", ["folder", "missing/report.html", "/dev/null"])
-def test_a_place_where_no_file_can_be_is_named(tmp_path, out):
-    (tmp_path / "folder").mkdir()
-    with pytest.raises(Exception, match=out) as raised:
-        private_files.write(str(tmp_path / out), b"page")
-    assert (raised.value.exit_code, [path.name for path in tmp_path.iterdir()]) == (2, ["folder"])
