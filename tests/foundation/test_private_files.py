@@ -4,7 +4,7 @@ import stat
 import pytest
 
 from foundation import private_files
-from foundation.errors import ConfigurationError, Outage
+from foundation.errors import ConfigurationError, Interrupted, Outage
 
 
 def test_a_file_is_its_owners_and_keeps_what_was_widened_on_purpose(tmp_path):
@@ -18,15 +18,18 @@ def test_a_file_is_its_owners_and_keeps_what_was_widened_on_purpose(tmp_path):
     assert sorted(tmp_path.iterdir()) == [link, path]
 
 
-def test_a_file_that_can_not_be_written_leaves_the_one_before(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "error, meaning", [(OSError(28, "No space left on device"), Outage), (Interrupted(15), Interrupted)]
+)
+def test_a_file_that_can_not_be_written_leaves_the_one_before(tmp_path, monkeypatch, error, meaning):
     path = tmp_path / "report.html"
     private_files.write(str(path), b"one")
 
     def fails(descriptor):
-        raise OSError(28, "No space left on device")
+        raise error
 
     monkeypatch.setattr(os, "fsync", fails)
-    with pytest.raises(Outage, match="make room on the disk"):
+    with pytest.raises(meaning):
         private_files.write(str(path), b"two")
     assert (path.read_bytes(), list(tmp_path.iterdir())) == (b"one", [path])
 
