@@ -8,7 +8,7 @@ from foundation import timestamps
 from report import words
 from report.pieces import Table
 
-LISTED = 20
+LISTED = 8
 CHARACTERS = 400
 # Read longer ago than this, a page says nothing of today.
 STALE_HOURS = 48

@@ -15,6 +15,7 @@ ONE = {ISSUE: "issue", PULL: "pull request"}
 OF_KIND = {ISSUE: Series("issues", "--first"), PULL: Series("pull requests", "--second")}
 # The widest bar first: the others are drawn over it.
 SPREADS = (Series("nine of ten", "--light"), Series("three of four", "--middle"), Series("half", "--dark"))
+MONTHS_WITHOUT_YEAR = 18
 SPREAD_HEADS = ("half within", "three of four", "nine of ten", "mean")
 
 
@@ -48,20 +49,20 @@ class Section(NamedTuple):
     plots: Sequence[Plot]
 
 
-def places(begins: Sequence[str], by_weeks: bool) -> list[Place]:
-    """A label where a month begins, with the year where that does."""
-    found, before = [], ""
+def places(begins: Sequence[str]) -> list[Place]:
+    """A label where a month begins, with the year where that does, or, in a long time, with each."""
+    are_many = len({begin[:7] for begin in begins}) > MONTHS_WITHOUT_YEAR
+    found: list[Place] = []
+    before = ""
     for begin in begins:
-        month = begin[:7]
-        label = "" if month == before[:7] else words.short_month(month)
-        if before and label and month[:4] == before[:4]:
+        label = "" if begin[:7] == before[:7] else words.short_month(begin)
+        if label and begin[:4] == before[:4] and not are_many:
             label = label.split()[0]
         found.append(Place(begin, label))
         before = begin
     # The first week may lie in the last days of a month: its label would stand against the next one.
-    if by_weeks and len(found) > 1 and found[0].label and found[1].label:
-        found[0] = Place(found[0].key, "")
-        found[1] = Place(found[1].key, words.short_month(found[1].key[:7]))
+    if len(found) > 2 and found[0].label and found[1].label and found[2].label == "":
+        found[:2] = [Place(begins[0], ""), Place(begins[1], words.short_month(begins[1]))]
     return found
 
 
@@ -80,7 +81,7 @@ def telling(found: Mapping[str, Spread], scope: Scope) -> tuple[str, Spread]:
 
 
 def by_month(found: Mapping[str, Spread], scope: Scope) -> dict[Place, Spread | None]:
-    return {place: found.get(place.key) for place in places(periods.months(scope), by_weeks=False)}
+    return {place: found.get(place.key) for place in places(periods.months(scope))}
 
 
 def spreads(title: str, note: str, head: str, found: Mapping[Place, Spread | None]) -> Plot:

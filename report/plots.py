@@ -16,6 +16,8 @@ VEGA_LITE = "5.20"
 # In pixels of the page: of a screen or paper, and of a telephone, which letters of the same size fit, too.
 WIDE, NARROW = 820, 322
 LETTERS = 12
+LETTER_WIDTH = 6.6
+ROOM_OF_AXIS = 40
 
 
 class Place(NamedTuple):
@@ -68,10 +70,10 @@ def _upright(
     mark: dict[str, Any], places: Sequence[Place], series: Sequence[Series], marks: Sequence[Mark], **how: Any
 ) -> Drawing:
     def spec(width: int) -> dict[str, Any]:
-        shown = _labelled(places, most=width // 56)
+        shown = _labelled(places, width=width)
         axis = {
             "values": list(shown), "labelExpr": f"({json.dumps(shown)})[datum.value]", "labelAngle": 0, "grid": False,
-            "title": None, "labelFlush": True, "labelOverlap": False, "ticks": len(places) > len(shown),
+            "title": None, "labelFlush": False, "labelOverlap": False, "ticks": len(places) > len(shown),
         }  # fmt: skip
         of_y = {
             "labelExpr": "format(abs(datum.value), ',')", "title": how["unit"], "titleAngle": 0, "titleAlign": "left",
@@ -118,13 +120,19 @@ def rows(names: Sequence[str], series: Sequence[Series], marks: Sequence[Mark]) 
     return _drawn(marks, spec)
 
 
-def _labelled(places: Sequence[Place], *, most: int) -> Mapping[str, Sequence[str]]:
+def _labelled(places: Sequence[Place], *, width: int) -> Mapping[str, Sequence[str]]:
     """As many labels as there is room for, evenly; each as its lines."""
-    with_label = [place for place in places if place.label]
-    if any("\n" in place.label for place in with_label):
-        most = len(with_label)
-    step = max(1, -(-len(with_label) // most))
-    return {place.key: place.label.split("\n") for place in with_label[::step]}
+    labelled = [at for at, place in enumerate(places) if place.label]
+    if not any("\n" in place.label for place in places):
+        apart = (width - ROOM_OF_AXIS) / len(places)
+        steps = (labelled[::step] for step in range(1, len(places) + 1))
+        labelled = next(some for some in steps if _have_room([places[at].label for at in some], some, apart))
+    return {places[at].key: places[at].label.split("\n") for at in labelled}
+
+
+def _have_room(labels: Sequence[str], at: Sequence[int], apart: float) -> bool:
+    needed = [(len(one) + len(other)) / 2 * LETTER_WIDTH + LETTERS for one, other in zip(labels, labels[1:])]
+    return all(room <= (other - one) * apart for room, one, other in zip(needed, at, at[1:]))
 
 
 def _common(series: Sequence[Series], *, room: int) -> dict[str, Any]:

@@ -87,7 +87,7 @@ def _flow(items: Items, scope: Scope) -> Plot:
     return Plot(
         f"{words.count(opened, 'item was', 'items were')} opened since {words.day(scope.since)}, {more}",
         f"Issues and pull requests by {unit}: opened above the line, closed below it. {not_whole(scope, unit)}",
-        columns(places([flow.begin for flow in items.flow], by_weeks), FLOW, marks, unit="items", stacked=True),
+        columns(places([flow.begin for flow in items.flow]), FLOW, marks, unit="items", stacked=True),
         table,
     )
 
@@ -118,7 +118,7 @@ def _left(items: Items, scope: Scope) -> Plot:
     return Plot(
         title,
         f"Open at the end of each {unit}, from the {since} on. What was opened again counts as never closed.",
-        areas(places([flow.begin for flow in items.flow], by_weeks), list(OF_KIND.values()), marks, unit="open items"),
+        areas(places([flow.begin for flow in items.flow]), list(OF_KIND.values()), marks, unit="open items"),
         table,
     )
 
@@ -188,15 +188,11 @@ def _repos(items: Items) -> Plot:
     first = items.repos[0]
     open_there = sum(first.open.values())
     shown = [repo for repo in items.repos if sum(repo.open.values())][:REPOS_DRAWN]
-    names = {repo.repo: words.title(repo.repo, 40) for repo in items.repos[: max(REPOS_DRAWN, REPOS_LISTED)]}
+    names = {repo.repo: words.title(repo.repo, 60) for repo in items.repos[:REPOS_LISTED]}
+    drawn = _in_short(shown)
     marks = [
-        Mark(
-            names[repo.repo],
-            NAMES[kind],
-            repo.open[kind],
-            f"{names[repo.repo]}: {words.count(repo.open[kind], ONE[kind])}",
-        )
-        for repo in shown
+        Mark(name, NAMES[kind], repo.open[kind], f"{name}: {words.count(repo.open[kind], ONE[kind])}")
+        for repo, name in zip(shown, drawn)
         for kind in KINDS
     ]
     heads = ["repository", "open issues", "open pull requests", "opened", "closed", "issues: half within",
@@ -216,8 +212,14 @@ def _repos(items: Items) -> Plot:
         title = f"No repository has more than {words.count(open_there, 'open item')}"
     elif len(items.repos) > 1:
         title += f", the most of {len(items.repos):,} repositories"
-    drawing = rows([names[repo.repo] for repo in shown], list(OF_KIND.values()), marks)
+    drawing = rows(drawn, list(OF_KIND.values()), marks)
     return Plot(title, note, drawing, table)
+
+
+def _in_short(repos: Sequence[OfRepo]) -> list[str]:
+    """Without the owner, where all have the same: it would fill the room on a telephone."""
+    owners = {repo.repo.split("/")[0] for repo in repos}
+    return [words.title(repo.repo.split("/")[-1] if len(owners) == 1 < len(repos) else repo.repo, 60) for repo in repos]
 
 
 def _row_of_repo(repo: OfRepo, name: str) -> list[str]:

@@ -10,6 +10,8 @@ from report.items import Items
 from report.page import Page
 from report.periods import Scope
 
+REPOS_NAMED = 4
+
 
 def html(
     conn: db.Connection, scope: Scope, status: Mapping[str, Any], *, clean: Callable[[str], str], generator: str
@@ -38,7 +40,7 @@ def _headed(scope: Scope, counted: Items) -> tuple[str, str]:
         said = f"No issue or pull request{of} is in the tables yet: `ingest` reads them, and `worker` fills the tables."
         return "Issues and pull requests", said
     whose = repos[0] if len(repos) == 1 else words.count(len(repos), "repository", "repositories")
-    of = "" if len(repos) == 1 or len(repos) > 12 else f": {words.listed(repos, 12)}"
+    of = "" if len(repos) == 1 or len(repos) > REPOS_NAMED else f": {words.listed(repos, REPOS_NAMED)}"
     said = f"{words.day(scope.since)} to {words.day(scope.now)}, of {counted.total:,} items in all{of}"
     return f"Issues and pull requests of {whose}", said
 

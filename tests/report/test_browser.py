@@ -43,12 +43,12 @@ def browser():
     started.close()
 
 
-def made(tmp_path, fill):
+def made(tmp_path, fill, *words):
     path, page = tmp_path / "pipeline.db", tmp_path / "report.html"
     conn = db.connect(str(path))
     fill(conn)
     conn.close()
-    assert main.main(["report", "-q", "--db", str(path), "--out", str(page)], {}, CLOCK) == 0
+    assert main.main(["report", "-q", "--db", str(path), "--out", str(page), *words], {}, CLOCK) == 0
     return page
 
 
@@ -98,13 +98,18 @@ def test_nothing_of_a_payload_runs_and_the_policy_would_not_let_it(browser, tmp_
         assert len(shown.complaints()) >= 3 and all("Content Security" in str(said) for said in shown.complaints())
 
 
-def test_an_empty_database_and_a_single_item_are_pages_without_a_complaint(browser, tmp_path):
+def test_an_empty_database_a_single_item_and_many_years_are_pages_without_a_complaint(browser, tmp_path):
     single = made_up.item(1, created_at="2026-11-26T00:00:00Z", closed_at="2026-11-26T01:00:00Z")
-    for name, rows in (("none", []), ("one", [single])):
+    fillings = {
+        "none": (lambda conn: None, 0),
+        "one": (lambda conn: db.upsert(conn, "issues", [single]), 2),
+        "years": (lambda conn: made_up.year(conn, days=2500, streams=("issues", "pulls")), 6),
+    }
+    for name, (fill, plots) in fillings.items():
         (tmp_path / name).mkdir()
-        page = made(tmp_path / name, lambda conn, rows=rows: db.upsert(conn, "issues", rows) if rows else None)
+        page = made(tmp_path / name, fill, "--since", "2019-01-01")
         with browser.opened(page, width=390) as shown:
             pictures = shown.ask(LOOK)
             assert (shown.complaints(), shown.ask(FITS)) == ([], True)
-            assert all(picture["marks"] > 0 and picture["over"] == [] for picture in pictures)
-            assert len(pictures) == 2 * len(rows)
+            assert all(picture["marks"] > 0 and picture["over"] == [] for picture in pictures), pictures
+            assert len(pictures) == plots

@@ -47,8 +47,9 @@ def test_each_mark_says_what_it_is_and_nothing_is_read_aloud_one_by_one():
 
 def test_labels_are_left_out_evenly_where_there_is_no_room():
     places = [Place(str(at), f"label {at}") for at in range(30)]
-    assert list(plots._labelled(places, most=4).values()) == [["label 0"], ["label 8"], ["label 16"], ["label 24"]]
+    narrow, wide = (plots._labelled(places, width=width) for width in (322, 820))
+    assert (list(narrow), len(wide)) == (["0", "7", "14", "21", "28"], 10)
+    assert len(plots._labelled(places[:3], width=322)) == 3
     in_lines = [place._replace(label=place.label.replace(" ", "\n")) for place in places]
-    assert plots._labelled(in_lines, most=4)["29"] == ["label", "29"]
-    assert len(plots._labelled(places[:3], most=4)) == 3
-    assert plots._labelled([Place("a", "")], most=4) == {}
+    assert plots._labelled(in_lines, width=322)["29"] == ["label", "29"]
+    assert plots._labelled([Place("a", "")], width=322) == {}
