@@ -103,7 +103,7 @@ def _left(items: Items, scope: Scope) -> Plot:
     if not any(sum(flow.left.values()) for flow in items.flow):
         return Plot("Nothing was left open at the end of any week." if by_weeks else "Nothing was left open.")
     how = "is as large as" if now == before else "grew from" if now > before else "shrank from"
-    since = _called(items.flow[0].begin, by_weeks)
+    since = f"{'the ' if by_weeks else ''}{_called(items.flow[0].begin, by_weeks)}"
     title = f"What is left open {how} {f'{before:,} to {now:,}' if now != before else f'at first: {now:,}'}"
     marks = [
         Mark(flow.begin, NAMES[kind], flow.left[kind], f"{_called(flow.begin, by_weeks)}: {flow.left[kind]:,}")
@@ -117,7 +117,7 @@ def _left(items: Items, scope: Scope) -> Plot:
     )
     return Plot(
         title,
-        f"Open at the end of each {unit}, from the {since} on. What was opened again counts as never closed.",
+        f"Open at the end of each {unit}, from {since} on. What was opened again counts as never closed.",
         areas(places([flow.begin for flow in items.flow]), list(OF_KIND.values()), marks, unit="open items"),
         table,
     )
