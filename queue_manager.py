@@ -415,7 +415,7 @@ def claim_begun(conn: db.Connection, lease: Lease, *, place: str, prefix: str) -
         rows = conn.execute(
             f"""
             SELECT {_claimed_columns(conn)} FROM queue_items
-            WHERE status = 'pending' AND batch_key = ? ORDER BY id {conn.words.lock_rows}
+            WHERE status = 'pending' AND batch_key = ? ORDER BY {conn.words.queue_order} {conn.words.lock_rows}
             """,
             (key,),
         )
@@ -438,7 +438,7 @@ def claim_begun(conn: db.Connection, lease: Lease, *, place: str, prefix: str) -
 
 def claim_archived(conn: db.Connection, lease: Lease, *, limit: int) -> Claim:
     """Rows whose object is there already, and which lack only their row in `issues`: `retry` made them pending."""
-    return _claim_first(conn, lease, "s3_key > ''", "s3_key, id", limit, batch_key=None)
+    return _claim_first(conn, lease, "s3_key > ''", f"s3_key, {conn.words.queue_order}", limit, batch_key=None)
 
 
 def claim_single(conn: db.Connection, lease: Lease, *, limit: int, begun_only: bool = False) -> Claim:
@@ -447,7 +447,7 @@ def claim_single(conn: db.Connection, lease: Lease, *, limit: int, begun_only: b
     `begun_only`: those that an earlier run wanted to upload so, and perhaps did; no batch may have them.
     """
     which = "batch_key = :own_object" if begun_only else "coalesce(batch_key, :own_object) = :own_object"
-    return _claim_first(conn, lease, f"s3_key IS NULL AND {which}", "id", limit, batch_key=OWN_OBJECT)
+    return _claim_first(conn, lease, f"s3_key IS NULL AND {which}", conn.words.queue_order, limit, batch_key=OWN_OBJECT)
 
 
 def claim_batch(
@@ -469,7 +469,8 @@ def claim_batch(
     first = conn.execute(
         f"""
         SELECT item_type, substr(updated_at, 1, 10) AS day, fetched_at FROM queue_items
-        WHERE {_AVAILABLE} AND s3_key IS NULL AND batch_key IS NULL ORDER BY id LIMIT 1 {conn.words.lock_free_rows}
+        WHERE {_AVAILABLE} AND s3_key IS NULL AND batch_key IS NULL
+        ORDER BY {conn.words.queue_order} LIMIT 1 {conn.words.lock_free_rows}
         """,
         _present(lease),
     ).fetchone()
@@ -480,7 +481,7 @@ def claim_batch(
         SELECT {_claimed_columns(conn)} FROM queue_items
         WHERE {_AVAILABLE} AND s3_key IS NULL AND batch_key IS NULL
             AND item_type = :item_type AND substr(updated_at, 1, 10) = :day
-        ORDER BY id LIMIT :limit {conn.words.lock_free_rows}
+        ORDER BY {conn.words.queue_order} LIMIT :limit {conn.words.lock_free_rows}
         """,
         {**_present(lease), "item_type": first["item_type"], "day": first["day"], "limit": limit},
     )

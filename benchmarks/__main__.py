@@ -9,7 +9,7 @@ import platform
 from tests.environments import enter
 
 GROUPS = ("ingest", "worker", "queues", "startup", "year", "steps", "scale")
-ON_REQUEST = ("million", "publish", "report")
+ON_REQUEST = ("before", "million", "publish", "report", "turnovers")
 
 
 def main():
@@ -21,6 +21,9 @@ def main():
         help=f"some of: {', '.join(GROUPS)} (default: all), {', '.join(ON_REQUEST)}",
     )
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="runs of each contestant (default 3)")
+    parser.add_argument(
+        "--before", default="HEAD~1", metavar="COMMIT", help="what `before` compares with (default HEAD~1)"
+    )
     options = parser.parse_args()
     unknown = sorted(set(options.groups) - {*GROUPS, *ON_REQUEST})
     if unknown:
@@ -32,7 +35,8 @@ def main():
     print(f"{datetime.date.today()}, {machine}, {options.rounds} rounds\n\n{HEAD}", flush=True)
     goals = []
     for group in options.groups or GROUPS:
-        goals += importlib.import_module(f"benchmarks.{group}").cases(options.rounds)
+        more = (options.before,) if group == "before" else ()
+        goals += importlib.import_module(f"benchmarks.{group}").cases(options.rounds, *more)
     print("\n| goal | figure | |\n|---|---|---|")
     for goal in goals:
         print(f"| {goal.text} | {goal.figure:.3g} | {'reached' if goal.reached else 'NOT reached'} |")

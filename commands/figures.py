@@ -13,7 +13,9 @@ from foundation.records import Gap
 def oldest_pending(conn: db.Connection) -> str | None:
     """When the pending row that has waited longest was fetched; None when nothing is pending."""
     # Ids rise with time, so the lowest pending id is the oldest row.
-    row = conn.execute("SELECT fetched_at FROM queue_items WHERE status = 'pending' ORDER BY id LIMIT 1").fetchone()
+    row = conn.execute(
+        f"SELECT fetched_at FROM queue_items WHERE status = 'pending' ORDER BY {conn.words.queue_order} LIMIT 1"
+    ).fetchone()
     return row["fetched_at"] if row else None
 
 

@@ -7,8 +7,7 @@ import logging
 from typing import Sequence
 
 import db
-import inventory
-import sweep
+from audit import inventory, sweep
 from commands import reports
 from commands.api_client import api_clients
 from commands.context import Context

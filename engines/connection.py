@@ -18,6 +18,10 @@ class Words(NamedTuple):
     lock_free_rows: str
     # Rows that a query names by id. PostgreSQL is told to run it first: it could go through all rows beside it.
     ids_of: str
+    # The order of the queue, as the indexes of its pending rows have it. PostgreSQL would read it off the primary key
+    # as well, over all rows that are done, whenever its statistics are from when most were pending; an expression of
+    # `id` it finds in those indexes alone.
+    queue_order: str
     # SQLite takes the tables of a CROSS JOIN in this order, whatever it guesses of their sizes.
     join_in_order: str
 

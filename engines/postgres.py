@@ -43,6 +43,7 @@ WORDS = Words(
     lock_rows="FOR UPDATE",
     lock_free_rows="FOR UPDATE SKIP LOCKED",
     ids_of="id = ANY (ARRAY({}))",
+    queue_order="(id + 0)",
     join_in_order="JOIN",
 )
 

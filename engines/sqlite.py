@@ -24,6 +24,7 @@ WORDS = Words(
     lock_rows="",
     lock_free_rows="",
     ids_of="id IN ({})",
+    queue_order="id",
     join_in_order="CROSS JOIN",
 )
 

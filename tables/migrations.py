@@ -467,4 +467,29 @@ MIGRATIONS: tuple[tuple[str | Twin, ...], ...] = (
         "ALTER TABLE comments ADD COLUMN gone_at TEXT",
         "ALTER TABLE reviews ADD COLUMN gone_at TEXT",
     ),
+    # The order of the queue in words that PostgreSQL finds in no other index (`queue_order`, engines/connection.py).
+    (
+        Twin(
+            (),
+            (
+                "DROP INDEX queue_items_pending, queue_items_begun, queue_items_archived, queue_items_by_day",
+                """
+                CREATE INDEX queue_items_pending ON queue_items ((id + 0), available_at, fetched_at, status)
+                WHERE status = 'pending'
+                """,
+                """
+                CREATE INDEX queue_items_begun ON queue_items (batch_key, (id + 0))
+                WHERE status = 'pending' AND batch_key IS NOT NULL
+                """,
+                """
+                CREATE INDEX queue_items_archived ON queue_items (s3_key, (id + 0))
+                WHERE status = 'pending' AND s3_key IS NOT NULL
+                """,
+                """
+                CREATE INDEX queue_items_by_day ON queue_items (item_type, substr(updated_at, 1, 10), (id + 0))
+                WHERE status = 'pending'
+                """,
+            ),
+        ),
+    ),
 )

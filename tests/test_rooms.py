@@ -10,8 +10,8 @@ from tests.conftest import ROOT
 FLOORS = (
     {"main"},
     {"commands"},
-    {"ingest", "sweep", "worker"},
-    {"fetcher", "inventory", "queue_manager", "s3_writer"},
+    {"audit", "ingest", "worker"},
+    {"fetcher", "queue_manager", "s3_writer"},
     {"lake", "report", "scans"},
     {"github", "s3"},
     {"db"},
@@ -23,8 +23,7 @@ FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 NEVER = {
     "main": {"requests", "boto3", "botocore"},
     "ingest": {"argparse", "requests", "boto3"},
-    "sweep": {"argparse", "requests", "boto3"},
-    "inventory": {"requests", "boto3", "github", "lake"},
+    "audit": {"argparse", "sqlite3", "engines", "requests", "boto3", "lake"},
     "worker": {"argparse", "requests", "boto3"},
     "fetcher": {"sqlite3", "db", "engines", "requests"},
     "scans": {"sqlite3", "db", "engines", "tables", "requests"},

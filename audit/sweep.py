@@ -1,7 +1,7 @@
 """What GitHub shows no more -> tombstones in the queue; and what it shows that no ingest brought.
 
 A repository is compared as a whole, and written down in one transaction, or not at all: killed anywhere, the next run
-finds the same. No HTTP details (github/api.py), no SQL (inventory.py, queue_manager.py), no printing.
+finds the same. No HTTP details (github/api.py), no SQL (audit/inventory.py, queue_manager.py), no printing.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ import logging
 from typing import Callable, Iterable, Mapping, NamedTuple, Sequence
 
 import db
-import inventory
 import queue_manager
+from audit import inventory
+from audit.examiner import Examiner
+from audit.inventory import Known
 from foundation import timestamps
 from foundation.clock import Clock
 from foundation.errors import (
@@ -28,7 +30,6 @@ from github.clients import Clients
 from github.refusals import HeavyAnswer, NotReadable
 from github.streams import gone
 from github.streams.gone import Tombstone
-from inventory import Known
 from scans import census
 from scans.census import Census, Found, Listed, Reader, Totals
 from scans.scan import OVERLAP_SECONDS, path_of
@@ -203,7 +204,7 @@ class Sweep:
                 "nothing is written (--max-gone N where it is true)"
             )
         seen_at = shown.seen_at or db.now(self._conn, self._clock)
-        examiner = _Examiner(reader, kept.repo, self._clients.any.base_url, seen_at)
+        examiner = Examiner(reader, kept.repo, self._clients.any.base_url, seen_at)
         examiner.look(
             [each for each in alive if not _is_in(shown, each)], most=self._settings.limit(len(alive)), what=repo
         )
@@ -266,9 +267,7 @@ class Sweep:
 
     # What is said on items.
 
-    def _look_at_conversations(
-        self, kept: _Kept, reader: Reader, shown: Census, examiner: _Examiner, repo: str
-    ) -> None:
+    def _look_at_conversations(self, kept: _Kept, reader: Reader, shown: Census, examiner: Examiner, repo: str) -> None:
         for kind, stream in CONVERSATIONS.items():
             state = kept.states.get(stream)
             if state is None:
@@ -294,52 +293,6 @@ class Sweep:
         if self._settings.full:
             return total is None or ours != total or ours < len(said)
         return total is not None and (ours > total or (ours < total and ours < len(said)))
-
-
-class _Examiner:
-    """Asks for what a list lacks, each by itself and twice: one odd answer proves nothing."""
-
-    def __init__(self, reader: Reader, repo: str, api_url: str, seen_at: str) -> None:
-        self._reader = reader
-        self._repo = repo
-        self._api_url = api_url
-        self._seen_at = seen_at
-        self.gone: list[Tombstone] = []
-        self.again: list[Known] = []
-        self.unsure = 0
-
-    def look(self, lacking: Sequence[Known], *, most: int, what: str) -> None:
-        """Raises PipelineError where more than so many of them are gone."""
-        first: list[tuple[Known, Found]] = []
-        for each in lacking:
-            found = self._found(each)
-            if found.reason is None:
-                continue
-            first.append((each, found))
-            if len(first) > most:
-                raise PipelineError(
-                    f"{what}: more than {most} of its items are gone at once, as where access was lost; nothing is "
-                    "written (--max-gone N where it is true)"
-                )
-        for each, found in first:
-            if self._found(each) == found:
-                self.gone.append(self.tombstone(each, found))
-            else:
-                self.unsure += 1
-
-    def _found(self, each: Known) -> Found:
-        """Where issues are switched off GitHub shows none, and none is gone."""
-        try:
-            return self._reader.look(each.kind, each.number, each.id)
-        except NotReadable as refused:
-            if not refused.disabled:
-                raise
-            return Found(None)
-
-    def tombstone(self, of: Known, found: Found) -> Tombstone:
-        address = census.ADDRESSES[of.kind].format(number=of.number, id=of.id)
-        url = f"{self._api_url}/repos/{self._repo}{address}"
-        return Tombstone(of.kind, of.id, of.number, found.reason, found.moved_to, self._seen_at, url)
 
 
 def _is_in(shown: Census, known: Known) -> bool:
