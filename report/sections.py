@@ -42,8 +42,8 @@ def numbers(items: Items) -> list[Number]:
 
 
 def _long(hours: float, what: str, note: str) -> Number:
-    figure, _, unit = words.duration(hours).rpartition(" ")
-    return Number(figure, unit, what, note)
+    figure, _, unit = words.duration(hours).rpartition(words.HELD)
+    return Number(figure or "< 1", unit if figure else "minute", what, note)
 
 
 def _trend(now: int, before: int) -> str:

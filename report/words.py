@@ -10,10 +10,11 @@ from foundation import timestamps
 MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
           "December")  # fmt: skip
 TITLE_CHARACTERS = 110
+HELD = "\u00a0"  # a space at which no line ends: a number stays with its unit
 
 
 def count(number: int, one: str, many: str | None = None) -> str:
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
+    return f"{number:,}{HELD}{one if number == 1 else many or one + 's'}"
 
 
 def duration(hours: float) -> str:
@@ -31,27 +32,27 @@ def duration(hours: float) -> str:
 def _rounded(amount: float, unit: str) -> str:
     shown = f"{amount:.1f}" if amount < 10 else f"{amount:,.0f}"
     shown = shown[:-2] if shown.endswith(".0") else shown
-    return f"{shown} {unit}" if shown == "1" else f"{shown} {unit}s"
+    return f"{shown}{HELD}{unit}" if shown == "1" else f"{shown}{HELD}{unit}s"
 
 
 def day(text: str) -> str:
     """24 November 2026, of a UTC text or its day."""
     found = date.fromisoformat(text[:10])
-    return f"{found.day} {MONTHS[found.month - 1]} {found.year}"
+    return f"{found.day}{HELD}{MONTHS[found.month - 1]}{HELD}{found.year}"
 
 
 def short_day(text: str) -> str:
     found = date.fromisoformat(text[:10])
-    return f"{found.day} {MONTHS[found.month - 1][:3]} {found.year}"
+    return f"{found.day}{HELD}{MONTHS[found.month - 1][:3]}{HELD}{found.year}"
 
 
 def month(text: str) -> str:
     """November 2026, of 2026-11."""
-    return f"{MONTHS[int(text[5:7]) - 1]} {text[:4]}"
+    return f"{MONTHS[int(text[5:7]) - 1]}{HELD}{text[:4]}"
 
 
 def short_month(text: str) -> str:
-    return f"{MONTHS[int(text[5:7]) - 1][:3]} {text[:4]}"
+    return f"{MONTHS[int(text[5:7]) - 1][:3]}{HELD}{text[:4]}"
 
 
 def moment(text: str) -> str:

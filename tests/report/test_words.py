@@ -3,6 +3,10 @@ import pytest
 from report import words
 
 
+def plain(text):
+    return text.replace(words.HELD, " ")
+
+
 @pytest.mark.parametrize(
     "hours, said",
     [
@@ -12,7 +16,7 @@ from report import words
     ],
 )  # fmt: skip
 def test_a_duration_is_said_in_the_unit_that_fits(hours, said):
-    assert words.duration(hours) == said
+    assert plain(words.duration(hours)) == said
 
 
 @pytest.mark.parametrize(
@@ -40,6 +44,6 @@ def test_names_are_listed_as_in_a_sentence():
 
 
 def test_times_are_said_as_people_say_them():
-    assert words.moment("2026-11-04T09:05:00Z") == "4 November 2026, 09:05 UTC"
-    assert (words.short_day("2026-11-04"), words.short_month("2026-01")) == ("4 Nov 2026", "Jan 2026")
+    assert plain(words.moment("2026-11-04T09:05:00Z")) == "4 November 2026, 09:05 UTC"
+    assert plain(words.short_day("2026-11-04") + words.short_month("2026-01")) == "4 Nov 2026Jan 2026"
     assert words.age("2026-11-04T09:05:00Z", "2026-11-04T09:00:00Z") == "less than a minute"
