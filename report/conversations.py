@@ -107,9 +107,10 @@ def _reopened(streams: Streams, scope: Scope) -> Plot:
     if lacks:
         return lacks
     opened, reopened = sum(streams.opened.values()), sum(streams.reopened.values())
+    if not opened:
+        return Plot(f"No item opened since {words.day(scope.since)} is known.")
     if not reopened:
-        known = f"Of {words.count(opened, 'item')} opened since" if opened else "No item opened since"
-        return Plot(f"{known} {words.day(scope.since)} none was reopened." if opened else f"{known} then is known.")
+        return Plot(f"None of {words.count(opened, 'item')} opened since {words.day(scope.since)} was reopened.")
     title = f"{reopened:,} of {words.count(opened, 'item')} opened since {words.day(scope.since)} "
     title += f"{'was' if reopened == 1 else 'were'} closed and opened again ({reopened / opened:.1%})"
     found = by_month({}, scope)
