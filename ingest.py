@@ -31,6 +31,7 @@ from foundation.settings import DAY_SECONDS
 from github import repositories
 from github.api import GitHub
 from github.clients import Clients
+from github.login.logins import Rejected, is_of_all
 from github.rate_limit import RateLimitReached
 from github.refusals import NotReadable
 from github.streams import KNOWN_BY_ID, STREAMS
@@ -98,8 +99,9 @@ class Ingest:
     def run(self, targets: Sequence[tuple[str, str]], *, jobs: int) -> list[StreamResult]:
         """Scan each (repo, stream), `jobs` at a time for each login; one that fails does not end the others.
 
-        A rejected token ends all, a rate limit that can't be waited for what shares it; their error is in the results
-        that are left. The scans run in threads, and fetch on while this one, which owns the database, commits.
+        What a person has to mend ends all; a rate limit that can't be waited for, and one of several tokens that is
+        rejected, what shares it. Their error is in the results that are left. The scans run in threads, and fetch on
+        while this one, which owns the database, commits.
         """
         results: dict[tuple[str, str], StreamResult] = {}
         with contextlib.closing(db.connect(self._db_path)) as conn:
@@ -280,9 +282,9 @@ class Ingest:
         elif isinstance(error, NotReadable) and error.status == 404:  # its streams alarm for as long as they are kept
             said = f"{error}; `forget --repo {result.repo}` if nobody wants it"
             error = NotReadable(said, status=error.status)
-        if isinstance(error, ConfigurationError):
+        if isinstance(error, PipelineError) and is_of_all(error):
             self._stop_reason = error
-        if isinstance(error, RateLimitReached):
+        if isinstance(error, (RateLimitReached, Rejected)):
             self._stopped_lanes[self._clients.lane(stream.asked_for)] = error
         if error is None and stream.gaps:
             error = PipelineError(_not_had(result, stream.gaps))

@@ -3,7 +3,7 @@
 #
 #   run_pipeline.sh [OWNER/NAME ...] [-- OPTION ...]
 #                            these repositories (default: $PIPELINE_REPOS, else octocat/Hello-World); options behind --
-#                            are for ingest, such as --all
+#                            are for ingest, such as --all, or --org ACME or --installation in place of names
 #   run_pipeline.sh --demo   everything once, against a GitHub of its own, in ./demo; needs no account
 #   run_pipeline.sh --help
 #
@@ -137,9 +137,17 @@ take_lock() {
 # The stamp is written last: a half-made one has none and is made again.
 is_set_up() { [ -x "$venv/bin/python" ] && [ -f "$venv/stamp" ]; }
 
-# `.venv` leads to one that fits requirements.txt, whichever interpreter made it; a folder of that name is left alone.
+# Does an environment hold what this run needs, and perhaps more? Its stamp has a line for all of it, and one a file.
+fits() {
+    [ -x "$1/bin/python" ] && [ -f "$1/stamp" ] || return 1
+    [ "$(head -n 1 "$1/stamp")" = "$packages" ] && return
+    printf '%s\n' "$parts" | while read -r part; do grep -qxF "$part" "$1/stamp" || exit 1; done
+}
+
+# `.venv` leads to one that fits, whichever interpreter made it: a run by hand, without the variables of an App, takes
+# nothing from cron's. A folder of that name is left alone.
 point_to_it() {
-    [ -x "$here/.venv/bin/python" ] && [ "$(cat "$here/.venv/stamp" 2>/dev/null)" = "$packages" ] && return
+    if fits "$here/.venv"; then return; fi
     if [ -d "$here/.venv" ] && [ ! -L "$here/.venv" ]; then
         # Only the environments of run_pipeline.sh have a stamp: this is one from when they were not yet led to.
         [ ! -f "$here/.venv/stamp" ] || say "$here/.venv is out of date; remove it once nothing runs in it"
@@ -177,6 +185,9 @@ set_up() {
     login=${GITHUB_APP_ID:+$here/requirements-app.txt}
     tables=${publishes:+$here/requirements-publish.txt}
     packages=$(cat "$here/requirements.txt" ${driver:+"$driver"} ${login:+"$login"} ${tables:+"$tables"} | cksum | tr ' ' -)
+    parts=$(for file in "$here/requirements.txt" ${driver:+"$driver"} ${login:+"$login"} ${tables:+"$tables"}; do
+        cksum <"$file"
+    done)
     venv=$here/.venv-run-$("$python" -c 'import sys; print(sys.version, sys.base_prefix)' | cksum | tr ' ' -)-$packages
     if is_set_up; then
         rm -f "$venv/replaced" 2>/dev/null # nobody else's to remove
@@ -193,7 +204,7 @@ set_up() {
         run_child "$venv/bin/python" -m pip install -q --disable-pip-version-check \
             -r "$here/requirements.txt" ${driver:+-r "$driver"} ${login:+-r "$login"} ${tables:+-r "$tables"} >&2 ||
             { say "the packages of requirements.txt could not be installed; see above, and run again later"; exit 3; }
-        printf '%s\n' "$packages" >"$venv/stamp"
+        printf '%s\n' "$packages" "$parts" >"$venv/stamp"
     fi
     point_to_it
     set +f
@@ -308,9 +319,16 @@ case "${1:-}" in
 esac
 set -f # names are words, never patterns
 no_names() { [ $# -eq 0 ] || [ "$1" = -- ]; }
+# Do options for ingest say which repositories?
+names_behind() {
+    for word in "$@"; do
+        case $word in --installation | --org | --org=* | --repo | --repo=* | --repos-file | --repos-file=*) return 0 ;; esac
+    done
+    return 1
+}
 # shellcheck disable=SC2086
 ! no_names "$@" || set -- ${PIPELINE_REPOS:-} "$@"
-! no_names "$@" || set -- octocat/Hello-World "$@"
+{ no_names "$@" && ! names_behind "$@"; } && set -- octocat/Hello-World "$@"
 # Roughly what main.py takes (foundation/settings.py): it looks closer, but the worker runs all the same by then.
 owner_name='[A-Za-z0-9-][A-Za-z0-9_-]*/[A-Za-z0-9_.-]+'
 server='([a-z]+://)?([A-Za-z0-9._:%~+-]+@)?[A-Za-z0-9.-]+(:[0-9]+)?[/:]'

@@ -21,12 +21,12 @@ from foundation.errors import (
     EXIT_FAILED,
     EXIT_OK,
     EXIT_OUTAGE,
-    ConfigurationError,
     PipelineError,
 )
 from foundation.records import Item, StreamState
 from github import pages
 from github.clients import Clients
+from github.login.logins import is_of_all
 from github.refusals import HeavyAnswer, NotReadable
 from github.streams import gone
 from github.streams.gone import Tombstone
@@ -101,15 +101,15 @@ class Sweep:
         self.requests = 0  # those that counted many repositories at once
 
     def run(self, repos: Sequence[str]) -> Iterable[RepoResult]:
-        """One after the other; an error of one does not end the others. Raises ConfigurationError, which is of all."""
+        """One after the other; an error of one does not end the others. Raises ConfigurationError that is of all."""
         for totals in self._counted(repos):
             for repo, of in totals.items():
                 requests: list[int] = []
                 try:
                     result = self._one(repo, of, requests)
-                except ConfigurationError:
-                    raise
                 except PipelineError as error:
+                    if is_of_all(error):
+                        raise
                     log.warning("%s: %s", repo, error)
                     result = RepoResult(repo, error=str(error), exit_code=error.exit_code)
                 yield result._replace(requests=len(requests))
@@ -129,12 +129,12 @@ class Sweep:
             if api.login.is_anonymous:
                 return dict.fromkeys(repos)
             found = census.count(api, repos, self._note_request)
-        except ConfigurationError:
-            raise
         except NotReadable as error:  # an old Enterprise Server, or one without GraphQL
             log.debug("GraphQL can't be asked: %s", error)
             return dict.fromkeys(repos)
         except PipelineError as error:
+            if is_of_all(error):
+                raise
             return dict.fromkeys(repos, error)
         # What is missing here is asked for by itself, and that refusal says why.
         return dict(zip(repos, found))

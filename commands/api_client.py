@@ -13,7 +13,7 @@ from github.clients import AppClients, Clients
 from github.login import environment
 from github.login.app import App, AppLogin
 from github.login.key import Key
-from github.login.logins import Login, Token
+from github.login.logins import Login, OneOfSeveral, Token
 from github.rate_limit import RateLimits
 from github.streams import STREAMS
 
@@ -60,7 +60,8 @@ def _tokens(context: Context) -> list[Login]:
     tokens = settings.tokens(context.environ)
     if len(tokens) == 1:
         return [Token(tokens[0])]
-    return [Token(token, name=f"token {at} of {len(tokens)}") for at, token in enumerate(tokens, start=1)] or [Login()]
+    several = [OneOfSeveral(token, place=at, count=len(tokens)) for at, token in enumerate(tokens, start=1)]
+    return [*several] or [Login()]
 
 
 def _permissions(streams: Sequence[str]) -> list[str]:

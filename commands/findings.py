@@ -18,6 +18,7 @@ from foundation import settings, timestamps
 from foundation.clock import Clock
 from github.api import Answer, GitHub
 from github.clients import Clients
+from github.login.logins import Rejected
 from github.refusals import NotReadable
 from github.streams import STREAMS
 from github.streams.stream import Stream
@@ -53,7 +54,7 @@ def repositories(clients: Clients, repos: Sequence[str], streams: Sequence[str])
         try:
             api = clients.of_repo(repo)
             answer = ask(api, f"/repos/{repo}")
-        except NotReadable as error:
+        except (NotReadable, Rejected) as error:
             yield Finding(ERROR, f"repository {repo}", str(error))
             continue
         found = answer.body if isinstance(answer.body, dict) else {}

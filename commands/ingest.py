@@ -59,10 +59,9 @@ def run(
     now = db.now(conn, context.clock)
     since = ALL_HISTORY if all_history else _look_back(since, days, now)
     bar = context.bar(unit=" items")
-    lists = [f"all of {org}" for org in orgs] + ["all of the App's installations"] * installation
-    what = f"{', '.join([*names, *lists])}, looking back to {_shown(since)}"
+    what = f"{', '.join([*names, *lists_named(orgs, installation)])}, looking back to {_shown(since)}"
     with bar, SignalsRaise(), context.recorded(conn, command="ingest", what=what) as record:
-        listed, failures = _listed(
+        listed, failures = in_lists(
             clients, orgs, installation, include_archived=not skip_archived, include_forks=include_forks
         )
         targets = [(repo, stream) for repo in repositories.unique([*names, *listed]) for stream in chosen]
@@ -91,9 +90,14 @@ def run(
     return code
 
 
-def _listed(
+def lists_named(orgs: Sequence[str], installation: bool) -> list[str]:
+    return [f"all of {org}" for org in orgs] + ["all of the App's installations"] * installation
+
+
+def in_lists(
     clients: Clients, orgs: Sequence[str], installation: bool, **kinds: bool
 ) -> tuple[dict[str, int], list[PipelineError]]:
+    """The repositories in GitHub's own lists, by their ids, and why other lists could not be read."""
     listed, failures = repositories.of_organisations(clients, orgs, **kinds)
     if installation:
         more, others = repositories.of_installations(clients, **kinds)

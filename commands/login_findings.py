@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any, Iterator, Sequence
 
 from commands import findings
-from commands.findings import OK, WARNING, Finding
+from commands.findings import ERROR, OK, WARNING, Finding
 from foundation import timestamps
 from foundation.clock import Clock
 from github.api import GitHub
 from github.clients import AppClients, Clients
 from github.login.environment import AppSettings
 from github.login.installation import Installation
+from github.login.logins import Rejected
 from github.refusals import NotReadable
 
 MOST_SHOWN = 20  # installations, each of which takes a token
@@ -26,20 +27,32 @@ def of(clients: Clients, app: AppSettings | None, repos: Sequence[str], *, clock
         yield from _app(clients, app, repos, clock)
         return
     apis = clients.all()
+    users: dict[str, str] = {}
     for api in apis:
-        of_which = f" of {api.login.name}" if len(apis) > 1 else ""
-        yield from _points(api, f"GitHub points{of_which}", clock, tells_clock=api is apis[0])
-        yield _whose(api, f"GitHub {api.login.name}" if of_which else "GitHub token")
+        is_one = len(apis) == 1
+        name = "GitHub token" if is_one else f"GitHub {api.login.name}"
+        try:
+            points = "GitHub points" if is_one else f"GitHub points of {api.login.name}"
+            yield from _points(api, points, clock, tells_clock=api is apis[0])
+            yield _whose(api, name, users)
+        except Rejected as error:  # the others are looked at all the same
+            yield Finding(ERROR, name, str(error))
 
 
-def _whose(api: GitHub, name: str) -> Finding:
+def _whose(api: GitHub, name: str, users: dict[str, str]) -> Finding:
+    """`users`: whose the tokens before it are, and their names."""
     if api.login.is_anonymous:
         return Finding(WARNING, name, "none: 60 requests an hour, public repositories only; set GITHUB_TOKEN")
     try:
         user = findings.ask(api, "/user").body
     except NotReadable:
         return Finding(OK, name, "accepted; it is an app's, of no user")
-    login = user.get("login") if isinstance(user, dict) else None
+    login = str(user.get("login") if isinstance(user, dict) else None)
+    other = users.setdefault(login, api.login.name)
+    if other != api.login.name:
+        return Finding(
+            WARNING, name, f"it is {login}'s, as {other} is: they share their points, so one of them would do"
+        )
     return Finding(OK, name, f"accepted; it is {login}'s, with whom it shares its points")
 
 

@@ -124,11 +124,7 @@ def _add_ingest(commands: Any, common: argparse.ArgumentParser, environ: Mapping
     _add_repos(parser, environ, "a repository")
     _add_repos_file(parser)
     _add_orgs(parser, environ, "all repositories of an organisation or user, without forks")
-    parser.add_argument(
-        "--installation",
-        action="store_true",
-        help="all repositories that the GitHub App sees, without forks, of each of its installations",
-    )
+    _add_installation(parser, "all repositories that the GitHub App sees, without forks, of each of its installations")
     parser.add_argument("--skip-archived", action="store_true", help="with these two: leave archived repositories out")
     parser.add_argument("--include-forks", action="store_true", help="with these two: take forks too")
     start = parser.add_mutually_exclusive_group()
@@ -165,6 +161,10 @@ def _add_orgs(parser: argparse.ArgumentParser, environ: Mapping[str, str], meani
     )
 
 
+def _add_installation(parser: argparse.ArgumentParser, meaning: str) -> None:
+    parser.add_argument("--installation", action="store_true", help=meaning)
+
+
 def _add_limits(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-wait",
@@ -189,6 +189,7 @@ def _add_sweep(commands: Any, common: argparse.ArgumentParser, environ: Mapping[
     _add_repos(parser, environ, "a repository (default: all that are known)")
     _add_repos_file(parser)
     _add_orgs(parser, environ, "those of an organisation or user that are known")
+    _add_installation(parser, "those of all that the GitHub App sees that are known")
     parser.add_argument("--full", action="store_true", help="look at all items, also where their number is as known")
     parser.add_argument("--dry-run", action="store_true", help="say what is gone, and write nothing")
     parser.add_argument(

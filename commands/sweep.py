@@ -11,7 +11,7 @@ from audit import inventory, sweep
 from commands import reports
 from commands.api_client import api_clients
 from commands.context import Context
-from commands.ingest import ingest_locks
+from commands.ingest import in_lists, ingest_locks, lists_named
 from commands.signals import SignalsRaise
 from foundation import timestamps
 from foundation.errors import EXIT_CONFIGURATION, EXIT_OK, EXIT_OUTAGE, ConfigurationError, Outage, PipelineError
@@ -28,6 +28,7 @@ def run(
     repos: Sequence[str],
     repos_file: str | None,
     orgs: Sequence[str],
+    installation: bool,
     full: bool,
     dry_run: bool,
     max_gone: int | None,
@@ -44,13 +45,13 @@ def run(
         context, list(STREAMS), max_wait_seconds=max_wait_seconds, reserve_points=reserve_points, on_wait=on_wait
     )
     names = [*repos, *(repositories.from_file(repos_file, context.environ) if repos_file else [])]
-    what = ", ".join([*names, *(f"all of {org}" for org in orgs)]) or "all repositories that are known"
+    what = ", ".join([*names, *lists_named(orgs, installation)]) or "all repositories that are known"
     settings = sweep.Settings(full, dry_run, max_gone)
     bar = context.bar(unit=" repositories")
     with contextlib.closing(
         db.connect(context.db_path, must_exist=True)
     ) as conn, bar, SignalsRaise(), context.recorded(conn, command="sweep", what=what) as record:
-        chosen, failures = _chosen(conn, clients, names, orgs)
+        chosen, failures = _chosen(conn, clients, names, orgs, installation)
         locks = ingest_locks(conn, chosen)
         record.hold(sorted(set(locks.values())))
         job = sweep.Sweep(
@@ -75,13 +76,13 @@ def run(
 
 
 def _chosen(
-    conn: db.Connection, clients: Clients, names: Sequence[str], orgs: Sequence[str]
+    conn: db.Connection, clients: Clients, names: Sequence[str], orgs: Sequence[str], installation: bool
 ) -> tuple[list[str], list[PipelineError]]:
-    """Of an organisation those that are kept: of others nothing could be gone."""
+    """Of a list of GitHub's those that are kept: of others nothing could be gone."""
     known = inventory.repositories(conn)
-    if not names and not orgs:
+    if not names and not orgs and not installation:
         return known, []
-    listed, failures = repositories.of_organisations(clients, orgs, include_archived=True, include_forks=True)
+    listed, failures = in_lists(clients, orgs, installation, include_archived=True, include_forks=True)
     kept = {name.lower() for name in known}
     return repositories.unique([*names, *(name for name in listed if name.lower() in kept)]), failures
 

@@ -242,8 +242,9 @@ def tokens(environ: Mapping[str, str]) -> list[str]:
     """
     found = (environ.get("GITHUB_TOKEN") or environ.get("GH_TOKEN") or "").strip()
     each = [token.strip() for token in found.split(",") if token.strip()]
-    if not all(re.match(r"[\x21-\x7e]+\Z", token) for token in each):
-        raise ConfigurationError("GITHUB_TOKEN or GH_TOKEN holds characters that no token has; set it anew")
+    if (found and not each) or not all(re.match(r"[\x21-\x7e]+\Z", token) for token in each):
+        said = "holds characters that no token has; set it anew, several with commas between"
+        raise ConfigurationError(f"GITHUB_TOKEN or GH_TOKEN {said}")
     return list(dict.fromkeys(each))
 
 

@@ -80,13 +80,13 @@ def lacks_api_path(base_url: str) -> bool:
     return not (parts.hostname or "").startswith("api.") and not parts.path.endswith("/api/v3")
 
 
-def advice(status: int) -> str:
-    """What a person can do about a refusal."""
+def advice(status: int, whose: str = "the token") -> str:
+    """What a person can do about a refusal. `whose`: who asked, where there may be several."""
     return {
-        404: "check the name, and that the token may read it (GitHub shows a private repository as missing)",
+        404: f"check the name, and that {whose} may read it (GitHub shows a private repository as missing)",
         410: "it is gone; where all are gone, GitHub has retired the version of its API: upgrade this program",
         451: "it was taken down for legal reasons",
-        403: "the token lacks the permission, or access is blocked",
+        403: f"{whose} lacks the permission, or access is blocked",
     }.get(status, "GitHub does not accept this request")
 
 

@@ -21,8 +21,9 @@ from github import answers, graphql, transport
 from github.answers import Kind
 from github.login.logins import Login
 from github.outages import Outages
+from github.question import Question
 from github.rate_limit import RateLimits
-from github.refusals import MAX_ATTEMPTS, HeavyAnswer, Moved, NotReadable, Refusals, Unauthorized
+from github.refusals import MAX_ATTEMPTS, HeavyAnswer, Moved, NotReadable, Refusals, Unauthorized, is_forbidden
 from github.transport import Fault
 
 log = logging.getLogger("pipeline.github")
@@ -42,19 +43,6 @@ class Answer(NamedTuple):
     url: str
     redirected: bool
     date: str | None
-
-
-class _Question(NamedTuple):
-    """`body` None: a GET, else a POST."""
-
-    url: str
-    parse: Callable[[str], Any]
-    on_request: Callable[[int], None]
-    limits: RateLimits
-    etag: str | None = None
-    retry_refusals: bool = False
-    body: bytes | None = None
-    follows: bool = True
 
 
 class GitHub:
@@ -122,13 +110,18 @@ class GitHub:
         Raises NotReadable, HeavyAnswer or another Outage, RateLimitReached, or ConfigurationError (a rejected token, a
         link to another origin).
         """
-        question = _Question(self._whole(url), parse, on_request, self.limits, etag, retry_refusals, follows=follows)
+        question = Question(self._whole(url), parse, on_request, self.limits, etag, retry_refusals, follows=follows)
         return self._answer(question, attempts)
 
     def post(self, url: str, content: Any, *, parse: Callable[[str], Any]) -> Answer:
-        """POST `content` as JSON; what it does may be done twice. Raises what `get` raises."""
-        posted = json.dumps(content).encode()
-        question = _Question(self._whole(url), parse, lambda status: None, self.limits, body=posted)
+        """POST `content` as JSON; what it does may be done twice. A refusal is believed when it is repeated.
+
+        Raises what `get` raises, HeavyAnswer apart: who asks for less of something else would not be helped.
+        """
+        question = Question(
+            self._whole(url), parse, lambda status: None, self.limits, retry_refusals=True,
+            body=json.dumps(content).encode(), is_whole=True,
+        )  # fmt: skip
         return self._answer(question, MAX_ATTEMPTS)
 
     def query(
@@ -144,13 +137,13 @@ class GitHub:
         Raises as `get` does; a refusal is believed when it is repeated.
         """
         url, posted = graphql.address(self.base_url), graphql.posted(text)
-        question = _Question(url, parse, on_request, self.graphql_limits, retry_refusals=True, body=posted)
+        question = Question(url, parse, on_request, self.graphql_limits, retry_refusals=True, body=posted)
         return self._answer(question, attempts)
 
     def _whole(self, url: str) -> str:
         return self.base_url + url if url.startswith("/") else url
 
-    def _answer(self, question: _Question, attempts: int) -> Answer:
+    def _answer(self, question: Question, attempts: int) -> Answer:
         faults: list[Fault] = []
         is_renewed = False
         while True:
@@ -162,7 +155,7 @@ class GitHub:
                     is_renewed = True
                     continue
                 faults.append(fault)
-                self._back_off(question.url, faults, attempts)
+                self._back_off(question, faults, attempts)
                 continue
             except PipelineError:
                 self._outages.answered()
@@ -199,34 +192,35 @@ class GitHub:
 
     # Faults.
 
-    def _back_off(self, url: str, faults: list[Fault], attempts: int) -> None:
+    def _back_off(self, question: Question, faults: list[Fault], attempts: int) -> None:
         """Sleep before the next attempt, or raise when there have been enough."""
         fault = faults[-1]
         if fault.lasting is not None:
-            recent = faults[-fault.times :]
-            if len(recent) == fault.times and {str(other) for other in recent} == {str(fault)}:
+            times = MAX_ATTEMPTS if is_forbidden(fault) and self.login.is_fresh else fault.times
+            recent = faults[-times:]
+            if len(recent) == times and {str(other) for other in recent} == {str(fault)}:
                 raise fault.lasting
             attempts = MAX_ATTEMPTS
         elif self._outages.is_down:
             attempts = 1
         if len(faults) >= attempts:
-            raise self._outage(url, fault, len(faults))
+            raise self._outage(question.url, fault, len(faults), heavy=fault.heavy and not question.is_whole)
         seconds = min(FIRST_BACKOFF_SECONDS * 2 ** (len(faults) - 1), LONGEST_BACKOFF_SECONDS)
         seconds *= 1 + self._rng.random() / 2
         self._on_wait(seconds, str(fault))
         self._clock.sleep(seconds)
 
-    def _outage(self, url: str, fault: Fault, attempts: int) -> Outage:
+    def _outage(self, url: str, fault: Fault, attempts: int, *, heavy: bool) -> Outage:
         """What is heavy may be so for one list only; what can't be reached is so for all."""
-        self._outages.failed(url, heavy=fault.heavy)
+        self._outages.failed(url, heavy=heavy)
         is_ours = fault.heavy or self.base_url == settings.DEFAULT_API_URL  # who answers is the right one
         advice = "run again later" if is_ours else "check GITHUB_API_URL, or run again later"
         message = f"GitHub: {fault} ({attempts} attempts) on {transport.shown(url)}; {advice}, it goes on from here"
-        return HeavyAnswer(message) if fault.heavy and not self._outages.is_down else Outage(message)
+        return HeavyAnswer(message) if heavy and not self._outages.is_down else Outage(message)
 
     # One attempt.
 
-    def _follow(self, question: _Question, sent_at: float, header: str | None) -> Answer | None:
+    def _follow(self, question: Question, sent_at: float, header: str | None) -> Answer | None:
         """One attempt, redirects included. None: a rate limit was met, and is known to `limits` now."""
         target = question.url
         for _ in range(MAX_REDIRECTS):
@@ -264,7 +258,7 @@ class GitHub:
         shown = transport.shown(question.url)
         raise NotReadable(f"GitHub redirects more than {MAX_REDIRECTS} times from {shown}", status=310)
 
-    def _ask(self, url: str, question: _Question, header: str | None) -> tuple[requests.Response, bytes]:
+    def _ask(self, url: str, question: Question, header: str | None) -> tuple[requests.Response, bytes]:
         found = {
             "Authorization": header,
             "If-None-Match": question.etag,
@@ -289,7 +283,7 @@ class GitHub:
             method = "GET" if question.body is None else "POST"
             log.debug("%s %s: %s, %.0f ms", method, transport.shown(url), outcome, milliseconds)
 
-    def _read(self, status: int, body: bytes, question: _Question) -> Any:
+    def _read(self, status: int, body: bytes, question: Question) -> Any:
         if status == 304:
             if question.etag is None:
                 raise Fault("status 304, not modified, for a request that named no version", heavy=True)

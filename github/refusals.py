@@ -45,12 +45,18 @@ class Unauthorized(Fault):
     date: str | None = None
 
 
+def is_forbidden(fault: Fault) -> bool:
+    """By REST or GraphQL. Of a new token some servers don't know yet what it may read: octokit/auth-app.js #589."""
+    return isinstance(fault.lasting, NotReadable) and fault.lasting.status == 403
+
+
 class Refusals:
     """Of one API with one login. `login_taken`: it has been accepted before, so that it is hardly to blame."""
 
     def __init__(self, *, base_url: str, login: Login, proxy_fault: Callable[[int], Fault]) -> None:
         self._base_url = base_url
         self._login = login
+        self._whose = "the token" if login.is_anonymous else login.name
         self._proxy_fault = proxy_fault
         self.login_taken = login.is_trusted
 
@@ -69,7 +75,7 @@ class Refusals:
         if kind is Kind.TOO_MANY:
             return HeavyAnswer(f"GitHub answers {said} on {where} although it has more; a smaller page may pass")
         refusal: PipelineError = NotReadable(
-            f"GitHub answers {said} on {where}; {answers.advice(status)}",
+            f"GitHub answers {said} on {where}; {answers.advice(status, self._whose)}",
             status=status,
             disabled=answers.is_disabled(status, body),
         )

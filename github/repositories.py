@@ -7,24 +7,25 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import itertools
 import json
 import logging
 from pathlib import Path
 from typing import Any, Callable, Iterable, Mapping
 
 from foundation import settings
-from foundation.errors import ConfigurationError, Outage, PipelineError
+from foundation.errors import ConfigurationError, PipelineError
 from github.api import GitHub
 from github.clients import Clients
 from github.fields import is_integer
+from github.listing import all_pages
+from github.login.installation import Installation
+from github.login.logins import is_of_all
 from github.pages import PageError
 from github.refusals import NotReadable
-from github.spots import PAGE_SIZE
 
 log = logging.getLogger("pipeline.repositories")
 
-ODD_PAGES = 10  # so many pages in a row without a repository that was not seen before, and the list does not end
+OF_INSTALLATION = "/installation/repositories?per_page=100"
 
 
 def from_file(path: str, environ: Mapping[str, str]) -> list[str]:
@@ -55,7 +56,7 @@ def of_organisation(api: GitHub, org: str, *, include_archived: bool, include_fo
     except NotReadable as error:
         if error.status != 404:
             raise
-        found = _all_pages(api, _of_user(api, org))
+        found = _of_user(api, org)
     return _wanted(found, include_archived=include_archived, include_forks=include_forks)
 
 
@@ -67,13 +68,17 @@ def _wanted(found: list[dict[str, Any]], *, include_archived: bool, include_fork
     }
 
 
-def _of_user(api: GitHub, login: str) -> str:
-    """`/users/x/repos` shows public ones only, whoever asks; a token's own owner has a list of all."""
+def _of_user(api: GitHub, name: str) -> list[dict[str, Any]]:
+    """`/users/x/repos` shows public ones only, whoever asks; a token's own owner, and an App there, see more."""
+    public = f"/users/{name}/repos?type=owner&per_page=100"
+    if isinstance(api.login, Installation):  # of an App: google/go-github #2980
+        is_there = api.login.found.owner.lower() == name.lower()
+        return [*_all_pages(api, public), *(_all_pages(api, OF_INSTALLATION) if is_there else [])]
     with contextlib.suppress(NotReadable):  # an app's token is of no user
         user = api.get("/user", parse=json.loads, on_request=_ignore).body if not api.login.is_anonymous else None
-        if isinstance(user, dict) and str(user.get("login")).lower() == login.lower():
-            return "/user/repos?affiliation=owner&per_page=100"
-    return f"/users/{login}/repos?type=owner&per_page=100"
+        if isinstance(user, dict) and str(user.get("login")).lower() == name.lower():
+            return _all_pages(api, "/user/repos?affiliation=owner&per_page=100")
+    return _all_pages(api, public)
 
 
 def of_organisations(
@@ -81,7 +86,7 @@ def of_organisations(
 ) -> tuple[dict[str, int], list[PipelineError]]:
     """The repositories of all of them, and why others could not be read: one does not end the others.
 
-    Raises ConfigurationError, which would meet the next one too.
+    Raises ConfigurationError, which would meet the next one too, unless it is of one of several tokens.
     """
     kinds = {"include_archived": include_archived, "include_forks": include_forks}
 
@@ -98,9 +103,12 @@ def of_installations(
     kinds = {"include_archived": include_archived, "include_forks": include_forks}
 
     def read(api: GitHub) -> dict[str, int]:
-        return _wanted(_all_pages(api, "/installation/repositories?per_page=100"), **kinds)
+        return _wanted(_all_pages(api, OF_INSTALLATION), **kinds)
 
-    return _each((api.login.name, functools.partial(read, api)) for api in clients.of_installations())
+    apis = clients.of_installations()
+    if not apis:
+        log.warning("the GitHub App is installed nowhere; install it, and choose the repositories")
+    return _each((api.login.name, functools.partial(read, api)) for api in apis)
 
 
 def _each(
@@ -111,9 +119,9 @@ def _each(
     for name, read in lists:
         try:
             found.update(read())
-        except ConfigurationError:
-            raise
         except PipelineError as error:
+            if is_of_all(error):
+                raise
             log.warning("%s", error if name in str(error) else f"{name}: {error}")
             failures.append(error)
     return found, failures
@@ -137,24 +145,7 @@ def unique(names: Iterable[str]) -> list[str]:
 
 
 def _all_pages(api: GitHub, url: str) -> list[dict[str, Any]]:
-    """All entries of a list. Neither an empty answer nor a full page without `next` says alone that it ends there."""
-    found: list[dict[str, Any]] = []
-    known: set[int] = set()
-    led_nowhere = 0
-    for number in itertools.count(1):
-        page = url if number == 1 else f"{url}&page={number}"
-        answer = api.get(page, parse=_entries, on_request=_ignore)
-        if not answer.body:
-            answer = api.get(page, parse=_entries, on_request=_ignore)
-        usable = list(filter(_is_usable, answer.body))
-        found.extend(usable)
-        if answer.next_url is None and len(answer.body) < PAGE_SIZE:
-            break
-        led_nowhere = 0 if {entry["id"] for entry in usable} - known else led_nowhere + 1
-        if led_nowhere == ODD_PAGES:
-            raise Outage(f"GitHub's list {page} shows nothing new, and does not end; run again later")
-        known.update(entry["id"] for entry in usable)
-    return found
+    return all_pages(api, url, parse=_entries, usable=_usable)
 
 
 def _ignore(status: int) -> None:
@@ -168,6 +159,10 @@ def _entries(text: str) -> list[Any]:
     if not isinstance(parsed, list):
         raise PageError("no list of repositories")
     return parsed
+
+
+def _usable(entries: list[Any]) -> dict[int, dict[str, Any]]:
+    return {entry["id"]: entry for entry in entries if _is_usable(entry)}
 
 
 def _is_usable(entry: Any) -> bool:

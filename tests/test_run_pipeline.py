@@ -367,6 +367,21 @@ def test_new_requirements_move_the_link_and_what_was_replaced_long_ago_goes(copy
     assert [folder.exists() for folder in made] == [False, True, True]
 
 
+def test_a_run_without_the_variables_of_an_app_takes_its_package_from_nobody(copy, tmp_path):
+    python = quick_python(tmp_path, "one")
+    (copy.parent / "requirements-app.txt").write_text("# an App's\n")
+
+    def led_to(**variables):
+        assert run(copy, "a/b", cwd=tmp_path, PYTHON=python, **variables)[0] == 0
+        return os.readlink(str(copy.parent / ".venv"))
+
+    plain = led_to()
+    of_app = led_to(GITHUB_APP_ID="12345")
+    assert plain != of_app == led_to()
+    (copy.parent / "requirements.txt").write_text("# new\n")
+    assert led_to() not in (plain, of_app)
+
+
 def test_an_environment_of_an_earlier_version_is_left_alone_and_named(copy, tmp_path):
     earlier = copy.parent / ".venv"
     earlier.mkdir()
@@ -411,6 +426,11 @@ def test_what_follows_two_hyphens_goes_to_ingest(copy, tmp_path):
     )
     (tmp_path / "calls").unlink()
     assert run(copy, "--", "--all", cwd=tmp_path)[1][0] == "ingest --repo=octocat/Hello-World --all"
+
+
+@pytest.mark.parametrize("options", ["--installation --all", "--org acme", "--repos-file=all.txt"])
+def test_the_example_is_not_read_beside_what_options_name(copy, tmp_path, options):
+    assert run(copy, "--", *options.split(), cwd=tmp_path)[1][0] == f"ingest {options}"
 
 
 def test_addresses_that_were_pasted_are_passed_on(copy, tmp_path):

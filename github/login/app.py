@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 import threading
-from typing import Iterator, Sequence
+from typing import Any, Sequence
 
 from foundation import secrets, timestamps
 from foundation.clock import Clock
 from foundation.errors import ConfigurationError, PipelineError
 from github.api import Answer, GitHub
+from github.listing import all_pages
 from github.login.installation import REFUSED, Found, Installation, described, usable
 from github.login.key import LASTS_SECONDS, Key
 from github.login.logins import Login
@@ -84,7 +85,7 @@ class App:
     def all(self) -> list[Installation]:
         if self._only is not None:
             return [self._one(self._only)]
-        found = list(self._listed())
+        found = all_pages(self._api, "/app/installations?per_page=100", parse=_entries, usable=usable)
         with self._lock:
             self._of_owner.update((each.owner.lower(), self._known(each)) for each in found)
             return [self._known(each) for each in found]
@@ -124,7 +125,7 @@ class App:
             if number in self._by_id:
                 return self._by_id[number]
             try:
-                return self._known(described(self._get(f"/app/installations/{number}").body))
+                return self._known(described(self._get(f"/app/installations/{number}", retry_refusals=True).body))
             except NotReadable as error:
                 said = f"GITHUB_APP_INSTALLATION_ID {number} is no installation of the App ({error}); check both ids"
                 raise ConfigurationError(said) from error
@@ -134,16 +135,12 @@ class App:
             self._by_id[found.id] = Installation(found, app=self._api, permissions=self._permissions, clock=self._clock)
         return self._by_id[found.id]
 
-    def _listed(self) -> Iterator[Found]:
-        """Ends also where a list leads in a circle: with the first page that shows nothing new."""
-        url: str | None = "/app/installations?per_page=100"
-        seen: set[int] = set()
-        while url is not None:
-            answer = self._get(url)
-            fresh = [found for found in usable(answer.body) if found.id not in seen]
-            yield from fresh
-            seen.update(found.id for found in fresh)
-            url = answer.next_url if fresh else None
+    def _get(self, path: str, *, retry_refusals: bool = False) -> Answer:
+        return self._api.get(path, parse=json.loads, on_request=lambda status: None, retry_refusals=retry_refusals)
 
-    def _get(self, path: str) -> Answer:
-        return self._api.get(path, parse=json.loads, on_request=lambda status: None)
+
+def _entries(text: str) -> list[Any]:
+    parsed = json.loads(text)
+    if not isinstance(parsed, list):
+        raise ValueError("no list of installations")
+    return parsed

@@ -12,6 +12,7 @@ from foundation.errors import ConfigurationError
 ID, KEY, KEY_FILE, ONLY = (
     "GITHUB_APP_ID", "GITHUB_APP_PRIVATE_KEY", "GITHUB_APP_PRIVATE_KEY_FILE", "GITHUB_APP_INSTALLATION_ID",
 )  # fmt: skip
+LONGEST_PATH = 300  # that is shown in a message: a key in base64 has 2,000 characters
 
 
 class AppSettings(NamedTuple):
@@ -32,7 +33,7 @@ def app(environ: Mapping[str, str]) -> AppSettings | None:
         if lone is not None:
             raise ConfigurationError(f"{lone} is set, and {ID} is not: set the App's id too, or unset it")
         return None
-    if not re.match(r"[A-Za-z0-9._-]{1,100}\Z", found[ID], re.ASCII):
+    if not re.match(r"[A-Za-z0-9._-]{1,39}\Z", found[ID], re.ASCII):  # 40: a client secret, which nobody may see
         raise ConfigurationError(f"{ID} is no App's id, nor its client id; its page in GitHub's settings shows both")
     if bool(found[KEY]) == bool(found[KEY_FILE]):
         given = f"both {KEY} and {KEY_FILE} are set" if found[KEY] else f"neither {KEY} nor {KEY_FILE} is set"
@@ -40,8 +41,12 @@ def app(environ: Mapping[str, str]) -> AppSettings | None:
     if not re.match(r"(\d{1,15})?\Z", found[ONLY], re.ASCII):
         raise ConfigurationError(f"{ONLY} is no number; the address of the installation's page ends with it")
     only = int(found[ONLY]) if found[ONLY] else None
+    if found[KEY].startswith(("/", "./", "../", "~")) or found[KEY].endswith(".pem"):
+        raise ConfigurationError(f"{KEY} holds no key, but the path of one, it seems; set {KEY_FILE} to that instead")
     if found[KEY]:
         return AppSettings(found[ID], found[KEY], KEY, None, only)
+    if "-----BEGIN" in found[KEY_FILE] or len(found[KEY_FILE]) > LONGEST_PATH:
+        raise ConfigurationError(f"{KEY_FILE} holds no path, but the key itself, it seems; set {KEY} to that instead")
     return AppSettings(found[ID], _read(found[KEY_FILE]), f"{KEY_FILE} {found[KEY_FILE]!r}", found[KEY_FILE], only)
 
 

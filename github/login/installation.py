@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Sequence
 
 from foundation import secrets, timestamps
 from foundation.clock import Clock
-from foundation.errors import PipelineError
+from foundation.errors import Outage, PipelineError
 from github.api import GitHub
 from github.fields import is_integer
 from github.login.logins import Login
@@ -19,6 +19,7 @@ log = logging.getLogger("pipeline.github")
 
 RENEWED_BEFORE_SECONDS = 300
 DEFAULT_LIFE_SECONDS = 3600  # where an answer says nothing that can be true
+RENEWAL_RETRIED_SECONDS = 60
 # So long after it was given, a token may be unknown to some of GitHub's servers (octokit/auth-app.js #65).
 FRESH_SECONDS = 10
 REFUSED = 403  # by whatever status GitHub says that an installation gives no token
@@ -45,7 +46,7 @@ class Installation(Login):
         self._permissions = permissions
         self._clock = clock
         self._header: str | None = None
-        self._fetched_at = self._renew_at = float("-inf")  # monotonic, so that a wrong clock does no harm
+        self._fetched_at = self._renew_at = self._ends_at = float("-inf")  # monotonic: a wrong clock does no harm
         self._refusal: NotReadable | None = None
         self._lock = threading.Lock()  # held while a token is fetched: who needs one too waits for it
 
@@ -54,7 +55,7 @@ class Installation(Login):
             if self._refusal is not None:
                 raise self._refusal
             if self._header is None or self._clock.monotonic() >= self._renew_at:
-                self._fetch()
+                self._renewed()
             return self._header
 
     def renew(self, refused: str | None, *, date: str | None) -> bool:
@@ -71,6 +72,17 @@ class Installation(Login):
         """Its owner's trouble alone: what else the run reads goes on."""
         return NotReadable(f"GitHub rejects a new token of {self.name} ({said}); run again later", status=REFUSED)
 
+    def _renewed(self) -> None:
+        """A token is renewed before its end: until then it serves through a bad minute of GitHub's."""
+        try:
+            self._fetch()
+        except Outage as error:
+            now = self._clock.monotonic()
+            if self._header is None or now >= self._ends_at:
+                raise
+            log.info("%s keeps its token for now: %s", self.name, error)
+            self._renew_at = now + RENEWAL_RETRIED_SECONDS
+
     def _fetch(self) -> None:
         wanted = {name: "read" for name in self._permissions if name in self.found.granted}
         try:
@@ -86,7 +98,8 @@ class Installation(Login):
         self._header = f"Bearer {token}"
         life = _life_seconds(ends, answer.date)
         self._fetched_at = self._clock.monotonic()
-        self._renew_at = self._fetched_at + life - min(RENEWED_BEFORE_SECONDS, life / 2)
+        self._ends_at = self._fetched_at + life
+        self._renew_at = self._ends_at - min(RENEWED_BEFORE_SECONDS, life / 2)
         log.debug("%s: a token for %.0f s, to read %s", self.name, life, ", ".join(wanted))
 
 
@@ -116,11 +129,13 @@ def _meaning(error: NotReadable) -> str:
     return f"{said}; {advice.get(error.status, 'look at its page in the settings of its owner')}"
 
 
-def usable(entries: Any) -> list[Found]:
-    found = []
-    for entry in entries if isinstance(entries, list) else [entries]:
+def usable(entries: list[Any]) -> dict[int, Found]:
+    """By their ids; nothing is left out silently."""
+    found = {}
+    for entry in entries:
         try:
-            found.append(described(entry))
+            installation = described(entry)
+            found[installation.id] = installation
         except NotReadable as error:
             log.warning("%s", error)
     return found

@@ -10,11 +10,13 @@ import json
 import re
 from typing import Callable
 
+from foundation import secrets
 from foundation.errors import ConfigurationError
 
 BACKDATED_SECONDS = 60  # what GitHub advises, for clocks that are ahead
 # GitHub takes 600; a clock that is ahead by a second would make that too many (octokit/auth-app.js #698).
 LASTS_SECONDS = 540
+SHORTEST_LINE = 32  # that tells anything of a key; shorter ones could stand in ordinary words
 _PEM = re.compile(r"-----BEGIN ([A-Z ]*)-----(.*?)-----END \1-----", re.DOTALL)
 _KINDS = ("RSA PRIVATE KEY", "PRIVATE KEY")  # PKCS#1, as GitHub gives it, and PKCS#8
 
@@ -40,7 +42,7 @@ def _pem(text: str, source: str) -> bytes:
     """The key's PEM, its lines as they should be: variables hold it with `\\n` written out, in one line, in base64."""
     if "-----BEGIN" not in text:
         try:
-            text = base64.b64decode("".join(text.split()), validate=True).decode("ascii")
+            text = base64.b64decode("".join(text.split()).strip("\"'"), validate=True).decode("ascii")
         except ValueError:
             text = ""
     found = _PEM.search(text)
@@ -48,8 +50,11 @@ def _pem(text: str, source: str) -> bytes:
         raise ConfigurationError(f"{source} is no private key: it is to begin with -----BEGIN and to end with its END")
     if found[1] not in _KINDS or "ENCRYPTED" in found[2]:
         raise ConfigurationError(f"{source} is {_kind(found)}, not an App's private key; download a new one")
-    body = re.sub(r"\\[rn]|\s", "", found[2])
+    body = re.sub(r"\\+[rn]|\s", "", found[2])
     lines = [body[at : at + 64] for at in range(0, len(body), 64)]
+    for line in lines:
+        if len(line) >= SHORTEST_LINE:
+            secrets.remember(line)
     return "\n".join([f"-----BEGIN {found[1]}-----", *lines, f"-----END {found[1]}-----", ""]).encode(
         "ascii", "replace"
     )
@@ -69,7 +74,8 @@ def _signer(pem: bytes, source: str) -> Callable[[bytes], bytes]:
     try:
         key = serialization.load_pem_private_key(pem, password=None)
     except Exception as error:  # ValueError, or one of its own, or a panic of its Rust; none shows the key
-        raise ConfigurationError(f"{source} is a private key that can't be read; download a new one") from error
+        said = "a private key that can't be read: a shell or a service manager may have changed it in a variable"
+        raise ConfigurationError(f"{source} is {said}; give its file, or download a new one") from error
     if not isinstance(key, rsa.RSAPrivateKey):
         raise ConfigurationError(f"{source} is no RSA key, which an App's is")
     return lambda data: key.sign(data, padding.PKCS1v15(), hashes.SHA256())

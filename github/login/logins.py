@@ -6,6 +6,15 @@ from foundation import secrets
 from foundation.errors import ConfigurationError, PipelineError
 
 
+class Rejected(ConfigurationError):
+    """GitHub does not take one token of several: what the others read goes on."""
+
+
+def is_of_all(error: PipelineError) -> bool:
+    """Would what comes next meet it, too? What only a person can mend is so, unless it is of one token of several."""
+    return isinstance(error, ConfigurationError) and not isinstance(error, Rejected)
+
+
 class Login:
     """Nobody's, unless a class below says otherwise. `name`: as messages and `check` call it.
 
@@ -49,6 +58,16 @@ class Token(Login):
 
     def rejected(self, said: str) -> PipelineError:
         return ConfigurationError(f"GitHub rejects {self.name} ({said}); check GITHUB_TOKEN or GH_TOKEN")
+
+
+class OneOfSeveral(Token):
+    """Of different accounts, by their places in the variable."""
+
+    def __init__(self, token: str, *, place: int, count: int) -> None:
+        super().__init__(token, name=f"token {place} of {count}")
+
+    def rejected(self, said: str) -> PipelineError:
+        return Rejected(str(super().rejected(said)))
 
 
 def of(token: str | None) -> Login:

@@ -159,6 +159,8 @@ def test_several_tokens_stand_with_commas_between():
     assert settings.tokens({"GITHUB_TOKEN": "one, two,,one ,three,"}) == ["one", "two", "three"]
     with pytest.raises(ConfigurationError):
         settings.tokens({"GITHUB_TOKEN": "one,t wo"})
+    with pytest.raises(ConfigurationError, match="commas between"):
+        settings.tokens({"GITHUB_TOKEN": " , "})  # to ask without a token is nobody's wish
 
 
 def test_a_message_shows_none_of_several_tokens_and_no_line_of_a_key():
