@@ -89,11 +89,13 @@ def snapshot(conn: Connection) -> ContextManager[None]:
     return sqlite.snapshot(conn)  # type: ignore[arg-type]
 
 
-def chunks(conn: Connection, query: str, *, rows: int) -> Iterator[list[tuple[Any, ...]]]:
+def chunks(
+    conn: Connection, query: str, parameters: Sequence[Any] = (), *, rows: int
+) -> Iterator[list[tuple[Any, ...]]]:
     """All that the query finds, so many rows at a time, within a snapshot. Use them up before the next query."""
     if isinstance(conn, postgres.Connection):
-        return postgres.chunks(conn, query, rows=rows)
-    return sqlite.chunks(conn, query, rows=rows)  # type: ignore[arg-type]
+        return postgres.chunks(conn, query, parameters, rows=rows)
+    return sqlite.chunks(conn, query, parameters, rows=rows)  # type: ignore[arg-type]
 
 
 def now(conn: Connection, clock: Clock) -> str:

@@ -234,6 +234,17 @@ pipeline() {
     [ -z "$publishes" ] || run_main publish $place
 }
 
+# The page needs packages that a run does not: where they can't be had, the demo has no page.
+demo_page() {
+    if ! "$venv/bin/python" -c 'import jinja2, vl_convert' 2>/dev/null; then
+        [ -w "$venv" ] || return
+        say "installing what the page needs (once)"
+        run_child "$venv/bin/python" -m pip install -q --disable-pip-version-check \
+            -r "$here/requirements-report.txt" >&2 || { say "that could not be installed: no page"; return; }
+    fi
+    run_main report -q --out report.html
+}
+
 demo() {
     # Only a folder that an earlier demo made is emptied.
     mark=.made-by-run_pipeline-demo
@@ -241,7 +252,7 @@ demo() {
         die "./demo is there already, and no demo made it: move it away, or run this in another folder"
     fi
     { mkdir -p demo && cd demo && : >"$mark"; } || die "./demo can't be made; run this in a folder that you may write to"
-    rm -rf pipeline.db pipeline.db-wal pipeline.db-shm pipeline.db.owners archive github-url
+    rm -rf pipeline.db pipeline.db-wal pipeline.db-shm pipeline.db.owners archive github-url report.html
     unset GITHUB_TOKEN GH_TOKEN GITHUB_APP_ID GITHUB_APP_PRIVATE_KEY GITHUB_APP_PRIVATE_KEY_FILE \
         GITHUB_APP_INSTALLATION_ID BUCKET_NAME PIPELINE_DB PIPELINE_STREAMS
     # In a process group of its own, as run_child's: at Ctrl-C it serves until the child has ended.
@@ -283,6 +294,8 @@ show("The newest five", ("type", "number", "state", "lead hours", "title"),
 show("Lead time of what was finished", ("type", "items", "finished", "mean hours"),
      "SELECT item_type, count(*), count(lead_time_hours), round(avg(lead_time_hours), 1) FROM issues GROUP BY item_type")
 SQL
+    demo_page
+    [ ! -f report.html ] || echo "Page      $(pwd)/report.html, to be opened in a browser"
     echo "Database  $(pwd)/pipeline.db"
     echo "Archive   $(pwd)/archive, $(find archive -name '*.json' | wc -l | tr -d ' ') objects, such as"
     find archive -name '*.json' | sort | head -n 3 | sed 's/^/          /'

@@ -9,7 +9,7 @@ import platform
 from tests.environments import enter
 
 GROUPS = ("ingest", "worker", "queues", "startup", "year", "steps", "scale")
-ON_REQUEST = ("before", "followers", "metrics", "million", "publish", "turnovers")
+ON_REQUEST = ("before", "followers", "metrics", "million", "publish", "report", "turnovers")
 
 
 def main():

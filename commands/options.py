@@ -83,6 +83,7 @@ def build_parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     _add_move(commands, common)
     _add_schema(commands, common)
     _add_publish(commands, common)
+    _add_report(commands, common, environ)
     parser.add_argument(
         "--print-completion",
         action=_PrintCompletion,
@@ -446,6 +447,15 @@ def _add_publish(commands: Any, common: argparse.ArgumentParser) -> None:
     _add_encryption(parser.add_argument_group("options for S3", "left out, the bucket's own defaults hold"))
 
 
+def _add_report(commands: Any, common: argparse.ArgumentParser, environ: Mapping[str, str]) -> None:
+    parser = commands.add_parser("report", parents=[common], help="the tables -> one HTML page with plots, for people")
+    parser.add_argument("--out", metavar="FILE", required=True, help="the page to write; - for stdout")
+    _add_repos(parser, environ, "only this repository")
+    parser.add_argument(
+        "--since", type=_checked(settings.date), metavar="DATE", help="from this date on (UTC; default: a year ago)"
+    )
+
+
 def _table_names(text: str) -> tuple[Table, ...]:
     names = list(dict.fromkeys(name.strip() for name in text.split(",")))
     unknown = next((name for name in names if name not in TABLES), None)
@@ -475,7 +485,7 @@ class _PrintCompletion(argparse.Action):
             for action in each._actions:
                 if action.dest in ("archive_dir", "to_archive_dir"):
                     action.complete = shtab.DIRECTORY  # type: ignore[attr-defined]
-                elif action.dest in ("db_path", "repos_file"):
+                elif action.dest in ("db_path", "repos_file", "out"):
                     action.complete = shtab.FILE  # type: ignore[attr-defined]
         print(shtab.complete(parser, shell=arguments[1]))
         parser.exit()

@@ -214,3 +214,7 @@ def publish_lines(summary: Mapping[str, Any]) -> list[str]:
             said += f"  unchanged since version {table['version']}"
         lines.append(said + (f"  {table['deleted_files']} old files deleted" if table["deleted_files"] else ""))
     return [*lines, f"in {summary['seconds']:.1f} s"]
+
+
+def report_lines(summary: Mapping[str, Any]) -> list[str]:
+    return [f"{summary['out']}  {summary['bytes'] / 1e3:,.0f} KB, in {summary['seconds']:.1f} s: open it in a browser"]

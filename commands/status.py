@@ -24,21 +24,8 @@ def run(
 ) -> int:
     with db.onlooker(context.db_path) as conn:
         utc = db.now(conn, context.clock)
-        now = timestamps.to_epoch(utc)
-        oldest = figures.oldest_pending(conn)
-        summary: dict[str, Any] = {
-            "command": "status",
-            "queue": queue_manager.counts(conn)._asdict(),
-            "oldest_pending_seconds": max(0, int(now - timestamps.to_epoch(oldest))) if oldest else None,
-            "waiting": figures.waiting(conn, now=utc)._asdict(),
-            "issues": figures.issues_count(conn),
-            "repos": figures.streams(conn),
-            "runs": [_shown(run, conn, context.db_path) for run in runs.runs(conn)],
-            "failed_reasons": figures.failed_reasons(conn, limit=REASONS_SHOWN),
-            "failed_items": figures.failed_items(conn, limit=FAILED_ITEMS_SHOWN),
-            "db_bytes": db.size_bytes(conn, context.db_path),
-            "vacuum": db.vacuuming(conn),
-        }
+        summary = found(conn, context.db_path, now=utc)
+    now = timestamps.to_epoch(utc)
     alerts = [*_too_old(summary, max_age_seconds, now), *_too_many_failed(summary, max_failed)]
     if max_age_seconds is not None or max_failed is not None:
         summary["alerts"] = alerts
@@ -48,6 +35,25 @@ def run(
         more = f" (and {len(alerts) - 1} more)" if len(alerts) > 1 else ""
         raise PipelineError(alerts[0] + more)
     return EXIT_OK
+
+
+def found(conn: db.Connection, db_path: str, *, now: str) -> dict[str, Any]:
+    oldest = figures.oldest_pending(conn)
+    return {
+        "command": "status",
+        "queue": queue_manager.counts(conn)._asdict(),
+        "oldest_pending_seconds": max(0, int(timestamps.to_epoch(now) - timestamps.to_epoch(oldest)))
+        if oldest
+        else None,
+        "waiting": figures.waiting(conn, now=now)._asdict(),
+        "issues": figures.issues_count(conn),
+        "repos": figures.streams(conn),
+        "runs": [_shown(run, conn, db_path) for run in runs.runs(conn)],
+        "failed_reasons": figures.failed_reasons(conn, limit=REASONS_SHOWN),
+        "failed_items": figures.failed_items(conn, limit=FAILED_ITEMS_SHOWN),
+        "db_bytes": db.size_bytes(conn, db_path),
+        "vacuum": db.vacuuming(conn),
+    }
 
 
 def _too_old(summary: Mapping[str, Any], max_age_seconds: int | None, now: float) -> Iterator[str]:

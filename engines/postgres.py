@@ -285,9 +285,9 @@ def snapshot(conn: Connection) -> Iterator[None]:
         conn.roll_back()
 
 
-def chunks(conn: Connection, query: str, *, rows: int) -> Iterator[list[tuple[Any, ...]]]:
+def chunks(conn: Connection, query: str, parameters: Sequence[Any], *, rows: int) -> Iterator[list[tuple[Any, ...]]]:
     """Within a transaction. A cursor of the server's: the driver would take all rows into memory."""
-    conn.execute(f"DECLARE chunks NO SCROLL CURSOR FOR {query}")
+    conn.execute(f"DECLARE chunks NO SCROLL CURSOR FOR {query}", parameters)
     while some := conn.execute(f"FETCH {rows} FROM chunks").fetchall():
         yield some
     conn.execute("CLOSE chunks")

@@ -116,11 +116,11 @@ def snapshot(conn: Connection) -> Iterator[None]:
             conn.execute("ROLLBACK")
 
 
-def chunks(conn: Connection, query: str, *, rows: int) -> Iterator[list[tuple[Any, ...]]]:
+def chunks(conn: Connection, query: str, parameters: Sequence[Any], *, rows: int) -> Iterator[list[tuple[Any, ...]]]:
     cursor = conn.cursor()
     cursor.row_factory = None  # plain tuples
     with contextlib.closing(cursor):
-        cursor.execute(query)
+        cursor.execute(query, parameters)
         while some := cursor.fetchmany(rows):
             yield some
 

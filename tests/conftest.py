@@ -111,11 +111,14 @@ NO_POSTGRES = (
 
 NO_PGBOUNCER = "there is no pgbouncer: install Debian's pgbouncer, or name it in TEST_PGBOUNCER"
 
+NO_BROWSER = "there is no browser: install Debian's chromium, or name its program in TEST_BROWSER_PROGRAM"
+
 NOT_TESTED = {
     "the queue on PostgreSQL": NO_POSTGRES,
     "the queue on PostgreSQL behind a pool": NO_PGBOUNCER,
     "a disk that is really full": small_disk.NOT_POSSIBLE,
     "a standby that takes over": failover.NO_STANDBY,
+    "the report in a browser": NO_BROWSER,
 }
 
 

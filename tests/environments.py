@@ -18,6 +18,7 @@ def enter(name, requirements, module):
         "requirements.txt",
         "requirements-postgres.txt",
         "requirements-publish.txt",
+        "requirements-report.txt",
         "requirements-dev.txt",
         requirements,
     )  # it may go on to them

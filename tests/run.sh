@@ -12,7 +12,7 @@ command -v "$python" >/dev/null 2>&1 || die "no $python found; install Python 3.
 version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])') || die "$python does not run"
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 8))' || die "$python is older than 3.8; set PYTHON"
 venv=.venv-test-$version
-stamp=$(cat requirements.txt requirements-{postgres,app,publish,dev}.txt | cksum)
+stamp=$(cat requirements.txt requirements-{postgres,app,publish,report,dev}.txt | cksum)
 
 # The interpreter that it was made from may be gone.
 if [ "$(cat "$venv/stamp" 2>/dev/null || true)" != "$stamp" ] || ! "$venv/bin/python" -c '' 2>/dev/null; then
@@ -38,6 +38,6 @@ fi
 if [ -x "$venv/bin/ruff" ]; then
     "$venv/bin/ruff" check .
     "$venv/bin/ruff" format --check .
-    "$venv/bin/mypy" -- *.py audit commands engines foundation github lake s3 scans tables
+    "$venv/bin/mypy" -- *.py audit commands engines foundation github lake report s3 scans tables
 fi
 pytest -n 4 --dist worksteal -m "not long" --durations=10

@@ -35,7 +35,7 @@ def test_there_are_command_lines_in_the_documents():
     assert {arguments[0] for arguments in commands("README.md")} >= {"ingest", "worker", "status"}
     assert {arguments[0] for arguments in commands("docs/REFERENCE.md")} == {
         "ingest", "worker", "sweep", "check", "status", "retry", "forget", "prune", "rebuild", "copy", "move",
-        "schema", "publish",
+        "schema", "publish", "report",
     }  # fmt: skip
     assert len(list(commands("docs/OPERATIONS.md"))) >= 10
 

@@ -55,6 +55,13 @@ def test_publish_without_its_package_says_what_to_install(tmp_path, run_main):
     assert (code, out, err.count("\n"), "pip install -r requirements-publish.txt" in err) == (2, "", 1, True), err
 
 
+@pytest.mark.parametrize("package", ["vl_convert", "jinja2"])
+def test_report_without_its_packages_says_what_to_install(tmp_path, run_main, package):
+    (tmp_path / f"{package}.py").write_text("raise ImportError('not here')")
+    code, out, err = run_main("report", "--out", "report.html", env={"PYTHONPATH": str(tmp_path)})
+    assert (code, out, err.count("\n"), "pip install -r requirements-report.txt" in err) == (2, "", 1, True), err
+
+
 @pytest.mark.parametrize("version", ["2.7", "3.6", "3.7"])
 def test_a_python_that_is_too_old_is_told_so_in_one_line(tmp_path, version):
     found = sorted(Path(pwd.getpwuid(os.getuid()).pw_dir, ".pyenv", "versions").glob(f"{version}.*/bin/python"))

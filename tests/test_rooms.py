@@ -12,7 +12,7 @@ FLOORS = (
     {"commands"},
     {"audit", "ingest", "worker"},
     {"fetcher", "queue_manager", "s3_writer"},
-    {"lake", "scans"},
+    {"lake", "report", "scans"},
     {"github", "s3"},
     {"db"},
     {"engines", "tables"},
@@ -33,6 +33,7 @@ NEVER = {
     "github": {"sqlite3", "db", "engines"},
     "s3": {"sqlite3", "db", "engines", "requests", "boto3"},
     "lake": {"queue_manager", "requests", "boto3"},
+    "report": {"argparse", "queue_manager", "requests", "boto3", "github", "s3"},
     "db": {"requests", "boto3", "github"},
     "engines": {"requests", "boto3", "github"},
 }

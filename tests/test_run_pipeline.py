@@ -464,8 +464,9 @@ def test_the_demo_runs_from_set_up_to_the_end(tmp_path):
     for source in [
         *ROOT.glob("*.py"),
         *ROOT.glob("[a-z]*/**/*.py"),
+        *(ROOT / "report").glob("page.*"),
+        *ROOT.glob("requirements*.txt"),
         ROOT / "run_pipeline.sh",
-        ROOT / "requirements.txt",
     ]:
         target = copy / source.relative_to(ROOT)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -478,6 +479,7 @@ def test_the_demo_runs_from_set_up_to_the_end(tmp_path):
     assert done.returncode == 0, done.stdout.decode()
     said = done.stdout.decode()
     assert "500 objects" in said
+    assert "<svg" in (tmp_path / "demo" / "report.html").read_text(encoding="utf-8")
     assert re.search(r"type +number +state +lead hours +title", said)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["clone it's", "demo"]
     commands = re.findall(

@@ -1,0 +1,47 @@
+"""A file for a person's eyes: whole or not at all, and readable by its owner alone unless somebody widened that."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import uuid
+
+from foundation import errors
+from foundation.errors import ConfigurationError
+
+MODE = 0o600
+
+
+def write(path: str, content: bytes) -> None:
+    """In place of what lies at `path`, or where a link leads, whose mode it keeps.
+
+    Raises what an error of the system means, and ConfigurationError for what is no file.
+    """
+    target = os.path.realpath(path)
+    temporary = f"{target}.{uuid.uuid4().hex[:8]}.part"
+    try:
+        mode = _mode(target)
+        try:
+            with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, MODE)) as file:
+                file.write(content)
+                file.flush()
+                os.fchmod(file.fileno(), mode)
+                os.fsync(file.fileno())
+            os.replace(temporary, target)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
+    except OSError as error:
+        raise errors.of_system(error, f"{path!r} can't be written") from error
+
+
+def _mode(target: str) -> int:
+    try:
+        found = os.stat(target)
+    except FileNotFoundError:
+        return MODE
+    if not stat.S_ISREG(found.st_mode):
+        raise ConfigurationError(f"{target!r} is there and is no file; give another name")
+    return stat.S_IMODE(found.st_mode)

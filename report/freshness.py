@@ -1,0 +1,130 @@
+"""How fresh the tables are and what failed: what `status` shows, as sentences. Pure."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Iterator, Mapping, NamedTuple, Sequence
+
+from foundation import timestamps
+from report import words
+from report.pieces import Table
+
+LISTED = 8
+CHARACTERS = 400
+# Read longer ago than this, a page says nothing of today.
+STALE_HOURS = 48
+GOOD, WARNING, BAD = "good", "warning", "bad"
+_STATES = {"running": "is at work since", "waiting": "waits since", "died": "died; it began on"}
+
+
+class Notice(NamedTuple):
+    """`state` is one of good, warning and bad; the page says it in a word, too."""
+
+    state: str
+    text: str
+
+
+class Freshness(NamedTuple):
+    notices: list[Notice]
+    failed: Table | None
+
+
+def told(status: Mapping[str, Any], repos: Sequence[str], now: str, *, clean: Callable[[str], str]) -> Freshness:
+    """`status`: what the command shows as JSON; `repos` empty: all."""
+    streams = [row for row in status["repos"] if not repos or row["repo"] in repos]
+    notices = [*_streams(streams, now), *_queue(status, now), *_runs(status["runs"], now)]
+    shown = [notice._replace(text=words.title(clean(notice.text), CHARACTERS)) for notice in notices]
+    return Freshness(shown, _failed(status["failed_items"], clean))
+
+
+def _streams(streams: Sequence[Mapping[str, Any]], now: str) -> Iterator[Notice]:
+    if not streams:
+        yield Notice(WARNING, "No run that reads GitHub is known to this database: how fresh it is can't be told.")
+        return
+    read = [row["last_success_at"] for row in streams if row["last_success_at"]]
+    names = words.count(len({row["repo"] for row in streams}), "repository", "repositories")
+    if read:
+        hours = max(0.0, timestamps.hours_between(min(read), now))
+        lists = words.count(len(read), "list of", "lists of")
+        ago = "just now" if hours * 60 < 1 else f"none longer ago than {words.duration(hours)}"
+        said = f"As of {words.moment(min(read))}: {lists} {names} read to the end, {ago}."
+        yield Notice(WARNING if hours > STALE_HOURS else GOOD, said)
+    yield from _first(
+        [
+            Notice(BAD, f"{_called(row)} has never been read to its end{_why(row)}")
+            if row["last_success_at"] is None
+            else Notice(
+                WARNING, f"{_called(row)} was last read to its end on {words.moment(row['last_success_at'])}{_why(row)}"
+            )
+            for row in streams
+            if row["last_error"] or row["last_success_at"] is None
+        ]
+    )
+    yield from _first(
+        [
+            Notice(
+                WARNING,
+                f"{_called(row)} is known from {words.moment(row['truncated_at'])} on only: GitHub shows no more.",
+            )
+            for row in streams
+            if row["truncated_at"]
+        ]
+    )
+
+
+def _called(row: Mapping[str, Any]) -> str:
+    return f"{row['repo']}, {row['stream']},"
+
+
+def _why(row: Mapping[str, Any]) -> str:
+    return f": {row['last_error']}" if row["last_error"] else "."
+
+
+def _first(notices: list[Notice]) -> list[Notice]:
+    left = len(notices) - LISTED
+    return [*notices[:LISTED], Notice(WARNING, f"So it is with {left:,} more.")] if left > 0 else notices
+
+
+def _queue(status: Mapping[str, Any], now: str) -> Iterator[Notice]:
+    queue = status["queue"]
+    waiting = queue["pending"] + queue["processing"]
+    if waiting:
+        seconds = status["oldest_pending_seconds"]
+        since = "" if seconds is None else f", the oldest for {words.duration(seconds / 3600)}"
+        yield Notice(WARNING, f"{words.count(waiting, 'version')} of items still to be taken into the tables{since}.")
+    for reason in status["failed_reasons"]:
+        said = f"{words.count(reason['rows'], 'version')} of items failed and {_are(reason['rows'])} not in the tables"
+        yield Notice(BAD, f"{said}: {reason['reason']}")
+    if not waiting and not queue["failed"]:
+        yield Notice(GOOD, "All that was read is in the tables; nothing failed.")
+
+
+def _are(number: int) -> str:
+    return "is" if number == 1 else "are"
+
+
+def _runs(runs: Sequence[Mapping[str, Any]], now: str) -> Iterator[Notice]:
+    for run in runs:
+        because = f": {run['note']}" if run["note"] else "."
+        if run["state"] != "ended":
+            state = BAD if run["state"] == "died" else GOOD
+            yield Notice(state, f"{run['command']} {_STATES[run['state']]} {words.moment(run['started_at'])}{because}")
+        elif run["exit_code"]:
+            yield Notice(
+                WARNING,
+                f"The last {run['command']} ended on {words.moment(run['ended_at'])} with {run['exit_code']}{because}",
+            )
+
+
+def _failed(items: Sequence[Mapping[str, Any]], clean: Callable[[str], str]) -> Table | None:
+    if not items:
+        return None
+    rows = [
+        [
+            f"{item['repo']}#{item['number']}",
+            item["item_type"].replace("_", " "),
+            f"{item['attempts']:,}",
+            words.title(clean(item["last_error"] or ""), CHARACTERS),
+        ]
+        for item in items
+    ]
+    return Table(["what failed", "kind", "attempts", "why"], rows)
