@@ -8,18 +8,19 @@ from __future__ import annotations
 from typing import Mapping
 
 from github.streams.stream import EVENTS, KEYSET, PAGES, WHOLE, WORK, Stream
-from scans.events import EventScan
+from scans.fill import FilledEventScan, NotFilled
+from scans.halving import AT_ONCE
 from scans.lists import ListScan
 from scans.scan import ALL_HISTORY, OVERLAP_SECONDS, Page, Scan
 from scans.whole import WholeScan
-from scans.work import AT_ONCE, WorkScan
+from scans.work import WorkScan
 
-__all__ = ("ALL_HISTORY", "AT_ONCE", "OVERLAP_SECONDS", "Page", "Scan", "scan_of")
+__all__ = ("ALL_HISTORY", "AT_ONCE", "OVERLAP_SECONDS", "NotFilled", "Page", "Scan", "scan_of")
 
 SCANS: Mapping[str, type[Scan]] = {
     KEYSET: ListScan,
     PAGES: ListScan,
-    EVENTS: EventScan,
+    EVENTS: FilledEventScan,
     WHOLE: WholeScan,
     WORK: WorkScan,
 }

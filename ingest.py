@@ -13,7 +13,7 @@ from typing import Callable, Iterator, Mapping, NamedTuple, Sequence
 
 import db
 import queue_manager
-from fetcher import AT_ONCE, Page, scan_of
+from fetcher import AT_ONCE, NotFilled, Page, scan_of
 from foundation import timestamps
 from foundation.clock import Clock
 from foundation.errors import (
@@ -26,7 +26,7 @@ from foundation.errors import (
     PipelineError,
 )
 from foundation.read_ahead import Ended, ReadAhead
-from foundation.records import Gap, StreamState
+from foundation.records import OF_ITEM, Gap, StreamState
 from foundation.settings import DAY_SECONDS
 from github import repositories
 from github.api import GitHub
@@ -176,7 +176,7 @@ class Ingest:
             work=work,
             recall=lambda repo_id: self._recall(name, repo_id, scan.repo),
             on_request=stream.requests.append,
-            on_long_walk=lambda requests: _foretell(api, scan.repo, name, requests),
+            on_long_walk=lambda requests, items=0: _foretell(api, scan.repo, name, requests, items),
         )
         yield from _explained(api, scan.pages(), stream)
 
@@ -286,8 +286,11 @@ class Ingest:
             self._stop_reason = error
         if isinstance(error, (RateLimitReached, Rejected)):
             self._stopped_lanes[self._clients.lane(stream.asked_for)] = error
-        if error is None and stream.gaps:
-            error = PipelineError(_not_had(result, stream.gaps))
+        gaps, reason = [gap for gap in stream.gaps if not gap.is_filled], ""
+        if isinstance(error, NotFilled):
+            error, reason = None, f"; what is older was not had item by item: {error}"
+        if error is None and gaps:
+            error = PipelineError(_not_had(result, gaps) + reason)
         if error is not None:
             log.warning("%s %s: %s", result.repo, result.stream, error)
             result = result._replace(error=str(error), exit_code=error.exit_code)
@@ -311,10 +314,15 @@ def _explained(api: GitHub, pages: Iterator[Page], stream: _Stream) -> Iterator[
         raise
 
 
-def _foretell(api: GitHub, repo: str, stream: str, requests: int) -> None:
-    left = api.limits.remaining
-    said = "%s %s: a long scan, of about %d requests if all is wanted; points left: %s"
-    log.info(said, repo, stream, requests, "unknown" if left is None else left)
+def _foretell(api: GitHub, repo: str, stream: str, requests: int, items: int) -> None:
+    left = (api.graphql_limits if items else api.limits).remaining
+    points = "unknown" if left is None else left
+    if items:
+        said = "%s %s: beyond the list's end it asks %d items, in about %d requests; points of GraphQL left: %s"
+        log.info(said, repo, stream, items, requests, points)
+    else:
+        said = "%s %s: a long scan, of about %d requests if all is wanted; points left: %s"
+        log.info(said, repo, stream, requests, points)
 
 
 class _ReadAlready(Exception):
@@ -349,12 +357,18 @@ def _not_had(result: StreamResult, gaps: Sequence[Gap]) -> str:
             f"(pull request {numbers}); all others were read, and each run asks for these again"
         )
     cut_off = [gap for gap in gaps if gap.is_truncation]
-    broken = [gap for gap in gaps if not gap.is_truncation]
+    broken = [gap for gap in gaps if gap.items and gap.since != OF_ITEM]
+    alone = sorted({gap.offset for gap in gaps if gap.since == OF_ITEM})
     said = []
     if broken:
         said.append(
             f"GitHub does not give {sum(gap.items for gap in broken)} items of {result.repo} {result.stream}, not even "
             f"alone (updated {_places(broken)}); all others were read, and each run asks for these again"
+        )
+    if alone:
+        said.append(
+            f"GitHub does not give the older events of {len(alone)} items of {result.repo}, not even alone "
+            f"({', '.join(f'#{number}' for number in alone[:10])}); each run asks for these again"
         )
     if cut_off:
         said.append(

@@ -13,12 +13,14 @@ from tables.columns import MARKED
 
 
 class Known(NamedTuple):
-    """An item, or what is said on one, of which there is a row; `number` is the item's."""
+    """An item, or what is said on one, of which there is a row; `number` is the item's. `newest_at`: the latest time
+    of the row, that of a tombstone included."""
 
     kind: str
     id: int
     number: int
     updated_at: str
+    newest_at: str
     is_gone: bool
 
 
@@ -87,17 +89,20 @@ def _known(conn: db.Connection, kinds: Sequence[str], names: Sequence[str]) -> l
     found = []
     for kind in kinds:
         table, told_by, _ = MARKED[kind]
-        of_kind = f"AND {told_by[0]} = '{told_by[1]}'" if told_by else ""
+        column, value = told_by or ("''", "")
+        # Ordered, or chosen, by what leads the primary key, the rows of all repositories would be read.
         rows = conn.execute(
             f"""
-            SELECT id, number, updated_at, gone_at IS NOT NULL AS is_gone FROM {table}
-            WHERE repo IN {db.places(len(names))} {of_kind} ORDER BY id
+            SELECT id, number, updated_at, gone_at, {column} AS told FROM {table} WHERE repo IN {db.places(len(names))}
             """,
             tuple(names),
         ) if names else ()  # fmt: skip
         for row in rows:
-            is_gone = waiting.get((kind, row["id"]), bool(row["is_gone"]))
-            found.append(Known(kind, row["id"], row["number"], row["updated_at"], is_gone))
+            if row["told"] == value:
+                is_gone = waiting.get((kind, row["id"]), row["gone_at"] is not None)
+                newest_at = max(row["updated_at"], row["gone_at"] or "")
+                found.append(Known(kind, row["id"], row["number"], row["updated_at"], newest_at, is_gone))
+    found.sort()
     return found
 
 

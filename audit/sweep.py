@@ -6,17 +6,20 @@ finds the same. No HTTP details (github/api.py), no SQL (audit/inventory.py, que
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from typing import Callable, Iterable, Mapping, NamedTuple, Sequence
+from typing import Callable, ContextManager, Iterable, Mapping, NamedTuple, Sequence
 
 import db
 import queue_manager
-from audit import inventory
+from audit import conversations, inventory
+from audit.counting import Counted, Counting
 from audit.examiner import Examiner
 from audit.inventory import Known
 from foundation import timestamps
 from foundation.clock import Clock
 from foundation.errors import (
+    EXIT_BUSY,
     EXIT_CONFIGURATION,
     EXIT_FAILED,
     EXIT_OK,
@@ -30,15 +33,14 @@ from github.login.logins import is_of_all
 from github.refusals import HeavyAnswer, NotReadable
 from github.streams import gone
 from github.streams.gone import Tombstone
-from scans import census
-from scans.census import Census, Found, Listed, Reader, Totals
+from scans.census import Census, Found, Listed, Reader
 from scans.scan import OVERLAP_SECONDS, path_of
+from scans.totals import Totals, describe
 
 log = logging.getLogger("pipeline.sweep")
 
 MOST_GONE, MOST_GONE_SHARE = 10, 0.01  # at once, by default: lost access looks alike
 STREAM_OF = {"issue": "issues", "pull_request": "pulls"}
-CONVERSATIONS = {"issue_comment": "issue-comments", "review_comment": "review-comments", "review": "pull-details"}
 
 
 class Settings(NamedTuple):
@@ -79,9 +81,15 @@ class _Kept(NamedTuple):
     def repo_id(self) -> int | None:
         return next((state.repo_id for state in self.states.values() if state.repo_id is not None), None)
 
+    @property
+    def place(self) -> str:
+        """Where GitHub has it: by its id where its name is another's by now."""
+        return f"/{self.repo}" if self.repo == f"repositories/{self.repo_id}" else path_of(self.repo)
+
 
 class Sweep:
-    """`in_commit(conn, repo)` is called within each transaction that writes, with the name that was asked for."""
+    """`alone(repo)`, with the name that was asked for, is entered while a repository is read item by item, and
+    `in_commit(conn, repo)` called within each transaction that writes."""
 
     def __init__(
         self,
@@ -90,20 +98,27 @@ class Sweep:
         clients: Clients,
         clock: Clock,
         settings: Settings,
+        alone: Callable[[str], ContextManager[None]] = lambda repo: contextlib.nullcontext(),
         in_commit: Callable[[db.Connection, str], None] = lambda conn, repo: None,
     ) -> None:
         self._conn = conn
         self._clients = clients
         self._clock = clock
         self._settings = settings
+        self._alone = alone
         self._in_commit = in_commit
+        self._counting = Counting(clients)
         self._spellings: dict[str, list[str]] | None = None
-        self.requests = 0  # those that counted many repositories at once
+
+    @property
+    def requests(self) -> int:
+        """Those that counted many repositories at once."""
+        return self._counting.requests
 
     def run(self, repos: Sequence[str]) -> Iterable[RepoResult]:
         """One after the other; an error of one does not end the others. Raises ConfigurationError that is of all."""
-        for totals in self._counted(repos):
-            for repo, of in totals.items():
+        for counted in self._counting.of(repos):
+            for repo, of in counted.items():
                 requests: list[int] = []
                 try:
                     result = self._one(repo, of, requests)
@@ -114,59 +129,37 @@ class Sweep:
                     result = RepoResult(repo, error=str(error), exit_code=error.exit_code)
                 yield result._replace(requests=len(requests))
 
-    def _counted(self, repos: Sequence[str]) -> Iterable[dict[str, Totals | PipelineError | None]]:
-        """50 at a time of those that share a login; None where only their lists can tell."""
-        lanes: dict[str, list[str]] = {}
-        for repo in repos:
-            lanes.setdefault(self._clients.lane(repo), []).append(repo)
-        for lane in lanes.values():
-            for first in range(0, len(lane), census.REPOSITORIES_AT_ONCE):
-                yield self._count(lane[first : first + census.REPOSITORIES_AT_ONCE])
-
-    def _count(self, repos: Sequence[str]) -> dict[str, Totals | PipelineError | None]:
-        try:
-            api = self._clients.of_repo(repos[0])
-            if api.login.is_anonymous:
-                return dict.fromkeys(repos)
-            found = census.count(api, repos, self._note_request)
-        except NotReadable as error:  # an old Enterprise Server, or one without GraphQL
-            log.debug("GraphQL can't be asked: %s", error)
-            return dict.fromkeys(repos)
-        except PipelineError as error:
-            if is_of_all(error):
-                raise
-            return dict.fromkeys(repos, error)
-        # What is missing here is asked for by itself, and that refusal says why.
-        return dict(zip(repos, found))
-
-    def _note_request(self, status: int) -> None:
-        self.requests += 1
-
     # One repository.
 
-    def _one(self, repo: str, of: Totals | PipelineError | None, requests: list[int]) -> RepoResult:
+    def _one(self, repo: str, of: Counted, requests: list[int]) -> RepoResult:
         if isinstance(of, PipelineError):
             raise of
         api = self._clients.of_repo(repo)
-        totals = of or census.describe(api, path_of(repo), requests.append)
+        totals = of or describe(api, self._kept(repo).place, requests.append)
+        kept, kinds = self._known_as(repo, totals)
+        if self._is_as_counted(kept, totals, kinds):
+            return RepoResult(kept.repo, "counts", sum(totals.counts[kind] for kind in kinds))
+        with self._alone(repo):
+            kept, kinds = self._known_as(repo, totals)  # an ingest may have ended since
+            reader = Reader(api, totals, requests.append)
+            is_said = not kept.states.keys().isdisjoint(conversations.STREAMS.values())  # on items of either kind
+            shown = self._census(reader, list(STREAM_OF) if is_said else kinds, totals)
+            return self._compare(repo, kept, reader, shown, kinds)
+
+    def _known_as(self, repo: str, totals: Totals) -> tuple[_Kept, Sequence[str]]:
+        """What is kept of it, and the kinds of items that were read to their end."""
         kept = self._kept(repo)
         if not kept.states:
             raise PipelineError(f"nothing of {repo} was read to its end yet; run ingest first")
         if kept.repo_id not in (None, totals.repo_id):
             raise PipelineError(f"{repo} is another repository than the one that is kept; run ingest first")
-        kinds = [kind for kind, stream in STREAM_OF.items() if stream in kept.states]
-        if self._is_as_counted(kept, totals, kinds):
-            known = sum(totals.counts[kind] for kind in kinds)
-            return RepoResult(kept.repo, "counts", known)
-        reader = Reader(api, totals, requests.append)
-        shown = self._census(reader, kinds, totals)
-        return self._compare(repo, kept, reader, shown, kinds)
+        return kept, [kind for kind, stream in STREAM_OF.items() if stream in kept.states]
 
     def _census(self, reader: Reader, kinds: Sequence[str], totals: Totals) -> Census:
         if totals.counts:
             try:
                 return reader.census(kinds, by_graphql=True)
-            except NotReadable as error:  # a field that an older server does not know
+            except (NotReadable, HeavyAnswer) as error:  # a field that an older server does not know, or too slow
                 log.debug("GraphQL can't list: %s", error)
         return reader.census(kinds, by_graphql=False)
 
@@ -198,21 +191,27 @@ class Sweep:
     def _compare(self, repo: str, kept: _Kept, reader: Reader, shown: Census, kinds: Sequence[str]) -> RepoResult:
         known = [each for each in inventory.items(self._conn, kept.names) if each.kind in kinds]
         alive = [each for each in known if not each.is_gone]
-        if self._settings.max_gone is None and len(alive) > 1 and not any(_is_in(shown, each) for each in alive):
+        lacking = [each for each in alive if not _is_in(shown, each)]
+        if lacking:
+            off = self._still_there(repo, reader).off
+            alive, lacking = ([each for each in some if each.kind not in off] for some in (alive, lacking))
+        if self._settings.max_gone is None and 1 < len(alive) == len(lacking):
             raise PipelineError(
                 f"{repo}: GitHub lists none of the {len(alive)} items that are known, as where access was lost; "
                 "nothing is written (--max-gone N where it is true)"
             )
         seen_at = shown.seen_at or db.now(self._conn, self._clock)
         examiner = Examiner(reader, kept.repo, self._clients.any.base_url, seen_at)
-        examiner.look(
-            [each for each in alive if not _is_in(shown, each)], most=self._settings.limit(len(alive)), what=repo
-        )
+        examiner.look(lacking, most=self._settings.limit(len(alive)), what=repo)
         back = [each for each in known if each.is_gone and _is_in(shown, each)]
-        self._look_at_conversations(kept, reader, shown, examiner, repo)
-        back += examiner.again
-        if examiner.gone and not reader.is_there():
-            raise PipelineError(f"{repo} itself is not to be seen any more: nothing is written; check the access")
+        for kind, stream in conversations.STREAMS.items():
+            if stream in kept.states:
+                every = inventory.said(self._conn, kind, kept.names)
+                unsaid, again = conversations.compare(reader, shown, kind, every, full=self._settings.full)
+                examiner.look(unsaid, most=self._settings.limit(len(every)), what=f"{repo} {stream}")
+                back += again
+        if examiner.gone:
+            self._still_there(repo, reader)
         result = RepoResult(
             kept.repo,
             "list",
@@ -225,6 +224,13 @@ class Sweep:
         if not self._settings.dry_run:
             self._write(repo, result)
         return result
+
+    def _still_there(self, repo: str, reader: Reader) -> Totals:
+        """The repository itself, as it is by now."""
+        found = reader.repository()
+        if found is None:
+            raise PipelineError(f"{repo} itself is not to be seen any more: nothing is written; check the access")
+        return found
 
     def _write(self, repo: str, result: RepoResult) -> None:
         items = [*map(gone.to_item, (*result.gone, *result.back)), *result.missed]
@@ -253,7 +259,7 @@ class Sweep:
             except HeavyAnswer as error:  # ingest says so of each such item, in each run
                 log.warning("%s", error)
                 continue
-            if found.element is None:
+            if found.element is None or found.reason:
                 continue
             item = pages.to_item(found.element, listed.kind)
             if mine and mine.updated_at >= item.updated_at:
@@ -264,35 +270,6 @@ class Sweep:
 
     def _is_queued(self, kind: str, item_id: int, updated_at: str) -> bool:
         return inventory.newest_queued(self._conn, kind, [item_id]).get(item_id, "") >= updated_at
-
-    # What is said on items.
-
-    def _look_at_conversations(self, kept: _Kept, reader: Reader, shown: Census, examiner: Examiner, repo: str) -> None:
-        for kind, stream in CONVERSATIONS.items():
-            state = kept.states.get(stream)
-            if state is None:
-                continue
-            by_item: dict[int, list[Known]] = {}
-            every = inventory.said(self._conn, kind, kept.names)
-            for each in every:
-                by_item.setdefault(each.number, []).append(each)
-            lacking = []
-            for number, said in sorted(by_item.items()):
-                listed = shown.items.get(number)
-                if listed is None or not self._differs(kind, listed, said):
-                    continue
-                there = reader.ids(kind, number)
-                lacking += [each for each in said if each.id not in there and not each.is_gone]
-                examiner.again += [each for each in said if each.id in there and each.is_gone]
-            examiner.look(lacking, most=self._settings.limit(len(every)), what=f"{repo} {stream}")
-
-    def _differs(self, kind: str, listed: Listed, said: Sequence[Known]) -> bool:
-        """More of ours than there are, or some of ours may be gone and others unknown; --full looks at each."""
-        total = {"issue_comment": listed.comments, "review": listed.reviews, "review_comment": None}[kind]
-        ours = sum(not each.is_gone for each in said)
-        if self._settings.full:
-            return total is None or ours != total or ours < len(said)
-        return total is not None and (ours > total or (ours < total and ours < len(said)))
 
 
 def _is_in(shown: Census, known: Known) -> bool:
@@ -311,4 +288,4 @@ def _is_covered(state: StreamState, listed: Listed) -> bool:
 def exit_code(results: Iterable[RepoResult], failures: Sequence[PipelineError] = ()) -> int:
     """As of an ingest: what a person has to do first. `failures`: what went wrong before there were results."""
     codes = {result.exit_code for result in results} | {failure.exit_code for failure in failures}
-    return next((code for code in (EXIT_CONFIGURATION, EXIT_OUTAGE, EXIT_FAILED) if code in codes), EXIT_OK)
+    return next((code for code in (EXIT_CONFIGURATION, EXIT_OUTAGE, EXIT_FAILED, EXIT_BUSY) if code in codes), EXIT_OK)

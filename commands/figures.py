@@ -66,7 +66,11 @@ def failed_items(conn: db.Connection, *, limit: int) -> list[dict[str, Any]]:
 
 
 def streams(conn: db.Connection) -> list[dict[str, Any]]:
-    """What `status` shows of each (repository, stream). `truncated_at`: GitHub's list shows nothing before that."""
+    """What `status` shows of each (repository, stream).
+
+    `truncated_at`: GitHub's list shows nothing before that; of `items_to_fill` it was had by `items_filled`.
+    `filled_before`: what its list does not show, before that, was had item by item.
+    """
     rows = conn.execute(
         """
         SELECT repo, stream, cursor, covered_since, scan IS NOT NULL AS unfinished, last_run_at, last_success_at,
@@ -78,6 +82,10 @@ def streams(conn: db.Connection) -> list[dict[str, Any]]:
     for row in rows:
         shown = {**dict(row), "unfinished": bool(row["unfinished"])}
         gaps = [Gap(*gap) for gap in json.loads(shown.pop("gaps") or "[]")]
-        shown["truncated_at"] = max((gap.before or "" for gap in gaps if gap.is_truncation), default=None)
+        cut_off = max((gap for gap in gaps if gap.is_truncation), key=lambda gap: gap.before or "", default=None)
+        shown["truncated_at"] = cut_off and (cut_off.before or "")
+        shown["items_filled"] = cut_off.filled_to if cut_off and cut_off.fill_to else None
+        shown["items_to_fill"] = (cut_off.fill_to or None) if cut_off else None
+        shown["filled_before"] = max((gap.before or "" for gap in gaps if gap.is_filled), default=None)
         found.append(shown)
     return found

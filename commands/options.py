@@ -190,7 +190,9 @@ def _add_sweep(commands: Any, common: argparse.ArgumentParser, environ: Mapping[
     _add_repos_file(parser)
     _add_orgs(parser, environ, "those of an organisation or user that are known")
     _add_installation(parser, "those of all that the GitHub App sees that are known")
-    parser.add_argument("--full", action="store_true", help="look at all items, also where their number is as known")
+    parser.add_argument(
+        "--full", action="store_true", help="look at all items and comments, also where the items are as many as known"
+    )
     parser.add_argument("--dry-run", action="store_true", help="say what is gone, and write nothing")
     parser.add_argument(
         "--max-gone",

@@ -166,6 +166,8 @@ def status_lines(summary: Mapping[str, Any]) -> list[str]:
         f"  last success {row['last_success_at'] or '-'}"
         + ("  unfinished" if row["unfinished"] else "")
         + (f"  truncated at {row['truncated_at']}" if row["truncated_at"] else "")
+        + (f", filled for {row['items_filled']} of {row['items_to_fill']} items" if row["items_to_fill"] else "")
+        + (f"  filled before {row['filled_before']}" if row["filled_before"] else "")
         + (f"  {row['last_error']}" if row["last_error"] else "")
         for row in summary["repos"]
     ]

@@ -22,7 +22,7 @@ _TAKE_LOCK = """
     INSERT INTO locks (name, owner, since) VALUES (?, ?, ?)
     ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, since = excluded.since
 """
-# Runs that are remembered, for `status`.
+# Runs that are remembered, for `status`, and beyond these the last of each command.
 RUNS_KEPT = 1000
 
 
@@ -69,6 +69,13 @@ class Run:
                     raise AnotherRun(f"{name} runs already on {database!r}: {who}; let it end, or run this later")
             now = db.now(self._conn, self._clock)
             self._conn.executemany(_TAKE_LOCK, [(name, self.token, now) for name in wanted])
+
+    def let_go(self, names: Iterable[str]) -> None:
+        """Of what is held: else that ends with the run."""
+        with contextlib.suppress(*db.Error), db.transaction(self._conn):
+            self._conn.executemany(
+                "DELETE FROM locks WHERE name = ? AND owner = ?", [(name, self.token) for name in names]
+            )
 
     def check_held(self, conn: db.Connection, name: str) -> None:
         """AnotherRun where another has taken that over; else nobody does before the transaction of `conn` ends.
@@ -153,7 +160,13 @@ def refuse_live_runs(conn: db.Connection, db_path: str, *, but: str) -> None:
 
 def start_run(conn: db.Connection, *, command: str, owner: str, now: str) -> int:
     """Note that a command runs; returns the id for `end_run`. `owner` (owners.py) tells later whether it still does."""
-    conn.execute("DELETE FROM runs WHERE id <= (SELECT max(id) FROM runs) - ?", (RUNS_KEPT,))
+    conn.execute(
+        """
+        DELETE FROM runs
+        WHERE id <= (SELECT max(id) FROM runs) - ? AND id NOT IN (SELECT max(id) FROM runs GROUP BY command)
+        """,
+        (RUNS_KEPT,),
+    )
     conn.execute(
         "INSERT INTO runs (command, owner, started_at, host) VALUES (?, ?, ?, ?)",
         (command, owner, now, socket.gethostname()),

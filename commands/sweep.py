@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from typing import Sequence
+from typing import Iterator, Sequence
 
 import db
 from audit import inventory, sweep
@@ -14,7 +14,16 @@ from commands.context import Context
 from commands.ingest import in_lists, ingest_locks, lists_named
 from commands.signals import SignalsRaise
 from foundation import timestamps
-from foundation.errors import EXIT_CONFIGURATION, EXIT_OK, EXIT_OUTAGE, ConfigurationError, Outage, PipelineError
+from foundation.errors import (
+    EXIT_BUSY,
+    EXIT_CONFIGURATION,
+    EXIT_OK,
+    EXIT_OUTAGE,
+    AnotherRun,
+    ConfigurationError,
+    Outage,
+    PipelineError,
+)
 from github import repositories
 from github.clients import Clients
 from github.streams import STREAMS
@@ -53,12 +62,21 @@ def run(
     ) as conn, bar, SignalsRaise(), context.recorded(conn, command="sweep", what=what) as record:
         chosen, failures = _chosen(conn, clients, names, orgs, installation)
         locks = ingest_locks(conn, chosen)
-        record.hold(sorted(set(locks.values())))
+
+        @contextlib.contextmanager
+        def alone(repo: str) -> Iterator[None]:
+            record.hold([locks[repo]])
+            try:
+                yield
+            finally:
+                record.let_go([locks[repo]])
+
         job = sweep.Sweep(
             conn=conn,
             clients=clients,
             clock=context.clock,
             settings=settings,
+            alone=alone,
             in_commit=lambda conn, repo: record.check_held(conn, locks[repo]),
         )
         results: list[sweep.RepoResult] = []
@@ -78,13 +96,16 @@ def run(
 def _chosen(
     conn: db.Connection, clients: Clients, names: Sequence[str], orgs: Sequence[str], installation: bool
 ) -> tuple[list[str], list[PipelineError]]:
-    """Of a list of GitHub's those that are kept: of others nothing could be gone."""
+    """Of a list of GitHub's those that are kept: of others nothing could be gone. Also those of an organisation that
+    it does not list any more: access to them may be lost."""
     known = inventory.repositories(conn)
     if not names and not orgs and not installation:
         return known, []
     listed, failures = in_lists(clients, orgs, installation, include_archived=True, include_forks=True)
     kept = {name.lower() for name in known}
-    return repositories.unique([*names, *(name for name in listed if name.lower() in kept)]), failures
+    owners = {org.lower() for org in orgs}
+    theirs = [name for name in known if name.lower().split("/")[0] in owners]
+    return repositories.unique([*names, *(name for name in listed if name.lower() in kept), *theirs]), failures
 
 
 def _error(results: Sequence[sweep.RepoResult], failures: Sequence[PipelineError]) -> PipelineError | None:
@@ -94,5 +115,6 @@ def _error(results: Sequence[sweep.RepoResult], failures: Sequence[PipelineError
     said += [result.error for result in results if result.error is not None and result.exit_code == code]
     if code == EXIT_OK:
         return None
-    kind = {EXIT_CONFIGURATION: ConfigurationError, EXIT_OUTAGE: Outage}.get(code, PipelineError)
+    kinds = {EXIT_CONFIGURATION: ConfigurationError, EXIT_OUTAGE: Outage, EXIT_BUSY: AnotherRun}
+    kind = kinds.get(code, PipelineError)
     return kind(said[0] + (f" (and {len(said) - 1} more, see above)" if len(said) > 1 else ""))

@@ -45,11 +45,15 @@ class Row(NamedTuple):
     columns: dict[str, Any]
 
 
+OF_ITEM = "item"  # `Gap.since` of the events of one item, whose number is `offset`
+
+
 class Gap(NamedTuple):
     """Items that GitHub does not give, not even alone: their place, and between which times they were updated last.
 
     `items` 0: all that stand there, beyond the last page that GitHub shows of a list; of a stream of several lists
-    `since` tells which.
+    `since` tells which. Those may be had item by item: of the items 1 to `fill_to` (0: that has not begun) it was done
+    up to `filled_to`, but for those of which there is `more` (JSON: by number, behind which cursor).
     """
 
     since: str | None
@@ -57,10 +61,18 @@ class Gap(NamedTuple):
     items: int
     after: str | None
     before: str | None
+    filled_to: int = 0
+    fill_to: int = 0
+    more: str = ""
 
     @property
     def is_truncation(self) -> bool:
-        return self.items == 0
+        """Is there something beyond the end of a list that was not had in another way?"""
+        return self.items == 0 and not self.is_filled
+
+    @property
+    def is_filled(self) -> bool:
+        return 0 < self.fill_to <= self.filled_to and not self.more
 
 
 class StreamState(NamedTuple):

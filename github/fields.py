@@ -81,6 +81,14 @@ def text_in(container: Any, name: str) -> str | None:
     return as_text(container.get(name)) if isinstance(container, dict) else None
 
 
+def in_rests_spelling(actor: Any) -> dict[str, str | None]:
+    """Of who is shown by GraphQL: a bot's login is "dependabot" there, and "dependabot[bot]" in all that REST shows."""
+    login, kind = text_in(actor, "login"), text_in(actor, "__typename")
+    if kind == "Bot" and login is not None and not login.endswith("[bot]"):
+        login += "[bot]"
+    return {"login": login, "type": kind}
+
+
 def as_flag(value: Any) -> int | None:
     return int(value) if isinstance(value, bool) else None
 

@@ -19,7 +19,7 @@ _REFUSALS = {"FORBIDDEN": 403, "INSUFFICIENT_SCOPES": 403, "NOT_FOUND": 404}
 _UNKNOWN_FIELD = "undefinedField"
 _DECODER = json.JSONDecoder(parse_constant=refuse_constant)
 _SPACE = re.compile(r"[ \t\n\r]*")
-_MARK = re.compile(r"[ \t\n\r]*([{}:,])[ \t\n\r]*")
+_MARK = re.compile(r"[ \t\n\r]*([][{}:,])[ \t\n\r]*")
 
 
 class Own(NamedTuple):
@@ -81,20 +81,41 @@ def cut(text: str, name: str) -> Answered:
     return Answered(members, missing)
 
 
+def members(own: Own) -> dict[str, Own]:
+    """Those of an object, each with its own characters."""
+    found, _ = _object(own.characters.decode("utf-8"), 0, ())
+    return found
+
+
+def elements(own: Own) -> list[Own]:
+    """Those of a list, each with its own characters."""
+    text, found = own.characters.decode("utf-8"), []
+    mark, at = _mark(text, 0, "[")
+    if text[at] == "]":
+        return []
+    while mark != "]":
+        value, end = _DECODER.raw_decode(text, at)
+        found.append(Own(value, text[at:end].encode("utf-8")))
+        mark, at = _mark(text, end, ",]")
+    return found
+
+
 def data(text: str) -> dict[str, Any]:
     """`data` as it is parsed; of several things at its top those that are not there, or not for this token, are null.
 
-    Raises as `cut` does.
+    So are those of which a part is refused that can't be null (boostsecurityio/poutine #415: a token without the right
+    to read issues gets no repository). Raises as `cut` does.
     """
     try:
         answer = json.loads(text, parse_constant=refuse_constant)
     except (ValueError, RecursionError) as error:
         raise PageError(f"no answer of GraphQL's: {error}") from error
+    found = answer.get("data") if isinstance(answer, dict) else None
     for said in _errors(answer):
         path = said.get("path")
-        if said.get("type") not in _REFUSALS or not isinstance(path, list) or len(path) != 1:
+        is_all_of_it = isinstance(path, list) and path and isinstance(found, dict) and found.get(path[0]) is None
+        if said.get("type") not in _REFUSALS or not is_all_of_it:
             raise _fault(said, is_of_all=not path)
-    found = answer.get("data") if isinstance(answer, dict) else None
     if not isinstance(found, dict):
         raise PageError("no answer of GraphQL's: it holds no data")
     return found

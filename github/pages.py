@@ -128,11 +128,12 @@ def repo_name(payload: Mapping[str, Any]) -> str | None:
 
 
 def _names(payload: Mapping[str, Any]) -> Iterator[str]:
-    within = [payload.get(name) for name in ("repository", "pull_request")]  # GraphQL's, and what holds two answers
-    repository, pull_request = (value if isinstance(value, dict) else {} for value in within)
+    # GraphQL's, and what holds more than one answer.
+    within = [payload.get(name) for name in ("repository", "pull_request", "event")]
+    repository, *others = (value if isinstance(value, dict) else {} for value in within)
     if isinstance(repository.get("nameWithOwner"), str):
         yield repository["nameWithOwner"]
-    for url in (payload.get("repository_url"), payload.get("url"), pull_request.get("url")):
+    for url in (payload.get("repository_url"), payload.get("url"), *(other.get("url") for other in others)):
         match = _REPO_IN_URL.search(url) if isinstance(url, str) else None
         if match:
             yield match[1]

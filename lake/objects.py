@@ -259,7 +259,7 @@ def _ending(key: str, payload: bytes, sha256: str) -> str:
     if kind is None or not kind.is_known_by_id:
         return sha256[:12]
     try:
-        return str(fields.parse_payload(payload).get("id"))
+        return str(kind.id_in(fields.parse_payload(payload)))
     except fields.ExtractionError as error:
         raise Damaged(f"not whole: {error}") from error
 

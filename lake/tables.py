@@ -61,7 +61,7 @@ _OF_ARCHIVE = (
 _GONE_AT = Column("gone_at", Kind.TIME, "when GitHub was seen to show it no more; null where it shows it")
 _GONE = (
     _GONE_AT,
-    Column("gone_reason", Kind.TEXT, "why, as far as GitHub says: deleted, transferred or missing"),
+    Column("gone_reason", Kind.TEXT, "why, as far as GitHub says: deleted, transferred, converted or missing"),
     Column("moved_to", Kind.TEXT, "where one that was transferred is now"),
 )
 
@@ -297,6 +297,7 @@ ITEM_METRICS = Table(
         Column("deletions", Kind.INTEGER, "lines deleted"),
         Column("changed_files", Kind.INTEGER, "files changed"),
         Column("commits", Kind.INTEGER, "how many commits it has"),
+        _GONE_AT,
     ),
     partition="item_type",
 )

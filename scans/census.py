@@ -1,4 +1,4 @@
-"""What `sweep` asks GitHub for: how many items there are, which ones, and what became of one of them.
+"""What `sweep` asks GitHub for of one repository: which items there are, and what became of one of them.
 
 docs/ARCHITECTURE.md, "The sweep", tells why nothing is taken for gone that is only hard to see.
 """
@@ -6,6 +6,7 @@ docs/ARCHITECTURE.md, "The sweep", tells why nothing is taken for gone that is o
 from __future__ import annotations
 
 import json
+import logging
 import re
 from typing import Any, Callable, Iterator, Mapping, NamedTuple, Sequence
 from urllib.parse import urlsplit
@@ -15,19 +16,18 @@ from foundation.errors import Outage
 from foundation.settings import is_repo_name
 from github import graphql, pages
 from github.api import Answer, GitHub
-from github.fields import as_count, is_integer
+from github.fields import as_count
 from github.pages import Element, PageError
 from github.refusals import Moved, NotReadable
 from github.spots import PAGE_SIZE
+from scans.totals import LISTS, Totals, describe, identity
 
-REPOSITORIES_AT_ONCE = 50  # of two counts each: a point for all of them
+log = logging.getLogger("pipeline.sweep")
+
 PAGES_WITHOUT_END = 100_000
-# kind -> GraphQL's list of it, and what an element shows besides
-_LISTS = {
-    "issue": ("issues", "comments { totalCount }"),
-    "pull_request": ("pullRequests", "comments { totalCount } reviews { totalCount }"),
-}
-_NEWEST = "first: 1, orderBy: {field: CREATED_AT, direction: DESC}"
+UNCLEAR = "unclear"  # no reason, but an answer that tells nothing
+# What GraphQL's lists show of each element besides
+_BESIDES = {"issue": "comments { totalCount }", "pull_request": "comments { totalCount } reviews { totalCount }"}
 # Where GitHub leads from an issue that was transferred: by name, or by the repository's id as its own links have it.
 _TARGET = re.compile(
     r"(?:/api/v3)?/(?:repos/(?P<repo>[^/]+/[^/]+)|repositories/(?P<id>[1-9]\d{0,17}))/issues/(?P<number>[1-9]\d{0,17})\Z",
@@ -40,16 +40,6 @@ ADDRESSES = {
     "review_comment": "/pulls/comments/{id}",
     "review": "/pulls/{number}/reviews/{id}",
 }
-
-
-class Totals(NamedTuple):
-    """A repository, how many items it has by kind, and the number of the one that was made last (None: there is none).
-    Both are empty where only the list can tell."""
-
-    repo_id: int
-    repo: str
-    counts: Mapping[str, int]
-    newest: Mapping[str, int | None]
 
 
 class Listed(NamedTuple):
@@ -71,46 +61,12 @@ class Census(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What GitHub answers of one item: `reason` None: it is there, and `element` is what is shown."""
+    """What GitHub answers of one item: `reason` None: it is there, and `element` is what is shown; else why it is gone,
+    or UNCLEAR."""
 
     reason: str | None
     moved_to: str | None = None
     element: Element | None = None
-
-
-def count(api: GitHub, repos: Sequence[str], on_request: Callable[[int], None]) -> list[Totals | None]:
-    """Of up to REPOSITORIES_AT_ONCE, in one request; None for what is not there. Raises what GitHub.query raises."""
-    parts = []
-    for place, repo in enumerate(repos):
-        owner, name = map(graphql.quoted, repo.split("/"))
-        counts = " ".join(f"{field}({_NEWEST}) {{ totalCount nodes {{ number }} }}" for field, _ in _LISTS.values())
-        parts.append(f"  r{place}: repository(owner: {owner}, name: {name}) {{ databaseId nameWithOwner {counts} }}")
-    text = "query Totals {\n" + "\n".join(parts) + "\n}\n"
-    found = api.query(text, parse=graphql.data, on_request=on_request).body
-    return [_totals(found.get(f"r{place}")) for place in range(len(repos))]
-
-
-def _totals(shown: Any) -> Totals | None:
-    if not isinstance(shown, dict):
-        return None
-    counts = {kind: _total(shown.get(field)) for kind, (field, _) in _LISTS.items()}
-    newest = {kind: _newest(shown[field]) for kind, (field, _) in _LISTS.items()}
-    return Totals(_identity(shown), str(shown.get("nameWithOwner")), counts, newest)
-
-
-def _newest(connection: Mapping[str, Any]) -> int | None:
-    nodes = connection.get("nodes")
-    node = nodes[0] if isinstance(nodes, list) and nodes else None
-    return as_count(node.get("number")) if isinstance(node, dict) else None
-
-
-def describe(api: GitHub, place: str, on_request: Callable[[int], None]) -> Totals:
-    """A repository without counts. Raises what GitHub.get raises."""
-    shown = api.get(place, parse=json.loads, on_request=on_request, retry_refusals=True).body
-    name = shown.get("full_name") if isinstance(shown, dict) else None
-    if not isinstance(name, str) or not is_repo_name(name) or not is_integer(shown.get("id")):
-        raise Outage(f"GitHub's answer on {place} describes no repository; run again later")
-    return Totals(shown["id"], name, {}, {})
 
 
 class Reader:
@@ -121,7 +77,7 @@ class Reader:
         self._of = of
         self._on_request = on_request
         self._place = f"/repositories/{of.repo_id}"
-        self._names: dict[str, str] = {}
+        self._names = {str(of.repo_id): of.repo}
 
     def census(self, kinds: Sequence[str], *, by_graphql: bool) -> Census:
         """Every item of these kinds, ordered by creation: nothing moves while it is read."""
@@ -135,26 +91,24 @@ class Reader:
     def _by_graphql(self, kinds: Sequence[str]) -> Iterator[tuple[str | None, list[Listed]]]:
         owner, name = map(graphql.quoted, self._of.repo.split("/"))
         for kind in kinds:
-            field, besides = _LISTS[kind]
-            after, seen = "null", 0
+            field, besides = LISTS[kind], _BESIDES[kind]
+            after = "null"
             while after:
                 order = "orderBy: {field: CREATED_AT, direction: ASC}"
                 text = (
                     f"query Census {{\n  repository(owner: {owner}, name: {name}) {{ databaseId\n"
                     f"    {field}(first: {PAGE_SIZE}, after: {after}, {order}) {{\n"
-                    "      totalCount pageInfo { hasNextPage endCursor }\n"
+                    "      pageInfo { hasNextPage endCursor }\n"
                     f"      nodes {{ number fullDatabaseId updatedAt {besides} }}\n    }}\n  }}\n}}\n"
                 )
                 answer = self._api.query(text, parse=graphql.data, on_request=self._on_request)
                 shown = answer.body.get("repository")
-                if not isinstance(shown, dict) or _identity(shown) != self._of.repo_id:
+                if not isinstance(shown, dict) or identity(shown) != self._of.repo_id:
                     raise Outage(f"{self._of.repo} is another repository than a moment ago; run again")
-                some = _nodes(kind, shown.get(field))
-                seen += len(some)
-                yield answer.date, some
-                after = _after(shown[field])
-            if seen < _total(shown[field]):
-                raise Outage(f"GitHub's list of {self._of.repo} ends before its end; run again later")
+                yield answer.date, _nodes(kind, shown.get(field))
+                before, after = after, _after(shown[field])
+                if after == before:
+                    raise Outage(f"GitHub's list of {self._of.repo} leads in a circle; run again later")
 
     def _by_rest(self) -> Iterator[tuple[str | None, list[Listed]]]:
         """Issues and pull requests alike; a pull request has another id there."""
@@ -189,28 +143,37 @@ class Reader:
         try:
             answer = self._api.get(address, parse=_one, on_request=self._on_request, follows=False)
         except Moved as moved:
-            target = self._target(moved.location) if moved.status == 301 else None
-            if target is None:
-                raise Outage(f"GitHub leads from {address} to no issue; run again later") from moved
-            return Found("transferred", target)
+            return self._moved(address, moved, here=number)
         except NotReadable as refused:
             if refused.disabled or refused.status not in (404, 410):
                 raise
             return Found("deleted" if refused.status == 410 else "missing")
-        return Found(None, element=answer.body)
+        is_issue = kind != "issue" or not answer.body.is_pull_request
+        return Found(None if is_issue else "converted", element=answer.body)
 
-    def is_there(self) -> bool:
-        """Is the repository itself still to be seen, and the same one?"""
+    def repository(self) -> Totals | None:
+        """The repository itself, without counts; None where it is not to be seen any more, or is another one."""
         try:
-            return describe(self._api, self._place, self._on_request).repo_id == self._of.repo_id
+            found = describe(self._api, self._place, self._on_request)
         except NotReadable:
-            return False
+            return None
+        return found if found.repo_id == self._of.repo_id else None
+
+    def _moved(self, address: str, moved: Moved, *, here: int) -> Found:
+        """What leads to itself (an empty Location: golang/build #26) or to no issue may do so for good."""
+        if not self._api.is_own_origin(moved.location):
+            raise Outage(f"GitHub leads from {address} to another origin, which is not followed; run again later")
+        target = self._target(moved.location) if moved.status == 301 else None
+        if target in (None, f"{self._of.repo}#{here}"):
+            log.warning("GitHub leads from %s to no other issue", address)
+            return Found(UNCLEAR)
+        return Found("transferred", target)
 
     def _target(self, location: str) -> str | None:
         """`OWNER/NAME#NUMBER`, or `repositories/ID#NUMBER` of a repository that is not to be seen: read out of the
         address alone, which nobody goes to.
         """
-        found = _TARGET.match(urlsplit(location).path) if self._api.is_own_origin(location) else None
+        found = _TARGET.match(urlsplit(location).path)
         if found is None or (found["repo"] and not is_repo_name(found["repo"])):
             return None
         return f"{found['repo'] or self._name(found['id'])}#{found['number']}"
@@ -225,25 +188,13 @@ class Reader:
         return self._names[repo_id]
 
 
-def _identity(shown: Mapping[str, Any]) -> int:
-    if not is_integer(shown.get("databaseId")):
-        raise Outage("GitHub's GraphQL does not say which repository it shows; run again later")
-    return int(shown["databaseId"])
-
-
-def _total(connection: Any) -> int:
-    total = as_count(connection.get("totalCount")) if isinstance(connection, dict) else None
-    if total is None:
-        raise Outage("GitHub's GraphQL counts nothing where it was asked to; run again later")
-    return total
-
-
 def _nodes(kind: str, connection: Any) -> list[Listed]:
+    """Without those that are null: GitHub has something there, and does not show what."""
     nodes = connection.get("nodes") if isinstance(connection, dict) else None
-    if not isinstance(nodes, list) or not all(isinstance(node, dict) for node in nodes):
+    if not isinstance(nodes, list) or not all(node is None or isinstance(node, dict) for node in nodes):
         raise Outage("GitHub's GraphQL shows no list where it was asked for one; run again later")
     found = []
-    for node in nodes:
+    for node in filter(None, nodes):
         number, updated_at = as_count(node.get("number")), timestamps.normalise(node.get("updatedAt"))
         if number is None or updated_at is None:
             raise Outage("GitHub's GraphQL lists an item without number or time; run again later")

@@ -24,7 +24,7 @@ DEEPEST_PAGE = 300
 class EventScan(ListScan):
     """Newest first, by pages that overlap, to the floor; what is further back than GitHub shows is *truncated*.
 
-    That is kept as a gap of 0 items: nobody knows how many. All that is newer counts as read.
+    That is kept as a gap of 0 items: nobody knows how many (scans/fill.py fills it). All that is newer counts as read.
     """
 
     deepest_page = DEEPEST_PAGE
@@ -55,9 +55,16 @@ class EventScan(ListScan):
         gap = Gap(None, spot.offset, 0, None if floor == ALL_HISTORY else floor, spot.last_time)
         finished = self._finished(scan)
         self._walked_to = scan["target"]
-        self._state = finished._replace(gaps=(*finished.gaps, gap))
+        others = (old for old in finished.gaps if not _is_within(old, gap))
+        self._state = finished._replace(gaps=(*others, gap))
         return Page(self._repo, self._was, [], self._state)
 
     def _try_again(self, gap: Gap) -> None:
-        if not gap.is_truncation:  # what GitHub's list does not reach it will not reach tomorrow
+        if gap.items and gap.since is None:  # what GitHub's list does not reach it will not reach tomorrow
             super()._try_again(gap)
+
+
+def _is_within(old: Gap, gap: Gap) -> bool:
+    """Is an older end of the list, filled or not, one that is asked for once more with this one?"""
+    reaches = (gap.after or "") <= (old.after or "") and (old.before or "") <= (gap.before or "")
+    return old.items == 0 and reaches

@@ -13,7 +13,9 @@ from foundation.errors import Outage
 from foundation.records import Item, StreamState
 from github import pages
 from github.api import Answer, GitHub
+from github.by_number import Batch
 from github.page_reader import Read
+from github.refusals import HeavyAnswer, NotReadable
 from github.streams.stream import Stream
 
 # "From the beginning": sorts before every time.
@@ -52,8 +54,9 @@ class Scan:
     `repo` is the name asked for, `known_as` the one that it was found under before, where it has been renamed. A
     repository is its numeric id: `recall(id)` gives the state that is known of that one (None: none), and
     `look_from(state)` the time that this run wants to look from. `work`: what the work list held when the scan began,
-    as (number, updated_at), for a stream that needs another. `on_long_walk(requests)` is told, before a walk of many
-    pages, how many requests the whole list takes, about, where GitHub gives that away.
+    as (number, updated_at), for a stream that needs another. `on_long_walk(requests)` is told, before a walk of
+    many pages, how many requests the whole list takes, about, where GitHub gives that away; with `items`: how many of
+    them are asked one by one for what their list does not reach.
     """
 
     def __init__(
@@ -68,7 +71,7 @@ class Scan:
         work: Sequence[tuple[int, str]] = (),
         recall: Callable[[int], StreamState | None] = lambda repo_id: None,
         on_request: Callable[[int], None] = lambda status: None,
-        on_long_walk: Callable[[int], None] = lambda requests: None,
+        on_long_walk: Callable[..., None] = lambda requests, items=0: None,
     ) -> None:
         self._api = api
         self._asked_for = repo
@@ -160,6 +163,31 @@ class Scan:
             if name and (answer.redirected or name.lower() == self._asked_for.lower()):
                 self._repo = self._asked_for = name
                 return
+
+    def _identify_as(self, batch: Batch) -> None:
+        """GraphQL is asked by the name, and follows it where the repository was renamed."""
+        self._is_same(batch.repo_id)
+        if self._state.repo_id is None:
+            self._claim(batch.repo_id)
+            self._state = self._state._replace(repo_id=batch.repo_id)
+        self._repo = batch.repo
+
+    def _is_same(self, repo_id: int | None) -> None:
+        if self._state.repo_id is not None and repo_id != self._state.repo_id:
+            raise Contradiction(f"{self._repo} is another repository than before; run again")
+
+    def _is_there(self) -> None:
+        """A repository that can't be read has no item that could be missing. Raises NotReadable for it."""
+        self._is_same(self._ask_for_id())
+
+    def _look_for_an_outage(self, heavy: HeavyAnswer) -> None:
+        """Raises what failed where GitHub answers nothing else either: it is no fault of what was asked for."""
+        try:
+            self._ask_for_id()
+        except NotReadable:
+            pass
+        except HeavyAnswer:
+            raise heavy from None
 
     # Where it is asked for.
 

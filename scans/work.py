@@ -9,15 +9,11 @@ import collections
 from typing import Any, Iterator, NamedTuple, Sequence
 
 from foundation.records import Gap, Item
-from github.pull_reader import Ask, Batch, PullReader, Shown
-from github.refusals import MAX_ATTEMPTS, HeavyAnswer, NotReadable
-from scans.scan import Contradiction, Page, Scan
-
-# So many take GitHub a few seconds, and with 100 reviews each they cost one point; 100 of them time out.
-AT_ONCE = 25
-ATTEMPTS_AT_FEWER = 2  # of what failed at more at a time
-# So many in a row that can't be had even alone are no single one's fault.
-BROKEN_IN_A_ROW = 3
+from github.by_number import Ask, Batch, Shown
+from github.pull_reader import PullReader
+from github.refusals import HeavyAnswer, NotReadable
+from scans.halving import BROKEN_IN_A_ROW, Halving
+from scans.scan import Page, Scan
 
 
 class _Brought(NamedTuple):
@@ -35,8 +31,8 @@ class WorkScan(Scan):
         super().__init__(**asked)
         self._reader = PullReader(api=self._api, on_request=self._on_request)
         self._has_graphql = not self._api.login.is_anonymous
-        self._at_once = AT_ONCE
-        self._failed_alone = self._broken_in_a_row = 0  # in a row: by GraphQL, and by REST, too
+        self._many = Halving(self._ask_graphql, self._look_for_an_outage)
+        self._broken_in_a_row = 0  # by REST, too
         self._gave_up: HeavyAnswer | None = None
 
     def pages(self) -> Iterator[Page]:
@@ -54,7 +50,7 @@ class WorkScan(Scan):
         """What could not be had before comes last, each by itself."""
         left = [*sorted(set(listed) - broken), *sorted(broken)]
         while left:
-            some = [number for number in left[: self._at_once] if number not in broken] or left[:1]
+            some = [number for number in left[: self._many.at_once] if number not in broken] or left[:1]
             left = left[len(some) :]
             yield self._page(self._bring(some), listed, is_last=not left)
             if self._gave_up is not None and not broken.intersection(some):
@@ -91,58 +87,24 @@ class WorkScan(Scan):
         return _Brought({**brought.shown, **alone.shown}, [*brought.missing, *alone.missing], alone.broken)
 
     def _by_graphql(self, numbers: Sequence[int]) -> _Brought:
-        """All parts of all of them; where an answer fails, of half of them at a time, down to each alone."""
+        """All parts of all of them; a part of one is not the whole."""
         brought = _Brought(collections.defaultdict(list), [], [])
-        todo = [[Ask(number) for number in numbers]]
-        attempts, passed = MAX_ATTEMPTS, 0
-        while todo and self._has_graphql:
-            asks = todo.pop()
-            try:
-                batch = self._reader.many(self._repo, asks, attempts=attempts)
-            except HeavyAnswer as heavy:
-                if attempts == MAX_ATTEMPTS:
-                    self._look_for_an_outage(heavy)
-                attempts = ATTEMPTS_AT_FEWER
-                todo += self._fewer(asks, brought)
-            else:
-                passed = max(passed, len(asks))
-                self._identify_as(batch)
-                further = self._take(batch, brought)
-                todo += [further] if further else []
-        brought.broken.extend(ask.number for asks in todo for ask in asks)
-        self._at_once = min(2 * self._at_once, AT_ONCE) if attempts == MAX_ATTEMPTS else max(passed, 1)
+        for batch in self._many.answers([Ask(number) for number in numbers]):
+            self._identify_as(batch)
+            self._many.ask_for(batch.further)
+            for number, shown in batch.shown.items():
+                brought.shown[number].extend(shown.items)
+            brought.missing.extend(batch.missing)
+            for number in batch.missing:  # gone since its last part
+                brought.shown.pop(number, None)
+        self._has_graphql = self._many.gave_up is None  # else the rest of this run goes by REST
+        brought.broken.extend([*self._many.broken, *self._many.left])
         for number in brought.broken:
-            brought.shown.pop(number, None)  # a part is not the whole
+            brought.shown.pop(number, None)
         return brought
 
-    def _fewer(self, asks: list[Ask], brought: _Brought) -> list[list[Ask]]:
-        """What to ask for in place of what failed: halves; nothing, where it was alone."""
-        half = len(asks) // 2
-        if half:
-            return [asks[half:], asks[:half]]
-        brought.broken.append(asks[0].number)
-        self._failed_alone += 1
-        self._has_graphql = self._failed_alone < BROKEN_IN_A_ROW  # else the rest of this run goes by REST
-        return []
-
-    def _take(self, batch: Batch, brought: _Brought) -> list[Ask]:
-        """Note what was shown; returns what has more reviews than that."""
-        self._failed_alone = 0
-        for number, shown in batch.shown.items():
-            brought.shown[number].append(shown.item)
-        brought.missing.extend(batch.missing)
-        for number in batch.missing:  # gone since its last part
-            brought.shown.pop(number, None)
-        return [Ask(number, shown.more) for number, shown in batch.shown.items() if shown.more]
-
-    def _look_for_an_outage(self, heavy: HeavyAnswer) -> None:
-        """Raises what failed where GitHub answers nothing else either: it is no fault of what was asked for."""
-        try:
-            self._ask_for_id()
-        except NotReadable:
-            pass
-        except HeavyAnswer:
-            raise heavy from None
+    def _ask_graphql(self, asks: Sequence[Ask], attempts: int) -> Batch:
+        return self._reader.many(self._repo, asks, attempts=attempts)
 
     def _by_rest(self, numbers: Sequence[int]) -> _Brought:
         brought = _Brought({}, [], [])
@@ -164,23 +126,5 @@ class WorkScan(Scan):
                     break
                 continue
             self._broken_in_a_row = 0
-            brought.shown[number] = [shown.item]
+            brought.shown[number] = shown.items
         return brought
-
-    def _is_there(self) -> None:
-        """A repository that can't be read has no pull request that could be missing. Raises NotReadable for it."""
-        self._is_same(self._ask_for_id())
-
-    # Whose pull requests they are.
-
-    def _identify_as(self, batch: Batch) -> None:
-        """GraphQL is asked by the name, and follows it where the repository was renamed."""
-        self._is_same(batch.repo_id)
-        if self._state.repo_id is None:
-            self._claim(batch.repo_id)
-            self._state = self._state._replace(repo_id=batch.repo_id)
-        self._repo = batch.repo
-
-    def _is_same(self, repo_id: int | None) -> None:
-        if self._state.repo_id is not None and repo_id != self._state.repo_id:
-            raise Contradiction(f"{self._repo} is another repository than before; run again")

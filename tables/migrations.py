@@ -492,4 +492,5 @@ MIGRATIONS: tuple[tuple[str | Twin, ...], ...] = (
             ),
         ),
     ),
+    (Twin(views.SQLITE_WITH_GONE, views.POSTGRES_WITH_GONE),),
 )

@@ -94,7 +94,7 @@ def _with_once_on_postgres(source: str, **figures: str) -> str:
     return f"(SELECT i.*, once.* FROM {source} i CROSS JOIN LATERAL (SELECT {columns} OFFSET 0) once)"
 
 
-def _item_metrics(seconds: str, with_once: Callable[..., str]) -> str:
+def _item_metrics(seconds: str, with_once: Callable[..., str], last: str = "d.commits") -> str:
     def hours(start: str, end: str) -> str:
         return f"CASE WHEN {end} >= {start} THEN {seconds.format(start=start, end=end)} / 3600.0 END"
 
@@ -133,7 +133,7 @@ def _item_metrics(seconds: str, with_once: Callable[..., str]) -> str:
         i.lead_time_hours,
         CASE WHEN {_HAS_EVENTS} THEN ({_TIMES_REOPENED}) END AS times_reopened,
         CASE WHEN {_IS_PULL} AND {_HAS_EVENTS} THEN ({draft_seconds}) / 3600.0 END AS draft_hours,
-        d.additions, d.deletions, d.changed_files, d.commits
+        d.additions, d.deletions, d.changed_files, {last}
     FROM {answered} i
     LEFT JOIN pull_details d ON d.id = i.id AND {_IS_PULL}
     """
@@ -182,3 +182,18 @@ _AWAITED_REVIEWS = """
 
 SQLITE = (_item_metrics(_SQLITE_SECONDS, _with_once), _LABEL_SPANS, _AWAITED_REVIEWS)
 POSTGRES = (_item_metrics(_POSTGRES_SECONDS, _with_once_on_postgres), _LABEL_SPANS, _AWAITED_REVIEWS)
+
+# Since `sweep` tells what is gone: nobody is waited for there, and whoever asks for figures can leave it out.
+_LAST = "d.commits, i.gone_at"
+_STILL_AWAITED = _AWAITED_REVIEWS.replace("i.state = 'open'", "i.state = 'open' AND i.gone_at IS NULL")
+SQLITE_WITH_GONE = (
+    "DROP VIEW item_metrics",
+    "DROP VIEW awaited_reviews",
+    _item_metrics(_SQLITE_SECONDS, _with_once, _LAST),
+    _STILL_AWAITED,
+)
+# In place of those before, whose rights stay so; further columns come last.
+POSTGRES_WITH_GONE = tuple(
+    view.replace("CREATE VIEW", "CREATE OR REPLACE VIEW")
+    for view in (_item_metrics(_POSTGRES_SECONDS, _with_once_on_postgres, _LAST), _STILL_AWAITED)
+)

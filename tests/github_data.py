@@ -30,6 +30,9 @@ class Repo(Comments, Events, Meta, Reviews):
         self.issues_enabled, self.pulls_enabled = issues_enabled, pulls_enabled
         self.archived, self.fork, self.private, self.cursors = archived, fork, private, cursors
         self.broken = set()  # (stream, number or id) of items that make each page that holds them a 502
+        self.denied = set()  # streams that the token may not read by GraphQL
+        self.unlisted = set()  # numbers that GraphQL counts and does not list
+        self.nulls = set()  # numbers that it lists as null
         self.streams = {name: Stream() for name in STREAMS + OTHERS}
         self.lock = threading.RLock()
         self._fields = {}  # (stream, number) -> the fields given, for `touch`

@@ -44,7 +44,7 @@ def test_there_are_command_lines_in_the_documents():
 def test_the_lines_for_cron_give_their_commands_the_secrets(tmp_path):
     block = OPERATIONS.split("## Cron")[1].split("\n## ")[0]
     lines = [
-        line for line in re.findall(r"^    \d+ [\d*]+ \* \* [\d*] +(.*)", block, re.MULTILINE) if "prune" not in line
+        line for line in re.findall(r"^    \d+ [\d*]+ [\d*] \* [\d*] +(.*)", block, re.MULTILINE) if "prune" not in line
     ]
     (tmp_path / "secrets.env").write_text("GITHUB_TOKEN=it\n")
     (tmp_path / ".venv" / "bin").mkdir(parents=True)
@@ -54,7 +54,7 @@ def test_the_lines_for_cron_give_their_commands_the_secrets(tmp_path):
     text = "\n".join(lines).replace("/srv/github", str(tmp_path)).replace("/opt/pipeline", str(tmp_path))
     text = text.replace(">>run.log", ">&1")
     done = subprocess.run(["dash", "-c", text], stdout=subprocess.PIPE, text=True, check=True)
-    assert done.stdout.splitlines() == [f"it in {tmp_path}"] * 4
+    assert done.stdout.splitlines() == [f"it in {tmp_path}"] * 5
 
 
 def units():

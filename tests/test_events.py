@@ -136,15 +136,16 @@ def test_a_list_that_github_shows_no_end_of_is_truncated_and_never_finished(
     run, github, time, tmp_path, repo, few_pages, count
 ):
     ids = happen(repo, count)
-    (first,) = run(only="events", since=ALL_HISTORY)
+    (first,) = run(only="events", since=ALL_HISTORY, token=None)
     assert (queued(tmp_path), first.exit_code) == (set(ids[-400:]), EXIT_FAILED)
     assert "acme/widgets events is truncated: GitHub shows only the newest 400, and nothing from the" in (first.error)
+    assert "what is older was not had item by item: that takes a token" in first.error
     time.seconds += 600
     added = repo.add_event(1, "locked")
-    (second,) = run(only="events")
+    (second,) = run(only="events", token=None)
     assert ("is truncated" in second.error, added in queued(tmp_path)) == (True, True)
     time.seconds += 600
-    (third,) = run(only="events")
+    (third,) = run(only="events", token=None)
     assert (third.requests, third.not_modified, third.error) == (1, 1, second.error)
     with contextlib.closing(db.connect(str(tmp_path / "p.db"))) as conn:
         (shown,) = figures.streams(conn)
@@ -155,7 +156,7 @@ def test_a_list_that_github_shows_no_end_of_is_truncated_and_never_finished(
 def test_a_list_that_github_refuses_to_go_on_with_sooner_than_it_says_is_truncated_too(run, github, tmp_path, repo):
     github.event_pages = 2  # of the 300 that are asked for
     ids = happen(repo, 640)
-    (result,) = run(only="events", since=ALL_HISTORY)
+    (result,) = run(only="events", since=ALL_HISTORY, token=None)
     assert ("is truncated" in (result.error or ""), result.exit_code) == (True, EXIT_FAILED), result.error
     assert set(ids[-190:]) <= queued(tmp_path)
 
@@ -183,7 +184,7 @@ def test_a_deletion_deep_in_a_truncated_list_hides_nothing_that_is_newer_than_it
             repo.delete_issue(gone[-1])
 
     github.after_page = delete
-    (result,) = run(only="events", since=ALL_HISTORY)
+    (result,) = run(only="events", since=ALL_HISTORY, token=None)
     left = set(ids[-400:]) & set(repo.streams["events"].items)
     assert (len(gone), "is truncated" in result.error, left - queued(tmp_path)) == (2, True, set())
 

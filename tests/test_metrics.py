@@ -273,6 +273,9 @@ def test_the_questions_of_the_documents_have_answers(conn):
     median, waiting, reopened = questions(*WHERE["postgresql" if conn.words.is_postgres else "sqlite"])
     assert [(row[0], row[1], float(row[2])) for row in conn.execute(median)] == [("2026-01", 4, 6.0)]
     assert [tuple(row) for row in conn.execute(waiting)] == [("Bo", REPO, 1, at(9))]
+    conn.execute("UPDATE issues SET gone_at = '2026-02-01T00:00:00Z' WHERE number = 1")
+    assert conn.execute(waiting).fetchall() == []
+    assert [row[0] for row in conn.execute("SELECT number FROM item_metrics WHERE gone_at IS NOT NULL")] == [1]
     assert [(row[1], row[3]) for row in conn.execute(reopened)] == [(3, 2)]
 
 

@@ -1,6 +1,8 @@
 """What happened to issues and pull requests: https://docs.github.com/rest/issues/events
 
 Newest first, and nothing else can be asked for. An event shows its issue as that is now, so that it is known by its id.
+Of those beyond the list's end the payload is another, which gives the same row: one of GraphQL's (timeline.py), or
+`{"number": ..., "event": ...}`, since REST does not show the item with an event where it was asked for.
 """
 
 from __future__ import annotations
@@ -10,10 +12,25 @@ from typing import Any, Mapping
 from foundation.records import Row
 from github.fields import as_count, as_text, required_integer, required_text, required_time, text_in
 from github.pages import Shape
+from github.streams import timeline
 from github.streams.stream import EVENTS, Kind, Stream
 
 
+def id_in(payload: Mapping[str, Any]) -> Any:
+    if "node" in payload:
+        return timeline.id_in(payload)
+    event = payload.get("event")
+    return (event if isinstance(event, dict) else payload).get("id")
+
+
 def rows(repo: str, payload: Mapping[str, Any]) -> list[Row]:
+    if "node" in payload:
+        return timeline.rows(repo, payload)
+    event = payload.get("event")
+    return _of_rest(repo, {**event, "issue": payload} if isinstance(event, dict) else payload)
+
+
+def _of_rest(repo: str, payload: Mapping[str, Any]) -> list[Row]:
     issue, rename = payload.get("issue"), payload.get("rename")
     created_at = required_time(payload, "created_at")
     columns = {
@@ -44,10 +61,10 @@ def rows(repo: str, payload: Mapping[str, Any]) -> list[Row]:
 STREAM = Stream(
     name="events",
     path="issues/events",
-    kinds=(Kind("event", "events", rows, is_known_by_id=True),),
+    kinds=(Kind("event", "events", rows, is_known_by_id=True, id_in=id_in),),
     scan=EVENTS,
     title="Events",
-    permissions=("Issues",),
+    permissions=("Issues", "Pull requests", "Contents"),  # the last two: of what GraphQL shows beyond the list's end
     switch="has_issues",
     is_missing_when_off=True,
     shape=Shape(number_in=("issue",), time_in=("created_at",)),

@@ -16,8 +16,9 @@ KINDS_OF_ITEMS = ("issue", "pull_request", "issue_comment", "review_comment", "r
 
 
 class Tombstone(NamedTuple):
-    """What became of an item. `reason`: what GitHub answered (`deleted`, `transferred`, `missing`); None where it is
-    there again. `seen_at`: GitHub's time when its list was read. `url`: where it was asked for by itself."""
+    """What became of an item. `reason`: what GitHub answered (`deleted`, `transferred`, `missing`, `converted`); None
+    where it is there again. `seen_at`: GitHub's time when its list was read, or the item's own, if that is later.
+    `url`: where it was asked for by itself."""
 
     kind: str
     id: int

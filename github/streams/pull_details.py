@@ -15,6 +15,7 @@ from github.fields import (
     ExtractionError,
     as_count,
     as_text,
+    in_rests_spelling,
     optional_time,
     required_integer,
     required_text,
@@ -61,7 +62,7 @@ def _of_graphql(repo: str, pull: Mapping[str, Any]) -> list[Row]:
         "deletions": as_count(pull.get("deletions")),
         "changed_files": as_count(pull.get("changedFiles")),
         "commits": _count_in(pull.get("commits")),
-        **_person("merged_by", _in_rests_spelling(pull.get("mergedBy"))),
+        **_person("merged_by", in_rests_spelling(pull.get("mergedBy"))),
         "merge_commit": text_in(pull.get("mergeCommit"), "oid"),
         "review_decision": as_text(pull.get("reviewDecision")),
         "reviews": _count_in(reviews),
@@ -70,7 +71,7 @@ def _of_graphql(repo: str, pull: Mapping[str, Any]) -> list[Row]:
     of_reviews = [
         {
             "id": _full_id(review),
-            **_person("author", _in_rests_spelling(review.get("author"))),
+            **_person("author", in_rests_spelling(review.get("author"))),
             "author_association": as_text(review.get("authorAssociation")),
             "state": required_text(review, "state"),
             "submitted_at": optional_time(review, "submittedAt"),
@@ -124,14 +125,6 @@ def _full_id(fields: Mapping[str, Any]) -> int:
     value = fields.get("fullDatabaseId")
     is_text = isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 19
     return int(value) if is_text else required_integer(fields, "fullDatabaseId")  # type: ignore[arg-type]
-
-
-def _in_rests_spelling(actor: Any) -> Any:
-    """A bot's login is "dependabot" here, and "dependabot[bot]" in all that REST shows."""
-    login, kind = text_in(actor, "login"), text_in(actor, "__typename")
-    if kind == "Bot" and login is not None and not login.endswith("[bot]"):
-        login += "[bot]"
-    return {"login": login, "type": kind}
 
 
 def _person(name: str, user: Any) -> dict[str, Any]:

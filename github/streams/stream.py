@@ -16,7 +16,7 @@ class Kind(NamedTuple):
 
     `rows(repo, payload)`: what the tables say of one; raises ExtractionError.
     `is_known_by_id`: it is what it was, although GitHub shows it in other bytes each time (an event shows the present
-    state of its issue). The queue takes it once, and its key ends with its id in place of the hash.
+    state of its issue). The queue takes it once, and its key ends with its id in place of the hash: `id_in` a payload.
     `path` and `query`: where the list of this type is, in a stream of several lists.
     """
 
@@ -24,6 +24,7 @@ class Kind(NamedTuple):
     folder: str
     rows: Callable[[str, Mapping[str, Any]], Sequence[Row]]
     is_known_by_id: bool = False
+    id_in: Callable[[Mapping[str, Any]], Any] = lambda payload: payload.get("id")
     path: str = ""
     query: Mapping[str, str] = {}
 

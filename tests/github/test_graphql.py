@@ -85,6 +85,10 @@ def test_of_several_things_at_the_top_those_that_are_missing_are_null_and_any_ot
     refused = {"type": "FORBIDDEN", "path": ["r2"], "message": "Resource protected by organization SAML enforcement."}
     text = json.dumps({"data": {"r0": {"databaseId": 1}, "r1": None, "r2": None}, "errors": [missing, refused]})
     assert graphql.data(text) == {"r0": {"databaseId": 1}, "r1": None, "r2": None}
+    within = {"type": "FORBIDDEN", "path": ["r1", "issues"], "message": "Resource not accessible"}
+    assert graphql.data(json.dumps({"data": {"r1": None}, "errors": [within]})) == {"r1": None}
+    with pytest.raises(Fault, match="not accessible"):
+        graphql.data(json.dumps({"data": {"r1": {"issues": None}}, "errors": [within]}))
     with pytest.raises(Fault, match="Something went wrong"):
         graphql.data(json.dumps({"data": {"r0": None}, "errors": [missing, {"message": TOO_SLOW}]}))
     for text in ("", "[]", "{}", '{"data": null}', '{"data": {"r0": NaN}}'):

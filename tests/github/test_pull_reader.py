@@ -2,8 +2,9 @@ import json
 
 import pytest
 
-from github import fields, pages, pull_reader
-from github.pull_reader import Ask
+from github import by_number, fields, pages
+from github.by_number import Ask
+from github.pull_reader import FORM
 from github.streams import KINDS, pull_details
 from github.transport import Fault
 from tables.columns import FILLED
@@ -33,7 +34,7 @@ OF_REST = {
 
 def batch(pull, *asks, **repository):
     body = {"data": {"repository": {"databaseId": 5, "nameWithOwner": "Acme/Widgets", **repository, "p7": pull}}}
-    return pull_reader._batch(json.dumps(body), asks=asks or [Ask(7)])
+    return by_number.parse(json.dumps(body), form=FORM, asks=asks or [Ask(7)])
 
 
 def test_both_shapes_of_a_payload_give_the_same_rows():
@@ -66,9 +67,10 @@ def test_what_was_shown_keeps_its_own_characters_and_says_where_its_reviews_go_o
     more = {**PULL["reviews"], "pageInfo": {"hasNextPage": True, "endCursor": "c1"}}
     found = batch({**PULL, "reviews": more})
     (shown,) = found.shown.values()
+    (item,) = shown.items
     assert (found.repo_id, found.repo, shown.more) == (5, "Acme/Widgets", "c1")
-    assert json.loads(shown.item.payload) == {**PULL, "reviews": more}
-    assert shown.item[:4] == ("pull_detail", 3000000001, 7, "2026-11-20T11:00:00Z")
+    assert json.loads(item.payload) == {**PULL, "reviews": more}
+    assert item[:4] == ("pull_detail", 3000000001, 7, "2026-11-20T11:00:00Z")
 
 
 @pytest.mark.parametrize(
@@ -89,7 +91,7 @@ def test_a_null_that_no_error_explains_is_a_fault_and_so_is_a_repository_without
 
 
 def test_one_query_names_all_pull_requests_and_where_each_one_s_reviews_go_on():
-    text = pull_reader.query("acme/widgets", [Ask(7), Ask(8, 'Y3"')])
+    text = by_number.query(FORM, "acme/widgets", [Ask(7), Ask(8, 'Y3"')])
     assert 'repository(owner: "acme", name: "widgets")' in text
     assert "p7: pullRequest(number: 7) { ...fields reviews(first: 100) { ...reviews } }" in text
     assert 'p8: pullRequest(number: 8) { ...fields reviews(first: 100, after: "Y3\\"") { ...reviews } }' in text

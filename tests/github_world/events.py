@@ -19,6 +19,7 @@ KINDS = {
     "review_dismissed": ("ReviewDismissedEvent", "RDE"),
     "ready_for_review": ("ReadyForReviewEvent", "RFRE"), "convert_to_draft": ("ConvertToDraftEvent", "CTDE"),
     "head_ref_deleted": ("HeadRefDeletedEvent", "HRDE"), "head_ref_force_pushed": ("HeadRefForcePushedEvent", "HRFPE"),
+    "pinned": ("PinnedEvent", "PINE"), "unpinned": ("UnpinnedEvent", "UNPINE"),
     "referenced": ("ReferencedEvent", "REFE"), "mentioned": ("MentionedEvent", "MEE"),
     "subscribed": ("SubscribedEvent", "SE"), "transferred": ("TransferredEvent", "TE"),
 }  # fmt: skip
@@ -87,6 +88,10 @@ class Events:
         at = now["updated_at"]
         for event, details in _differences(before, now):
             self.add_event(number, event, actor=actor, at=at, **details)
+
+    def event_of_item(self, event_id):
+        """As it is shown where the item was asked for."""
+        return {name: value for name, value in self._event(event_id).items() if name != "issue"}
 
     def _event(self, event_id):
         fields = self.happened[event_id]

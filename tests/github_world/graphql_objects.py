@@ -1,6 +1,7 @@
 """What GraphQL shows of repositories, items, reviews, events: dictionaries by its names, functions where it asks on."""
 
 import base64
+import re
 
 from tests.github_world.basics import WEB
 from tests.github_world.events import KINDS
@@ -10,6 +11,10 @@ from tests.github_world.reviews import sha
 
 class NotFound(Exception):
     """What was asked for by its name or number is not there."""
+
+
+class Forbidden(Exception):
+    """The token may not read this."""
 
 
 class TooHeavy(Exception):
@@ -39,6 +44,7 @@ class View:
             "nameWithOwner": repo.full_name,
             "pullRequest": lambda number: self._item(repo, "pulls", number),
             "issue": lambda number: self._item(repo, "issues", number),
+            "issueOrPullRequest": lambda number: self._either(repo, number),
             "issues": lambda **how: self._items(repo, "issues", **how),
             "pullRequests": lambda **how: self._items(repo, "pulls", **how),
         }  # fmt: skip
@@ -74,12 +80,15 @@ class View:
         return self.event(repo, item_id) if item_id in repo.happened and kind not in ("PRR", "IC") else None
 
     def _items(self, repo, stream, **how):
+        if stream in repo.denied:
+            raise Forbidden("Resource not accessible by personal access token")
         states = [state.lower() for state in how.get("states") or ()]
         order = how.get("orderBy") or {"field": "CREATED_AT", "direction": "ASC"}
         since = (how.get("filterBy") or {}).get("since") or ""
         numbers = [
             number for of, number in list(repo.known())
-            if of == stream and (not states or _state(repo.fields(of, number)).lower() in states)
+            if of == stream and number not in repo.unlisted
+            and (not states or _state(repo.fields(of, number)).lower() in states)
             and repo.fields(of, number)["updated_at"] >= since
         ]  # fmt: skip
         name = {"UPDATED_AT": "updated_at", "CREATED_AT": "created_at", "COMMENTS": "comments"}[order["field"]]
@@ -88,7 +97,11 @@ class View:
         if order["direction"] == "DESC":
             numbers.reverse()
         kind = "PullRequest" if stream == "pulls" else "Issue"
-        return connection(kind, numbers, lambda number: self._item(repo, stream, number), **how)
+        found = connection(
+            kind, numbers, lambda number: None if number in repo.nulls else self._item(repo, stream, number), **how
+        )
+        found["totalCount"] += sum(of == stream and number in repo.unlisted for of, number in list(repo.known()))
+        return found
 
     def _item(self, repo, stream, number):
         kind = "PullRequest" if stream == "pulls" else "Issue"
@@ -112,8 +125,15 @@ class View:
                     "IssueComment", repo.comment_ids(number), lambda each: self.comment(repo, each), **how
                 ),
                 "timelineItems": lambda **how: self._timeline(repo, kind, number, **how),
+                "repository": lambda: self.repository(*repo.full_name.split("/")),
             }  # fmt: skip
             return {**found, **self._pull_request(repo, number, fields)} if stream == "pulls" else found
+
+    def _either(self, repo, number):
+        stream = next((stream for stream in ("issues", "pulls") if (stream, number) in repo.known()), None)
+        if stream is None:
+            raise NotFound(f"Could not resolve to an issue or pull request with the number of {number}.")
+        return self._item(repo, stream, number)
 
     def _pull_request(self, repo, number, fields):
         size = repo.size(number)
@@ -122,7 +142,6 @@ class View:
             "commits": lambda **how: {"totalCount": size["commits"]}, "mergedBy": actor(size["merged_by"]),
             "mergeCommit": commit(repo, size["merge_commit_sha"]) if size["merged"] else None,
             "merged": size["merged"], "mergedAt": fields.get("merged_at"), "isDraft": bool(fields.get("draft")),
-            "repository": lambda: self.repository(*repo.full_name.split("/")),
             "reviewDecision": repo.decision(number), "reviews": lambda **how: self._reviews(repo, number, **how),
         }  # fmt: skip
 
@@ -155,6 +174,8 @@ class View:
 
     def _timeline(self, repo, kind, number, itemTypes=None, since=None, **how):  # noqa: N803
         """Events, comments and reviews in the order of their times; of other things there are none."""
+        if ("timeline", number) in repo.broken:
+            raise TooHeavy
         found = [(event["created_at"], at, "event") for at, event in repo.events_of(number) if event["event"] in KINDS]
         found += [(repo.said["issue-comments", at]["created_at"], at, "comment") for at in repo.comment_ids(number)]
         for at, review in repo.reviews_of(number, self._login):
@@ -176,8 +197,9 @@ class View:
         """Events have no databaseId here: theirs stands in the node id, which REST has as well."""
         fields = repo.happened[event_id]
         details = fields["details"]
+        oid = commit(repo, details["commit_id"]) if details.get("commit_id") else None
         dismissed = details.get("dismissed_review", {})
-        rename = details.get("rename", {})
+        rename, lock_reason = details.get("rename", {}), details.get("lock_reason") or ""
         label = details.get("label")
         return {
             "__typename": KINDS[fields["event"]][0], "id": repo.event_node_id(event_id),
@@ -185,9 +207,9 @@ class View:
             "label": label and {"__typename": "Label", "id": "LA_1", **label},
             "assignee": actor(details.get("assignee")), "milestoneTitle": details.get("milestone", {}).get("title"),
             "previousTitle": rename.get("from"), "currentTitle": rename.get("to"), "headRefName": "feature",
-            "requestedReviewer": _reviewer(details), "lockReason": (details.get("lock_reason") or "").upper() or None,
+            "requestedReviewer": _reviewer(details), "lockReason": re.sub("[- ]", "_", lock_reason.upper()) or None,
             "stateReason": (details.get("state_reason") or "").upper() or None,
-            "commit": commit(repo, details["commit_id"]) if details.get("commit_id") else None,
+            "commit": oid, "closer": oid,
             "databaseId": small(event_id), "dismissalMessage": dismissed.get("dismissal_message"),
             "previousReviewState": dismissed.get("state", "").upper(),
             "review": lambda: self.review(repo, dismissed["review_id"], repo.reviews[dismissed["review_id"]]),

@@ -1,10 +1,10 @@
-"""REST's answers about one issue, one comment, one review, and the comments of one item.
+"""REST's answers about one issue, one comment, one review, and the comments and events of one item.
 
 https://docs.github.com/rest/issues/issues#get-an-issue: 301 for one that was transferred to where the token may read,
 410 for one that was deleted, 404 for one that is hidden, or is nowhere.
 """
 
-from tests.github_world.answers import Answer, as_json, error
+from tests.github_world.answers import BAD_GATEWAY, HTML, Answer, as_json, error
 from tests.github_world.lists import numbered
 
 KINDS = {"issues": "issue-comments", "pulls": "review-comments"}
@@ -26,6 +26,9 @@ class Items:
             return self._absent(repo, where, number)
         if more[1:] == ["comments"]:
             return self._comments(repo, where, number, query)
+        if where == "issues" and more[1:] == ["events"] and number in {known for _, known in repo.known()}:
+            broken = ("item-events", number) in repo.broken
+            return Answer(502, BAD_GATEWAY, HTML) if broken else self._events(repo, number, query)
         if more[1:2] == ["reviews"] and len(more) == 3:
             review = repo.reviews.get(int(more[2]))
             is_its = review is not None and review["of"] == number
@@ -63,3 +66,11 @@ class Items:
         shown = [repo.comment(KINDS[where], item_id) for item_id in ids[(page - 1) * size : page * size]]
         address = "%s/repositories/%d/%s/%d/comments?" % (self.url, repo.id, where, number)
         return as_json(shown, **numbered(address, query, page, len(ids)))
+
+    def _events(self, repo, number, query):
+        """Oldest first, each without the item."""
+        size, page = min(int(query.get("per_page", 30)), 100), int(query.get("page", 1))
+        found = [event_id for event_id, _ in repo.events_of(number)]
+        shown = [repo.event_of_item(event_id) for event_id in found[(page - 1) * size : page * size]]
+        address = "%s/repositories/%d/issues/%d/events?" % (self.url, repo.id, number)
+        return as_json(shown, **numbered(address, query, page, len(found)))

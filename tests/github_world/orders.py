@@ -19,12 +19,24 @@ def select(name, items, query, first, count):
         since = query.get("since") if name == "issues" else None
         if since and since < "2007-10":
             return [], 0
+        if query.get("sort") == "created":
+            return by_creation(items, query, since or "", first, count)
         return items.select(
             state=query.get("state", "open"), since=since, newest_first=query.get("direction") != "asc",
             first=first, count=count,
         )  # fmt: skip
     found = ORDERS[name](items, query)
     return found[first : first + count], len(found)
+
+
+def by_creation(items, query, since, first, count):
+    """In the order of their numbers, which is that."""
+    found = [
+        (number, item_id) for item_id, (updated_at, number, state, _) in list(items.items.items())
+        if query.get("state", "open") in ("all", state) and updated_at >= since
+    ]  # fmt: skip
+    found.sort(reverse=query.get("direction") != "asc")
+    return [item_id for _, item_id in found[first : first + count]], len(found)
 
 
 def comments(items, query):

@@ -18,19 +18,20 @@ FIELDS = {  # type -> its fields that are kept; of connections all but the edges
     "Query": "id node nodes rateLimit repository viewer",
     "RateLimit": "cost limit nodeCount remaining resetAt used",
     "PageInfo": "endCursor hasNextPage hasPreviousPage startCursor",
-    "Repository": "id databaseId nameWithOwner issue pullRequest issues pullRequests",
-    "Issue": ITEM + " stateReason",
+    "Repository": "id databaseId nameWithOwner issue pullRequest issueOrPullRequest issues pullRequests",
+    "Issue": ITEM + " stateReason repository",
     "PullRequest": ITEM + " additions deletions changedFiles commits mergedBy mergeCommit merged mergedAt"
     " reviewDecision reviews isDraft repository",
     "PullRequestReview": COMMENT + " state submittedAt commit",
     "IssueComment": COMMENT,
-    "Commit": "id oid", "Label": "color id name", "Milestone": "id number title", "Team": "id name slug",
+    "Commit": "id oid", "ProjectV2": "id", "Label": "color id name", "Milestone": "id number title",
+    "Team": "id name slug",
     "Node": "id", "Actor": "login url", "User": "id databaseId login url name", "Bot": "id databaseId login url",
     "Organization": "id databaseId login url", "Mannequin": "id databaseId login url",
     "EnterpriseUserAccount": "id login url",
 }  # fmt: skip
 EVENT = (
-    "actor assignee commit createdAt currentTitle databaseId dismissalMessage headRefName id label lockReason"
+    "actor assignee closer commit createdAt currentTitle databaseId dismissalMessage headRefName id label lockReason"
     " milestoneTitle previousReviewState previousTitle requestedReviewer review stateReason"
 )
 CONNECTION = "nodes pageInfo totalCount filteredCount"
