@@ -19,9 +19,8 @@ def told(*streams, runs=(), pending=0):
 
 
 def test_what_is_fresh_is_in_order_and_what_is_old_is_not():
-    assert told(STREAM)[0] == (
-        "good", "As of 27 November 2026, 09:00 UTC: 1 list of 1 repository read to the end, none longer ago than 1 hour."
-    )  # fmt: skip
+    said = "As of 27 November 2026, 09:00 UTC: 1 list of 1 repository read to the end, none longer ago than 1 hour."
+    assert told(STREAM)[0] == ("good", said)
     assert told({**STREAM, "last_success_at": "2026-11-20T09:00:00Z"})[0][0] == "warning"
 
 
