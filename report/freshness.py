@@ -59,16 +59,16 @@ def _streams(streams: Sequence[Mapping[str, Any]], now: str) -> Iterator[Notice]
             if row["last_error"] or row["last_success_at"] is None
         ]
     )
-    yield from _first(
-        [
-            Notice(
-                WARNING,
-                f"{_called(row)} is known from {words.moment(row['truncated_at'])} on only: GitHub shows no more.",
-            )
-            for row in streams
-            if row["truncated_at"]
-        ]
-    )
+    yield from _first([Notice(WARNING, f"{_called(row)} {_cut_off(row)}") for row in streams if row["truncated_at"]])
+
+
+def _cut_off(row: Mapping[str, Any]) -> str:
+    """What is known of a stream whose list GitHub ends."""
+    since = words.moment(row["truncated_at"])
+    if row["items_to_fill"]:
+        had = f"{row['items_filled']:,} of {row['items_to_fill']:,} items so far"
+        return f"is shown by GitHub from {since} on only; the rest is asked for item by item: {had}."
+    return f"is known from {since} on only: GitHub shows no more."
 
 
 def _called(row: Mapping[str, Any]) -> str:
