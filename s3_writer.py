@@ -75,6 +75,9 @@ ADVICE = {
     "PermanentRedirect": "the bucket is in another region; set AWS_REGION",
     "AuthorizationHeaderMalformed": "the bucket is in another region; set AWS_REGION",
 }
+UNKNOWN = "check bucket, key and endpoint"
+REDIRECTS = (301, 302, 307, 308)
+REDIRECTED = "the endpoint redirects each request; check its address (https?) and AWS_REGION"
 
 
 class S3Archive:
@@ -117,6 +120,7 @@ class S3Archive:
                 self._client = session.client("s3", region_name=region, config=Config(**config, **COMPATIBLE))
             self._client.meta.events.register_last("before-call.s3", _send_small_unasked)
             self._client.meta.events.register_first("needs-retry.s3", _refuse_unless_whole)
+            self._client.meta.events.register_first("needs-retry.s3.HeadBucket", _follow_no_redirect)
             self._direct = self._open_direct(core, environ, clock, is_on=is_on)
         except Exception as error:  # what is wrong in a profile comes to light in many ways
             raise ConfigurationError(f"S3 client: {_said(error)}; {_CHECK_PROFILE}") from error
@@ -271,11 +275,6 @@ class S3Archive:
                     + _CHECK_PROFILE
                 ) from error
             raise Outage(f"S3 can't be reached: {_said(error)}; run again later") from error
-        except RecursionError as error:  # the SDK asks for a redirected bucket's region, and that is redirected, too
-            raise ConfigurationError(
-                f"S3 bucket {self._bucket!r}: the endpoint redirects each request; check its address (https?) and "
-                "AWS_REGION"
-            ) from error
         except (OSError, ValueError, RuntimeError) as error:  # out of what fetches credentials anew; the SDK lets it by
             raise ConfigurationError(f"AWS credentials: {_said(error)}; {_CHECK_PROFILE}") from error
 
@@ -294,7 +293,7 @@ class S3Archive:
             return Throttled(f"{said}, after {SDK_ATTEMPTS} attempts; run again later, or with fewer --threads")
         if code in PASSING_CODES or status >= 500:
             return Outage(f"{said}, after {SDK_ATTEMPTS} attempts; run again later")
-        advice = ADVICE.get(code, "check bucket, key and endpoint").format(action=ACTIONS[operation])
+        advice = ADVICE.get(code, REDIRECTED if status in REDIRECTS else UNKNOWN).format(action=ACTIONS[operation])
         return ConfigurationError(f"{said}; {advice}")
 
 
@@ -315,6 +314,12 @@ def _send_small_unasked(params: Mapping[str, Any], **_: Any) -> None:
     body = params["body"]
     if isinstance(body, io.BytesIO) and body.getbuffer().nbytes <= UNASKED_BYTES:
         params["headers"].pop("Expect", None)
+
+
+def _follow_no_redirect(request_dict: dict[str, Any], **_: Any) -> None:
+    """By HeadBucket the SDK asks for the region of a bucket that is elsewhere, and reads it off that answer, too. Where
+    the answer names none, it would ask again, and so on down to the end of the stack."""
+    request_dict["context"].setdefault("s3_redirect", {})["redirected"] = True
 
 
 def _refuse_unless_whole(response: Any, request_dict: Mapping[str, Any], operation: Any, **_: Any) -> None:

@@ -67,6 +67,21 @@ def test_a_lasting_outage_loses_nothing_and_says_what_to_do(
     assert problems(str(tmp_path / "pipeline.db"), bucket.objects(), bucket.get) == []
 
 
+def test_a_redirect_without_a_region_is_not_followed_down_to_the_end_of_the_stack(proxy, bucket, conn, work):
+    """The SDK asks the bucket for its region, and would ask again where that is redirected."""
+    enqueue(conn, 1)
+    asked = []
+
+    def redirect(method, path):
+        asked.append(method)
+        return 301, "PermanentRedirect"
+
+    proxy.fault = redirect
+    code, _, err = work()
+    assert (code, "set AWS_REGION" in err) == (2, True)
+    assert len(asked) < 10
+
+
 @pytest.mark.parametrize("layout", ["object", pytest.param("batch", marks=pytest.mark.long)])
 def test_under_faults_of_every_kind_everything_comes_home_and_nothing_fails(
     proxy, bucket, conn, work, tmp_path, layout, s3_way

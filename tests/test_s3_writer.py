@@ -12,7 +12,7 @@ from foundation import settings
 from foundation.errors import ConfigurationError, Outage
 from lake.objects import DamagedOnTheWay, Described, Fetched, ItemRefused, Object, ObjectOptions, Throttled
 from s3_writer import S3Archive
-from tests.answering_s3 import DATE, MD5, answering_s3
+from tests.answering_s3 import DATE, MD5, Answering, answering_s3
 from tests.conftest import ROOT
 from tests.test_run_pipeline import wait_until
 
@@ -241,6 +241,23 @@ def test_the_region_is_that_of_the_variables_or_of_the_profile(store, monkeypatc
         monkeypatch.setenv("AWS_PROFILE", variables["AWS_PROFILE"])
     put(store)
     assert f"/{region}/s3/" in store.authorizations[0]
+
+
+@pytest.mark.parametrize("told_by", ["PUT", "HEAD"])
+def test_a_bucket_that_is_elsewhere_is_asked_again_in_its_region(store, monkeypatch, told_by):
+    answer = Answering.do_PUT
+
+    def of_region(handler):
+        store.headers = {"x-amz-bucket-region": "eu-west-3"} if handler.command == told_by else {}
+        answer(handler)
+
+    for method in ("do_PUT", "do_HEAD"):
+        monkeypatch.setattr(Answering, method, of_region)
+    store.refusal = (301, "PermanentRedirect")
+    with pytest.raises(ConfigurationError, match="region"):
+        put(store)
+    assert ("/us-east-1/s3/" in store.authorizations[0], "/eu-west-3/s3/" in store.authorizations[-1]) == (True, True)
+    assert len(store.asked) < 6
 
 
 @pytest.mark.parametrize("region, host", [("", "s3"), ("eu-west-3", "s3.eu-west-3")])
