@@ -143,10 +143,10 @@ class _Tally:
         self._closed: Counter[tuple[str, str]] = Counter()
         self._since_trend: Counter[str] = Counter()  # opened less closed
         self._ages: Counter[tuple[str, int]] = Counter()
-        self._lead: defaultdict[tuple[str, str], array[float]] = defaultdict(_hours)
-        self._lately: defaultdict[str, array[float]] = defaultdict(_hours)
+        self._lead: defaultdict[tuple[str, str], array[float]] = defaultdict(spread.hours)
+        self._lately: defaultdict[str, array[float]] = defaultdict(spread.hours)
         self._of_repo: defaultdict[str, Counter[str]] = defaultdict(Counter)
-        self._lead_of_repo: defaultdict[tuple[str, str], array[float]] = defaultdict(_hours)
+        self._lead_of_repo: defaultdict[tuple[str, str], array[float]] = defaultdict(spread.hours)
 
     def add(self, rows: Sequence[Sequence[Any]]) -> None:
         since, recent, trend = self._scope.since, self._recent, self._trend
@@ -192,10 +192,7 @@ class _Tally:
             open_before={kind: self._open[kind] - self._since_trend[kind] for kind in KINDS},
             drafts=self._drafts,
             flow=self._flow(),
-            lead={
-                kind: {month: spread.of(self._lead[kind, month]) for of, month in sorted(self._lead) if of == kind}
-                for kind in KINDS
-            },
+            lead=spread.by_kind(self._lead, KINDS),
             recent={kind: spread.of(self._lately[kind]) if self._lately[kind] else None for kind in KINDS},
             ages={kind: [self._ages[kind, at] for at in range(len(AGES))] for kind in KINDS},
             repos=sorted(repos, key=lambda each: (-sum(each.open.values()), -each.opened, each.repo)),
@@ -225,7 +222,3 @@ class _Tally:
         for (kind, day), number in counts.items():
             found[kind, periods.week_of(day) if by_weeks else day[:7]] += number
         return found
-
-
-def _hours() -> array[float]:
-    return array("d")

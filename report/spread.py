@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from typing import NamedTuple, Sequence
+from typing import Iterable, Mapping, NamedTuple, Sequence
 
 
 class Spread(NamedTuple):
@@ -26,6 +26,18 @@ def of(hours: array[float]) -> Spread:
         percentile(ordered, 0.9),
         sum(ordered) / len(ordered),
     )
+
+
+def hours() -> array[float]:
+    """None yet."""
+    return array("d")
+
+
+def by_kind(of_months: Mapping[tuple[str, str], array[float]], kinds: Iterable[str]) -> dict[str, dict[str, Spread]]:
+    """Of what is by kind and month: the months of each kind, in their order."""
+    return {
+        kind: {month: of(of_months[kind, month]) for its, month in sorted(of_months) if its == kind} for kind in kinds
+    }
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:

@@ -78,7 +78,7 @@ def read(conn: db.Connection, scope: Scope) -> Streams:
             tally.add(chunk)
     return Streams(
         there,
-        _by_kind(tally.responses),
+        spread.by_kind(tally.responses, KINDS),
         _in_order(tally.stages, STAGES),
         _in_order(tally.sizes, [name for _, name in SIZES]),
         dict(sorted(tally.opened.items())),
@@ -90,9 +90,9 @@ def read(conn: db.Connection, scope: Scope) -> Streams:
 
 class _Tally:
     def __init__(self) -> None:
-        self.responses: defaultdict[tuple[str, str], array[float]] = defaultdict(_hours)
-        self.stages: defaultdict[str, array[float]] = defaultdict(_hours)
-        self.sizes: defaultdict[str, array[float]] = defaultdict(_hours)
+        self.responses: defaultdict[tuple[str, str], array[float]] = defaultdict(spread.hours)
+        self.stages: defaultdict[str, array[float]] = defaultdict(spread.hours)
+        self.sizes: defaultdict[str, array[float]] = defaultdict(spread.hours)
         self.opened: Counter[str] = Counter()
         self.reopened: Counter[str] = Counter()
         self.most: list[tuple[int, str, int, str, int]] = []  # the item's type and id at the end
@@ -114,14 +114,6 @@ class _Tally:
                 heapq.heappush(self.most, (times, repo, number, kind, item_id))
                 if len(self.most) > REOPENED_SHOWN:
                     heapq.heappop(self.most)
-
-
-def _hours() -> array[float]:
-    return array("d")
-
-
-def _by_kind(hours: defaultdict[tuple[str, str], array[float]]) -> dict[str, dict[str, Spread]]:
-    return {kind: {month: spread.of(hours[kind, month]) for of, month in sorted(hours) if of == kind} for kind in KINDS}
 
 
 def _in_order(hours: defaultdict[str, array[float]], names: Sequence[str]) -> dict[str, Spread]:
