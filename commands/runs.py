@@ -70,12 +70,15 @@ class Run:
             now = db.now(self._conn, self._clock)
             self._conn.executemany(_TAKE_LOCK, [(name, self.token, now) for name in wanted])
 
-    def let_go(self, names: Iterable[str]) -> None:
-        """Of what is held: else that ends with the run."""
-        with contextlib.suppress(*db.Error), db.transaction(self._conn):
-            self._conn.executemany(
-                "DELETE FROM locks WHERE name = ? AND owner = ?", [(name, self.token) for name in names]
-            )
+    @contextlib.contextmanager
+    def while_held(self, name: str) -> Iterator[None]:
+        """Hold it for the block alone. Where it can't be let go, that ends with the run."""
+        self.hold([name])
+        try:
+            yield
+        finally:
+            with contextlib.suppress(*db.Error), db.transaction(self._conn):
+                self._conn.execute("DELETE FROM locks WHERE name = ? AND owner = ?", (name, self.token))
 
     def check_held(self, conn: db.Connection, name: str) -> None:
         """AnotherRun where another has taken that over; else nobody does before the transaction of `conn` ends.

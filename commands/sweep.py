@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from typing import Iterator, Sequence
+from typing import Sequence
 
 import db
 from audit import inventory, sweep
@@ -62,21 +62,12 @@ def run(
     ) as conn, bar, SignalsRaise(), context.recorded(conn, command="sweep", what=what) as record:
         chosen, failures = _chosen(conn, clients, names, orgs, installation)
         locks = ingest_locks(conn, chosen)
-
-        @contextlib.contextmanager
-        def alone(repo: str) -> Iterator[None]:
-            record.hold([locks[repo]])
-            try:
-                yield
-            finally:
-                record.let_go([locks[repo]])
-
         job = sweep.Sweep(
             conn=conn,
             clients=clients,
             clock=context.clock,
             settings=settings,
-            alone=alone,
+            alone=lambda repo: record.while_held(locks[repo]),
             in_commit=lambda conn, repo: record.check_held(conn, locks[repo]),
         )
         results: list[sweep.RepoResult] = []
