@@ -1,4 +1,4 @@
-"""A list of GitHub's to its last page: repositories, an App's installations. Reads no stream."""
+"""A list of GitHub's to its last page, for who wants all of it at once: what stands below an item, an organisation."""
 
 from __future__ import annotations
 
@@ -11,23 +11,33 @@ from github.spots import PAGE_SIZE
 
 T = TypeVar("T")
 
+EMPTY_ANSWERS = 3  # so many in a row say that there is nothing
 ODD_PAGES = 10  # so many pages in a row without anything that was not seen before, and the list does not end
 
 
 def all_pages(
-    api: GitHub, url: str, *, parse: Callable[[str], list[Any]], usable: Callable[[list[Any]], Mapping[int, T]]
+    api: GitHub,
+    url: str,
+    *,
+    parse: Callable[[str], list[Any]],
+    usable: Callable[[list[Any]], Mapping[int, T]],
+    on_request: Callable[[int], None] = lambda status: None,
+    retry_refusals: bool = False,
+    may_be_empty: bool = False,
 ) -> list[T]:
     """All entries, as `usable` makes them of a page's, by their ids. `url` has a query already.
 
-    Neither an empty answer nor a full page without `next` says alone that a list ends there.
+    Neither an empty answer (but where a list `may_be_empty`) nor a full page without `next` says alone that it ends
+    there. Raises what GitHub.get raises.
     """
     found: dict[int, T] = {}
     led_nowhere = 0
     for number in itertools.count(1):
         page = url if number == 1 else f"{url}&page={number}"
-        answer = api.get(page, parse=parse, on_request=_ignore)
-        if not answer.body:
-            answer = api.get(page, parse=parse, on_request=_ignore)
+        for _ in range(1 if number == 1 and may_be_empty else EMPTY_ANSWERS):
+            answer = api.get(page, parse=parse, on_request=on_request, retry_refusals=retry_refusals)
+            if answer.body:
+                break
         shown = usable(answer.body)
         led_nowhere = 0 if shown.keys() - found.keys() else led_nowhere + 1
         found.update(shown)
@@ -36,7 +46,3 @@ def all_pages(
         if led_nowhere == ODD_PAGES:
             raise Outage(f"GitHub's list {page} shows nothing new, and does not end; run again later")
     return list(found.values())
-
-
-def _ignore(status: int) -> None:
-    pass

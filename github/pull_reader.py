@@ -16,12 +16,12 @@ from github.api import GitHub
 from github.by_number import Ask, Batch, Form, Shown
 from github.fields import is_integer
 from github.graphql import Own
+from github.listing import all_pages
 from github.spots import PAGE_SIZE
 from github.streams.pull_details import FIELDS, QUERY_VERSION, REVIEW_FIELDS, REVIEWS_AT_ONCE
 from github.transport import Fault
 
 ITEM_TYPE = "pull_detail"
-EMPTY_ANSWERS = 3  # so many in a row say that there is nothing
 
 
 class PullReader:
@@ -44,20 +44,11 @@ class PullReader:
 
     def _reviews(self, address: str, *, are_expected: bool) -> list[bytes]:
         """Oldest first, each one's own characters. An empty answer says little where comments on code are."""
-        found: dict[int, bytes] = {}
-        number, empty = 1, 0
-        while True:
-            answer = self._api.get(
-                f"{address}?per_page={PAGE_SIZE}&page={number}", parse=pages.cut, on_request=self._on_request,
-                retry_refusals=True,
-            )  # fmt: skip
-            found.update((element.item_id, element.payload) for element in answer.body)
-            empty = 0 if answer.body else empty + 1
-            if 0 < empty < EMPTY_ANSWERS and (are_expected or number > 1):
-                continue
-            if answer.next_url is None and len(answer.body) < PAGE_SIZE:
-                return list(found.values())
-            number += 1
+        return all_pages(
+            self._api, f"{address}?per_page={PAGE_SIZE}", parse=pages.cut,
+            usable=lambda shown: {element.item_id: element.payload for element in shown},
+            on_request=self._on_request, retry_refusals=True, may_be_empty=not are_expected,
+        )  # fmt: skip
 
     def _get(self, address: str, parse: Callable[[str], Own]) -> Own:
         return self._api.get(  # type: ignore[no-any-return]

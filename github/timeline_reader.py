@@ -9,23 +9,23 @@ import collections
 import functools
 import hashlib
 import json
-from typing import Any, Callable, Iterable, Sequence
+from typing import Callable, Iterable, Sequence
 
 from foundation import timestamps
 from foundation.errors import PipelineError
 from foundation.records import Item
 from github import by_number, graphql, pages
-from github.api import Answer, GitHub
+from github.api import GitHub
 from github.by_number import Ask, Batch, Form, Shown
 from github.fields import text_in
 from github.graphql import Own
+from github.listing import EMPTY_ANSWERS, all_pages
 from github.pages import Element, Shape
 from github.spots import PAGE_SIZE
 from github.streams import timeline
 from github.transport import Fault
 
 ITEM_TYPE = "event"
-EMPTY_ANSWERS = 3  # so many in a row say that there is nothing
 
 
 class UnknownIds(PipelineError):
@@ -43,27 +43,21 @@ class TimelineReader:
 
     def one(self, place: str, number: int) -> list[Item]:
         """By REST, below `place`, all of one item. Raises what GitHub.get raises."""
-        address = f"{place}/issues/{number}/events?per_page={PAGE_SIZE}&page="
-        found: dict[int, Item] = {}
-        page, empty = 1, 0
-        while empty < EMPTY_ANSWERS:  # an odd answer does not prove that there is nothing
-            answer = self._get(f"{address}{page}", pages.cut, _EVENT)
-            empty = 0 if answer.body else empty + 1
-            found.update((element.item_id, _rest_item(number, element)) for element in answer.body)
-            if answer.body and answer.next_url is None and len(answer.body) < PAGE_SIZE:
-                break
-            page += 1 if answer.body else 0
-        return list(found.values())
+        return all_pages(
+            self._api, f"{place}/issues/{number}/events?per_page={PAGE_SIZE}",
+            parse=functools.partial(pages.cut, shape=_EVENT),
+            usable=lambda shown: {element.item_id: _rest_item(number, element) for element in shown},
+            on_request=self._on_request, retry_refusals=True,
+        )  # fmt: skip
 
     def newest_number(self, place: str) -> int:
         """That of the item which was made last, issue or pull request; at least 1."""
         address = f"{place}/issues?state=all&sort=created&direction=desc&per_page={PAGE_SIZE}"
-        answers = (self._get(address, pages.cut, pages.ITEM).body for _ in range(EMPTY_ANSWERS))
+        answers = (
+            self._api.get(address, parse=pages.cut, on_request=self._on_request, retry_refusals=True).body
+            for _ in range(EMPTY_ANSWERS)
+        )
         return max((element.number for element in next(filter(None, answers), ())), default=1)
-
-    def _get(self, address: str, parse: Callable[..., Any], shape: Shape) -> Answer:
-        parse = functools.partial(parse, shape=shape)
-        return self._api.get(address, parse=parse, on_request=self._on_request, retry_refusals=True)
 
 
 def _field(ask: Ask) -> str:

@@ -15,8 +15,9 @@ from foundation import timestamps
 from foundation.errors import Outage
 from foundation.settings import is_repo_name
 from github import graphql, pages
-from github.api import Answer, GitHub
+from github.api import GitHub
 from github.fields import as_count
+from github.listing import all_pages
 from github.pages import Element, PageError
 from github.refusals import Moved, NotReadable
 from github.spots import PAGE_SIZE
@@ -24,7 +25,6 @@ from scans.totals import LISTS, Totals, describe, identity
 
 log = logging.getLogger("pipeline.sweep")
 
-PAGES_WITHOUT_END = 100_000
 UNCLEAR = "unclear"  # no reason, but an answer that tells nothing
 # What GraphQL's lists show of each element besides
 _BESIDES = {"issue": "comments { totalCount }", "pull_request": "comments { totalCount } reviews { totalCount }"}
@@ -113,29 +113,29 @@ class Reader:
     def _by_rest(self) -> Iterator[tuple[str | None, list[Listed]]]:
         """Issues and pull requests alike; a pull request has another id there."""
         address: str | None = f"{self._place}/issues?state=all&sort=created&direction=asc&per_page={PAGE_SIZE}"
-        for _ in range(PAGES_WITHOUT_END):
-            if address is None:
-                return
+        asked: set[str] = set()
+        while address is not None:
+            if address in asked:
+                raise Outage(f"GitHub's list of {self._of.repo} leads in a circle; run again later")
+            asked.add(address)
             answer = self._api.get(address, parse=_listed_by_rest, on_request=self._on_request, retry_refusals=True)
             yield answer.date, answer.body
             address = answer.next_url
 
     def ids(self, kind: str, number: int) -> set[int]:
-        """Of the comments or reviews of one item."""
+        """Of the comments or reviews of one item. None at all is believed: each is looked at by itself then."""
         lists = {
             "issue_comment": "issues/{}/comments",
             "review_comment": "pulls/{}/comments",
             "review": "pulls/{}/reviews",
         }
-        address: str | None = f"{self._place}/{lists[kind].format(number)}?per_page={PAGE_SIZE}"
-        found: set[int] = set()
-        for _ in range(PAGES_WITHOUT_END):
-            if address is None:
-                break
-            answer: Answer = self._api.get(address, parse=pages.cut, on_request=self._on_request, retry_refusals=True)
-            found.update(element.item_id for element in answer.body)
-            address = answer.next_url
-        return found
+        return set(
+            all_pages(
+                self._api, f"{self._place}/{lists[kind].format(number)}?per_page={PAGE_SIZE}", parse=pages.cut,
+                usable=lambda shown: {element.item_id: element.item_id for element in shown},
+                on_request=self._on_request, retry_refusals=True, may_be_empty=True,
+            )
+        )  # fmt: skip
 
     def look(self, kind: str, number: int, item_id: int) -> Found:
         """At one item by itself, once. What can't be had for another reason is raised."""

@@ -112,6 +112,17 @@ def test_a_list_that_leads_in_a_circle_ends(pipeline, repo, monkeypatch):
     assert (code, summary["gone"]) == (3, 0)
 
 
+def test_a_list_of_rests_that_leads_in_a_circle_ends(pipeline, github, repo):
+    pipeline.fill()
+    del pipeline.environ["GITHUB_TOKEN"]
+    here = f"{github.url}/repositories/{repo.id}/issues?state=all&sort=created&direction=asc&per_page=100"
+    github.fail_next("link", times=50, match="sort=created", url=here)
+    before = len(github.journal)
+    code, summary = pipeline.sweep()
+    assert (code, summary["gone"]) == (3, 0)
+    assert len(github.journal) - before < 10
+
+
 # One item.
 
 
