@@ -1,5 +1,7 @@
 """What tests of whole ingests share: a clock that the GitHub server follows, one run, and what it left behind."""
 
+import contextlib
+import functools
 import random
 
 import pytest
@@ -80,6 +82,27 @@ def run(github, time, tmp_path):
 
 class Killed(BaseException):
     """Ends the run after a page was committed, as a kill there would: nothing of it is caught or concluded."""
+
+
+def through_kills(run, *, most, pages=1, **options):
+    """Run it until it ends, each time killed after `pages` commits; (its results, how often it was killed)."""
+    for killed in range(most):
+        try:
+            return run(pages=pages, **options), killed
+        except Killed:
+            continue
+    pytest.fail(f"it has not ended after {most} kills")
+
+
+@pytest.fixture
+def ask(tmp_path):
+    """What the run's database answers."""
+    return functools.partial(rows_of, str(tmp_path / "p.db"))
+
+
+def rows_of(path, statement, *values):
+    with contextlib.closing(db.connect(path)) as conn:
+        return [tuple(row) for row in conn.execute(statement, values)]
 
 
 def queued(tmp_path):

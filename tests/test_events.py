@@ -11,7 +11,7 @@ from fetcher import ALL_HISTORY
 from foundation.errors import EXIT_FAILED
 from scans import events
 from tests.github_server import GitHubServer
-from tests.ingesting import START, Killed, github, run, time  # noqa: F401 - fixtures
+from tests.ingesting import START, github, run, through_kills, time  # noqa: F401 - fixtures
 
 
 @pytest.fixture
@@ -120,14 +120,8 @@ def test_what_moves_up_while_the_list_is_read_is_not_missed(run, github, time, t
 
 
 def test_a_scan_that_is_killed_after_each_page_still_ends_complete(run, tmp_path, repo):
-    ids, killed = happen(repo, 900), 0
-    while True:
-        try:
-            (result,) = run(only="events", since=ALL_HISTORY, pages=1)
-            break
-        except Killed:
-            killed += 1
-        assert killed < 40
+    ids = happen(repo, 900)
+    (result,), killed = through_kills(run, most=40, only="events", since=ALL_HISTORY)
     assert (killed > 5, result.error, queued(tmp_path)) == (True, None, set(ids))
 
 

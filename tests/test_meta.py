@@ -6,7 +6,7 @@ import pytest
 
 import db
 from tests.github_server import GitHubServer
-from tests.ingesting import Killed, github, run, time  # noqa: F401 - fixtures
+from tests.ingesting import github, run, through_kills, time  # noqa: F401 - fixtures
 
 LISTS = {"label": "labels", "milestone": "milestones", "release": "releases"}
 
@@ -119,14 +119,7 @@ def test_what_moves_up_while_the_list_is_read_is_not_missed(run, github, tmp_pat
 def test_a_scan_that_is_killed_after_each_page_still_ends_complete(run, tmp_path, repo):
     for at in range(250):
         repo.add_label(f"l{at:03d}")
-    killed = 0
-    while True:
-        try:
-            (result,) = run(only="meta", pages=1)
-            break
-        except Killed:
-            killed += 1
-        assert killed < 20
+    (result,), killed = through_kills(run, most=20, only="meta")
     assert (killed > 2, result.error, there(repo) - set(queued(tmp_path))) == (True, None, set())
 
 

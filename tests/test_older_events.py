@@ -16,7 +16,7 @@ from github.streams import KINDS, timeline
 from scans import events
 from tests.github_server import GitHubServer
 from tests.github_world import life
-from tests.ingesting import START, Killed, github, run, time  # noqa: F401 - fixtures
+from tests.ingesting import START, Killed, ask, github, rows_of, run, through_kills, time  # noqa: F401 - fixtures
 
 FAULTS = ["graphql_502", "graphql_wrong", "graphql_slow", "graphql_nulls", "graphql_null_reviews", "graphql_partly",
           500, "reset", "truncate", "invalid_json", "html", "secondary_403"]  # fmt: skip
@@ -53,16 +53,6 @@ def happen(repo, count, step=60, most=60):
                        **({"label": "bug"} if at % 6 == 2 else {}))
         for at in range(count)
     ]  # fmt: skip
-
-
-@pytest.fixture
-def ask(tmp_path):
-    return functools.partial(rows_of, str(tmp_path / "p.db"))
-
-
-def rows_of(path, statement, *values):
-    with contextlib.closing(db.connect(path)) as conn:
-        return [tuple(row) for row in conn.execute(statement, values)]
 
 
 def queued(ask):
@@ -123,14 +113,7 @@ def test_an_item_with_more_events_than_an_answer_holds_is_read_on(run, github, a
 def test_a_run_that_is_killed_after_each_commit_in_turn_still_ends_complete(run, github, ask, repo):
     ids = [repo.add_event(9, "subscribed", at=START - 10**6 + at) for at in range(250)]
     ids += happen(repo, 300)
-    killed = 0
-    while True:
-        try:
-            (result,) = run(only="events", since=ALL_HISTORY, pages=1)
-            break
-        except Killed:
-            killed += 1
-            assert killed < 30
+    (result,), killed = through_kills(run, most=30, only="events", since=ALL_HISTORY)
     assert (killed > 5, result.error, queued(ask)) == (True, None, set(ids))
 
 
@@ -259,15 +242,9 @@ def test_without_graphql_rest_is_asked(run, github, ask, repo):
 
 @pytest.mark.long
 def test_without_graphql_a_run_that_is_killed_after_each_commit_in_turn_still_ends_complete(run, github, ask, repo):
-    ids, killed = happen(repo, 200, most=20), 0
+    ids = happen(repo, 200, most=20)
     github.graphql_enabled = False
-    while True:
-        try:
-            (result,) = run(only="events", since=ALL_HISTORY, pages=2)
-            break
-        except Killed:
-            killed += 1
-            assert killed < 60
+    (result,), killed = through_kills(run, most=60, pages=2, only="events", since=ALL_HISTORY)
     assert (killed > 20, result.error, queued(ask)) == (True, None, set(ids))
 
 

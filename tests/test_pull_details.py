@@ -12,7 +12,7 @@ from fetcher import ALL_HISTORY
 from github.streams import pull_details
 from tests.github_server import GitHubServer
 from tests.github_world.life import happen
-from tests.ingesting import Killed, github, run, time  # noqa: F401 - fixtures
+from tests.ingesting import Killed, ask, github, rows_of, run, through_kills, time  # noqa: F401 - fixtures
 
 BOTH = ("pulls", "pull-details")
 
@@ -30,16 +30,6 @@ def repo(github, time):
             )
     time.seconds += 600
     return made
-
-
-@pytest.fixture
-def ask(tmp_path):
-    return functools.partial(rows_of, str(tmp_path / "p.db"))
-
-
-def rows_of(path, statement, *values):
-    with contextlib.closing(db.connect(path)) as conn:
-        return [tuple(row) for row in conn.execute(statement, values)]
 
 
 def details(github):
@@ -310,15 +300,9 @@ def test_whatever_happens_while_requests_fail_and_runs_are_killed_nothing_is_mis
 
 
 def test_a_run_that_is_killed_after_each_commit_in_turn_still_ends_complete(run, repo, ask):
-    before, at = versions(repo), 0
-    while True:
-        at += 1
-        try:
-            results = run(streams=BOTH, since=ALL_HISTORY, pages=1)
-            break
-        except Killed:
-            assert at < 20
-    assert at > 3
+    before = versions(repo)
+    results, killed = through_kills(run, most=20, streams=BOTH, since=ALL_HISTORY)
+    assert killed > 2
     assert ([result.error for result in results], behind(ask, before)) == ([None, None], [])
 
 
