@@ -16,6 +16,7 @@ from commands.signals import SignalsRaise
 from foundation.errors import EXIT_OK, ConfigurationError
 from lake.objects import Archive
 from lake.tables import Table
+from s3.object_store import unheard
 
 if TYPE_CHECKING:
     from lake.delta import Place
@@ -49,7 +50,7 @@ def run(
         store = archive_choice.open_archive(
             location, threads=1, environ=context.environ, user_agent=options.USER_AGENT, options=objects
         )
-        with _explained(store):
+        with _explained(store), unheard(os.environ):
             results = publishing.publish(
                 conn,
                 tables,

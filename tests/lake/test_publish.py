@@ -399,6 +399,12 @@ def test_what_is_wrong_with_s3_is_said_in_one_line(filled, lake, run_main, env, 
 
 
 @pytest.mark.parametrize("lake", ["S3"], indirect=True)
+def test_variables_of_other_programs_reach_no_request(filled, lake, run_main):
+    code, _, err = publish(run_main, lake, TOKEN="ghp_secret", TIMEOUT="30", PROXY_URL="http://127.0.0.1:9")
+    assert code == 0, err
+
+
+@pytest.mark.parametrize("lake", ["S3"], indirect=True)
 def test_a_key_that_may_only_read_is_told_what_it_lacks(filled, lake, run_main):
     reader = {"AWS_ACCESS_KEY_ID": "reader-access-key", "AWS_SECRET_ACCESS_KEY": "reader-secret-key"}
     code, _, err = publish(run_main, lake, **reader)
