@@ -45,22 +45,29 @@ def run(
     what = f"{', '.join(table.name for table in tables)} into {location}, below {prefix!r}"
     bar = context.bar(unit=" rows")
     recorded = context.recorded(conn, command="publish", what=what)
-    with contextlib.closing(conn), _private(is_local), bar, SignalsRaise(), recorded as record:
+    refused: list[Exception] = []
+    with contextlib.closing(conn), _private(is_local), SignalsRaise(), recorded as record:
         record.hold(["publish"])
         store = archive_choice.open_archive(
             location, threads=1, environ=context.environ, user_agent=options.USER_AGENT, options=objects
         )
-        with _explained(store), unheard(os.environ):
+        with _explained(store), unheard(os.environ), bar:
+            _check(store, location, [f"{prefix}{table.name}" for table in tables])
             results = publishing.publish(
                 conn,
                 tables,
-                lambda table: _place(store, location, prefix, table),
+                lambda table: _place(store, location, f"{prefix}{table.name}"),
                 keep=versions_kept,
                 on_progress=lambda table, rows: bar.update(rows, table.name),
+                on_refused=refused.append,
             )
-            done = [result._asdict() for result in results]
-    summary = {"command": "publish", "tables": done, "seconds": round(context.clock.monotonic() - started, 3)}
-    context.show(summary, reports.publish_lines(summary))
+        done = [result._asdict() for result in results]
+        seconds = round(context.clock.monotonic() - started, 3)
+        summary = {"command": "publish", "tables": done, "seconds": seconds}
+        context.show(summary, reports.publish_lines(summary))
+        with _explained(store):
+            if refused:
+                raise refused[0]
     return EXIT_OK
 
 
@@ -76,19 +83,25 @@ def _publishing() -> Any:
     return publish
 
 
-def _place(store: Archive, location: Location, prefix: str, table: Table) -> Place:
-    """Where the table lies; looked at first, by requests whose failures have words of ours."""
-    from lake.delta import Place
+def _check(store: Archive, location: Location, folders: Sequence[str]) -> None:
+    """All of it before anything is written, and by requests whose failures have words of ours."""
     from lake.publish import check_is_free
 
-    folder = f"{prefix}{table.name}"
+    for folder in folders:
+        _place(store, location, folder)
+        if next(store.keys(f"{folder}/_delta_log/"), None) is None:
+            check_is_free(store.keys(f"{folder}/"), f"{folder}/")
+
+
+def _place(store: Archive, location: Location, folder: str) -> Place:
+    from lake.delta import Place
+
+    def delete(path: str) -> None:
+        store.remove(f"{folder}/{path}")
+
     if location.directory is not None:
-        place = Place(str(Path(location.directory).resolve() / folder))
-    else:
-        place = Place(f"s3://{location.bucket}/{folder}", _of_s3(store).object_store_options())
-    if next(store.keys(f"{folder}/_delta_log/"), None) is None:
-        check_is_free(store.keys(f"{folder}/"), f"{folder}/")
-    return place
+        return Place(str(Path(location.directory).resolve() / folder), delete=delete)
+    return Place(f"s3://{location.bucket}/{folder}", _of_s3(store).object_store_options(), delete=delete)
 
 
 def _of_s3(store: Archive) -> S3Archive:

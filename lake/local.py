@@ -125,6 +125,14 @@ class DirectoryArchive:
             raise self._read_error(error, key) from error
         return Described(len(made.body), made.fetched_order, made.sha256)
 
+    def remove(self, key: str) -> None:
+        """Raises ConfigurationError or Outage; it may be gone already."""
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                (self._root / key).unlink()
+        except OSError as error:
+            raise self._explain(error) from error
+
     def _read_error(self, error: OSError, name: str) -> PipelineError:
         said = f"archive directory {str(self._root)!r}, {name}: {error.strerror}"
         if error.errno in (errno.EACCES, errno.EPERM, errno.ENOENT):

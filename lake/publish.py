@@ -5,17 +5,19 @@ Knows neither S3's settings nor argparse.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from typing import Any, Callable, Iterable, Iterator, NamedTuple, Sequence
+from typing import Any, Callable, Generator, Iterable, NamedTuple, Sequence
 
 import db
 from foundation.errors import ConfigurationError
-from lake.delta import Place
+from lake.delta import Kept, Place
 from lake.tables import Table
 
 CHUNK_ROWS = 4096  # about 2 MB of rows of `issues`
 # Raised where the same rows are to be written in another way.
 FORMAT = 1
+NOTHING_KEPT = Kept(0, 0, None)
 
 
 class Published(NamedTuple):
@@ -37,21 +39,28 @@ def publish(
     *,
     keep: int,
     on_progress: Callable[[Table, int], None],
+    on_refused: Callable[[Exception], None],
 ) -> list[Published]:
-    """One after the other, all as they were at one moment. Raises what Place raises; what was written by then stays."""
+    """One after the other, all as they were at one moment. Raises what Place raises; what was written by then stays.
+
+    `on_refused` hears why old versions could not be deleted, which keeps no new one back.
+    """
+    done = []
     with db.snapshot(conn):
-        return [_publish(conn, table, place_of(table), keep=keep, on_progress=on_progress) for table in tables]
-
-
-def _publish(
-    conn: db.Connection, table: Table, place: Place, *, keep: int, on_progress: Callable[[Table, int], None]
-) -> Published:
-    there = place.look()
-    mark, rows = _mark(conn, table)
-    if there is not None and there.mark == mark:
-        return Published(table.name, rows, False, there.number, 0, 0, 0)
-    written = place.replace(table, _counted(conn, table, on_progress), mark)
-    return Published(table.name, rows, True, *written, place.keep(keep))
+        for table in tables:
+            place = place_of(table)
+            there = place.look()
+            mark, rows = _mark(conn, table)
+            if there is not None and there.mark == mark:
+                done.append(Published(table.name, rows, False, there.number, 0, 0, 0))
+                continue
+            kept = place.keep(keep, there) if there is not None else NOTHING_KEPT
+            if kept.refused is not None:
+                on_refused(kept.refused)
+            with contextlib.closing(_counted(conn, table, on_progress)) as chunks:
+                written = place.replace(table, chunks, mark, oldest=kept.oldest)
+            done.append(Published(table.name, rows, True, *written, kept.deleted_files))
+    return done
 
 
 def _mark(conn: db.Connection, table: Table) -> tuple[str, int]:
@@ -68,7 +77,7 @@ def _mark(conn: db.Connection, table: Table) -> tuple[str, int]:
 
 def _counted(
     conn: db.Connection, table: Table, on_progress: Callable[[Table, int], None]
-) -> Iterator[Sequence[Sequence[Any]]]:
+) -> Generator[Sequence[Sequence[Any]], None, None]:
     done = 0
     for chunk in db.chunks(conn, table.query, rows=CHUNK_ROWS):
         yield chunk

@@ -19,11 +19,12 @@ import queue_manager
 from commands import runs
 from engines import presence
 from foundation.clock import SYSTEM_CLOCK
-from foundation.errors import AnotherRun, Interrupted
+from foundation.errors import AnotherRun, ConfigurationError, Interrupted
 from lake.tables import ISSUES, TABLES, Kind
 from tables import columns
 from tests import odd_payloads
 from tests.conftest import ROOT, Bucket
+from tests.fault_proxy import FaultProxy
 from tests.github_data import populate
 from tests.github_server import GitHubServer
 from tests.s3_server import ACCESS_KEY, SECRET_KEY
@@ -244,18 +245,90 @@ def test_of_old_versions_so_many_can_be_read_and_the_others_files_are_gone(fille
     assert titles == {writes[0]: {"d"}, writes[1]: {"c"}}
 
 
-def test_what_is_left_of_a_log_that_was_cleaned_is_enough(tmp_path):
-    uri = str(tmp_path / "table")
+class Deleting:
+    """Publishes row after row into a directory, and keeps 3 versions; `denied` is what a deletion raises."""
+
+    def __init__(self, root):
+        self.root, self.deleted, self.denied = root, [], None
+
+    def publish(self, number, *, kept=3):
+        place = delta.Place(str(self.root), delete=self._delete)
+        there = place.look()
+        result = place.keep(kept, there) if there else delta.Kept(0, 0, None)
+        place.replace(ISSUES, [rows(number)], str(number), oldest=result.oldest)
+        return result
+
+    def _delete(self, path):
+        if self.denied:
+            raise self.denied
+        (self.root / path).unlink()  # which raises where it is not there: nothing is deleted twice
+        self.deleted.append(path)
+
+    def files(self):
+        return {path.relative_to(self.root).as_posix() for path in self.root.rglob("part-*.parquet")}
+
+
+@pytest.fixture
+def deleting(tmp_path):
+    return Deleting(tmp_path / "table")
+
+
+def test_each_old_file_is_deleted_once(deleting):
+    for number in range(30):
+        deleting.publish(number)
+    assert (len(deleting.deleted), len(deleting.files())) == (27, 3)
+    assert [path.name for path in deleting.root.rglob("*.parquet") if "checkpoint" in path.name] != []
+
+
+def test_what_may_not_be_deleted_is_when_it_may_and_holds_nothing_up(deleting):
+    deleting.denied = ConfigurationError("no")
+    for number in range(5):
+        result = deleting.publish(number)
+    assert (result.refused, result.oldest, len(deleting.files())) == (deleting.denied, 0, 5)
+    deleting.denied = None
+    assert deleting.publish(5) == delta.Kept(3, 3, None)
+    assert len(deleting.files()) == 3
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("lake", ["S3"], indirect=True)
+def test_a_key_that_may_not_delete_publishes_every_table_and_is_told(filled, lake, run_main):
+    def fault(method, path):
+        return (403, "AccessDenied") if method == "DELETE" else None
+
+    with FaultProxy(lake.env["AWS_ENDPOINT_URL_S3"], fault) as proxy:
+        for title in "abc":
+            change(filled, title)
+            code, out, err = run_main(
+                "publish", "--json", "--tables", "issues,item_metrics", "--keep", "2",
+                env={**lake.env, "AWS_ENDPOINT_URL_S3": proxy.url},
+            )  # fmt: skip
+    assert (code, "has s3:DeleteObject on it" in err.splitlines()[-1]) == (2, True), err
+    assert [(table["version"], table["deleted_files"]) for table in json.loads(out)["tables"]] == [(2, 0), (2, 0)]
+
+
+def test_files_that_another_programs_version_shares_are_not_deleted(deleting):
+    uri = str(deleting.root)
+    two = [tuple({**dict(zip([column.name for column in ISSUES.columns], row)), "item_type": kind}.values())
+           for row in rows(1) for kind in ("issue", "pull_request")]  # fmt: skip
+    place = delta.Place(uri)
+    place.look()
+    place.replace(ISSUES, [two], "0")
+    deltalake.DeltaTable(uri).delete("item_type = 'issue'")  # the other partition's file goes on
+    deleting.publish(1)
+    deleting.publish(2)
+    deleting.publish(3, kept=4)
+    assert len(deltalake.DeltaTable(uri, version=1).to_pyarrow_table()) == 1
+
+
+def test_a_log_that_was_cleaned_is_in_nobodys_way(deleting):
     for version in range(7):
-        place = delta.Place(uri)
-        place.look()
         if version == 6:
-            deltalake.DeltaTable(uri).create_checkpoint()
-            for old in range(3):
-                (tmp_path / "table" / "_delta_log" / f"{old:020d}.json").unlink()
-        place.replace(ISSUES, [rows(version)], str(version))
-    assert place.keep(3) > 0
-    assert len(list((tmp_path / "table").rglob("*.parquet"))) == 2 + 1  # and the checkpoint
+            deltalake.DeltaTable(str(deleting.root)).create_checkpoint()
+            for old in range(4):
+                (deleting.root / "_delta_log" / f"{old:020d}.json").unlink()
+        assert deleting.publish(version, kept=6 if version < 6 else 3).refused is None
+    assert len(deltalake.DeltaTable(str(deleting.root)).to_pyarrow_table()) == 1
 
 
 def test_another_programs_version_is_replaced(filled, lake, run_main):
@@ -282,7 +355,7 @@ def test_of_two_at_once_one_wins_and_none_mixes(lake):
         first.replace(ISSUES, [rows(3)], "first")
     assert lake.ids() == [1, 2]
     first, second = lake.place(), lake.place()
-    assert first.look() == second.look() == delta.Version(0, "second")
+    assert first.look() == second.look() == delta.Version(0, "second", 0)
     first.replace(ISSUES, [rows(4)], "first")
     with pytest.raises(AnotherRun):
         second.replace(ISSUES, [rows(5)], "second")
@@ -325,7 +398,7 @@ def test_a_signal_in_the_middle_leaves_the_version_before(lake):
     again.look()
     with pytest.raises(Interrupted):
         again.replace(ISSUES, interrupted(), "after")
-    assert (lake.ids(), lake.place().look()) == ([1], delta.Version(0, "before"))
+    assert (lake.ids(), lake.place().look()) == ([1], delta.Version(0, "before", 0))
 
 
 KILLED = """
@@ -349,7 +422,7 @@ def test_a_kill_in_the_middle_leaves_the_version_before_and_the_next_goes_well(l
     words = [lake.uri(), json.dumps(lake.options), json.dumps(rows(2))]
     done = subprocess.run([sys.executable, "-c", KILLED, *words], cwd=str(ROOT), capture_output=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
-    assert (lake.ids(), lake.place().look()) == ([1], delta.Version(0, "before"))
+    assert (lake.ids(), lake.place().look()) == ([1], delta.Version(0, "before", 0))
     again = lake.place()
     again.look()
     again.replace(ISSUES, [rows(3)], "after")
