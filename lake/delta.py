@@ -14,10 +14,11 @@ from typing import Any, Callable, Iterable, Iterator, Mapping, NamedTuple, Seque
 
 from arro3.core import RecordBatch, RecordBatchReader
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, WriterProperties, write_deltalake
-from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake.exceptions import DeltaError, TableNotFoundError
 
-from foundation.errors import AnotherRun, ConfigurationError, Outage, PipelineError
+from foundation.errors import ConfigurationError, PipelineError
 from lake import arrow
+from lake.refusals import Refused, explained
 from lake.tables import Table
 
 MARK = "pipeline.mark"  # in a version's record: what its rows are the same as
@@ -31,30 +32,20 @@ ABANDON_SECONDS = 5.0
 WRITER = WriterProperties(
     compression="ZSTD", compression_level=3, max_row_group_size=ROW_GROUP_ROWS, statistics_truncate_length=64
 )
-_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
-_STATUS = re.compile(r"\b([1-5]\d\d) [A-Z][A-Za-z]+")
-_CODE = re.compile(r"<Code>(\w+)</Code>")
-
-
-class Refused(Exception):
-    """S3 said no to a request of deltalake's: the status (0: it said nothing), and the code of its answer.
-
-    `operation`: what was asked for, in boto3's words.
-    """
-
-    def __init__(self, status: int, code: str, operation: str) -> None:
-        super().__init__(f"{status} {code}")
-        self.operation = operation
-        self.status = status
-        self.code = code
+# It takes a path for a URL: at # it writes elsewhere, with ? or : it never finds its own record, and of ^ it dies.
+_ODD = re.compile(r"[#?:\[\\\]^|]|%[0-9A-Fa-f]{2}")
 
 
 class Version(NamedTuple):
-    """What lies there now. `mark` is empty where another program wrote it; of those before `oldest` no file is left."""
+    """What lies there now. `mark` is empty where another program wrote it; of those before `oldest` no file is left.
+
+    `name`: which table its maker says that it is, in any version since.
+    """
 
     number: int
     mark: str
     oldest: int
+    name: str | None
 
 
 class Written(NamedTuple):
@@ -77,7 +68,10 @@ class Place:
     def __init__(
         self, uri: str, options: Mapping[str, str] | None = None, *, delete: Callable[[str], None] | None = None
     ) -> None:
-        """`delete` takes a path within the table, for `keep`."""
+        """`delete` takes a path within the table, for `keep`. Raises ConfigurationError for what is no place."""
+        odd = _ODD.search(uri[len("s3:") :] if uri.startswith("s3:") else uri.replace(":", ""))
+        if odd:
+            raise ConfigurationError(f"{uri}: deltalake can't use a path with {odd[0]} in it; choose another")
         self.uri = uri
         self._delete = delete
         self._options = dict(options or {}) or None
@@ -85,7 +79,7 @@ class Place:
 
     def look(self) -> Version | None:
         """None where no table is. What is written later replaces this version, or none."""
-        with _explained(self.uri, "get_object"):
+        with explained(self.uri, "get_object"):
             try:
                 self._table = DeltaTable(self.uri, storage_options=self._options)
             except TableNotFoundError:
@@ -96,7 +90,7 @@ class Place:
             number = self._table.version()
             oldest = next((int(commit[OLDEST]) for commit in commits if OLDEST in commit), number)
             written = next((commit for commit in commits if not _is_vacuum(commit)), {})
-            return Version(number, str(written.get(MARK, "")), oldest)
+            return Version(number, str(written.get(MARK, "")), oldest, self._table.metadata().name)
 
     def keep(self, versions: int, there: Version) -> Kept:
         """Before another version: delete the files of all but so many, less that one, of those there. The newest stays.
@@ -109,14 +103,14 @@ class Place:
             return Kept(oldest, 0, None)
         assert self._table is not None and self._delete is not None
         try:
-            with _explained(self.uri, "get_object"):
+            with explained(self.uri, "get_object"):
                 # What another program compacted, or deleted rows from, has files of the version before it.
                 needed = _paths(self._table) | next(filter(None, map(self._files, range(first, there.number))), set())
                 for oldest in range(there.oldest, first):
                     for path in sorted(self._files(oldest) - needed):
                         self._delete(path)
                         deleted += 1
-            with _explained(self.uri, "delete_object"):
+            with explained(self.uri, "delete_object"):
                 self._table.cleanup_metadata()
         except (PipelineError, Refused) as refused:
             return Kept(oldest, deleted, refused)
@@ -145,7 +139,7 @@ class Place:
             feed.abandon(error)
             raise
         feed.end()
-        with _explained(self.uri):
+        with explained(self.uri):
             self._table = DeltaTable(self.uri, storage_options=self._options)
             sizes = self._table.get_add_actions(flatten=True).column("size_bytes").to_pylist()
             return Written(self._table.version(), len(sizes), sum(sizes))
@@ -206,7 +200,7 @@ class _Feed:
                 break
         self._thread.join()
         if self._error is not None:
-            with _explained(self._uri):
+            with explained(self._uri):
                 raise self._error
 
     def abandon(self, error: BaseException) -> None:
@@ -228,38 +222,3 @@ class _Feed:
             if isinstance(batch, BaseException):
                 raise RuntimeError("abandoned")
             yield batch
-
-
-@contextlib.contextmanager
-def _explained(uri: str, operation: str = "put_object") -> Iterator[None]:
-    """deltalake's exceptions in our words; Refused where S3 said no, which s3_writer.py knows the meaning of."""
-    try:
-        yield
-    except (PipelineError, Refused):
-        raise
-    except Exception as error:
-        said = " ".join(_COLOURS.sub("", str(error)).replace("\u21b3", " ").split())
-        raise _meaning(uri, said, operation, is_taken=isinstance(error, CommitFailedError)) from error
-
-
-def _meaning(uri: str, said: str, operation: str, *, is_taken: bool) -> Exception:
-    if is_taken or "table already exists" in said:
-        return AnotherRun(f"{uri} was written by somebody else meanwhile, and is as they left it; run again")
-    if uri.startswith("s3:"):
-        return _meaning_in_s3(uri, said, operation)
-    if "No space left" in said or "Disk quota" in said:
-        return Outage(f"{uri}: no room is left; make room on the disk, then run again")
-    if "Permission denied" in said or "Read-only file system" in said:
-        return ConfigurationError(f"{uri} can't be written; check its owner and permissions")
-    return PipelineError(f"{uri}: {said[:300]}")
-
-
-def _meaning_in_s3(uri: str, said: str, operation: str) -> Exception:
-    status, code = _STATUS.search(said), _CODE.search(said)
-    if status or code:
-        return Refused(int(status[1]) if status else 0, code[1] if code else "", operation)
-    if "necessary privileges" in said:
-        return Refused(403, "AccessDenied", operation)
-    if re.search("error sending request|timed? ?out|after \\d+ retries", said, re.IGNORECASE):
-        return Outage(f"S3 can't be reached: {said[-200:]}; run again later")
-    return PipelineError(f"{uri}: {said[:300]}")

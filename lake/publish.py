@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import re
 from typing import Any, Callable, Generator, Iterable, NamedTuple, Sequence
 
 import db
@@ -17,6 +18,8 @@ from lake.tables import Table
 CHUNK_ROWS = 4096  # about 2 MB of rows of `issues`
 # Raised where the same rows are to be written in another way.
 FORMAT = 1
+# A file of deltalake's: it makes it under such a name, on a disk with #1 behind that until it is whole.
+_LEFT = re.compile(r"/part-\d+-[0-9a-f-]{36}-c\d+\.zstd\.parquet(#\d+)?\Z")
 NOTHING_KEPT = Kept(0, 0, None)
 
 
@@ -50,6 +53,8 @@ def publish(
         for table in tables:
             place = place_of(table)
             there = place.look()
+            if there is not None and not there.mark and there.name != table.name:
+                raise ConfigurationError(f"{place.uri} is a table of another program; give another --prefix")
             mark, rows = _mark(conn, table)
             if there is not None and there.mark == mark:
                 done.append(Published(table.name, rows, False, there.number, 0, 0, 0))
@@ -88,5 +93,10 @@ def _counted(
 def check_is_free(keys: Iterable[str], folder: str) -> None:
     """ConfigurationError where something else lies in the folder than what a publish leaves, such as the archive."""
     for key in keys:
-        if not key.endswith(".parquet") and not key.startswith(f"{folder}_delta_log/"):
+        if not _LEFT.search(key) and not key.startswith(f"{folder}_delta_log/"):
             raise ConfigurationError(f"{folder} holds something else, such as {key}; give another --prefix")
+
+
+def unfinished(keys: Iterable[str]) -> list[str]:
+    """Those that a publish into a directory is at, or was when it was killed."""
+    return [key for key in keys if "#" in key and _LEFT.search(key)]

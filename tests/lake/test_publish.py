@@ -19,7 +19,8 @@ import queue_manager
 from commands import runs
 from engines import presence
 from foundation.clock import SYSTEM_CLOCK
-from foundation.errors import AnotherRun, ConfigurationError, Interrupted
+from foundation.errors import AnotherRun, ConfigurationError, Interrupted, PipelineError
+from lake.local import DirectoryArchive
 from lake.tables import ISSUES, TABLES, Kind
 from tables import columns
 from tests import odd_payloads
@@ -32,7 +33,11 @@ from tests.s3_server import ACCESS_KEY, SECRET_KEY
 deltalake = pytest.importorskip("deltalake", reason="deltalake wants Python 3.10")
 pytest.importorskip("pyarrow")
 
-from lake import delta  # noqa: E402
+from arro3.core import Array, DataType, RecordBatch  # noqa: E402
+
+from lake import delta, refusals  # noqa: E402
+from lake.publish import check_is_free, unfinished  # noqa: E402
+from lake.publish import publish as publish_tables  # noqa: E402
 
 NOW = "2026-11-23T10:00:00Z"
 INTERNAL = {"schema_version", "owners"} | set(columns.TABLES) - set(columns.FILLED)
@@ -274,9 +279,9 @@ def deleting(tmp_path):
 
 
 def test_each_old_file_is_deleted_once(deleting):
-    for number in range(30):
+    for number in range(12):
         deleting.publish(number)
-    assert (len(deleting.deleted), len(deleting.files())) == (27, 3)
+    assert (len(deleting.deleted), len(deleting.files())) == (9, 3)
     assert [path.name for path in deleting.root.rglob("*.parquet") if "checkpoint" in path.name] != []
 
 
@@ -355,7 +360,7 @@ def test_of_two_at_once_one_wins_and_none_mixes(lake):
         first.replace(ISSUES, [rows(3)], "first")
     assert lake.ids() == [1, 2]
     first, second = lake.place(), lake.place()
-    assert first.look() == second.look() == delta.Version(0, "second", 0)
+    assert first.look() == second.look() == delta.Version(0, "second", 0, "issues")
     first.replace(ISSUES, [rows(4)], "first")
     with pytest.raises(AnotherRun):
         second.replace(ISSUES, [rows(5)], "second")
@@ -398,7 +403,7 @@ def test_a_signal_in_the_middle_leaves_the_version_before(lake):
     again.look()
     with pytest.raises(Interrupted):
         again.replace(ISSUES, interrupted(), "after")
-    assert (lake.ids(), lake.place().look()) == ([1], delta.Version(0, "before", 0))
+    assert (lake.ids(), lake.place().look()) == ([1], delta.Version(0, "before", 0, "issues"))
 
 
 KILLED = """
@@ -422,7 +427,7 @@ def test_a_kill_in_the_middle_leaves_the_version_before_and_the_next_goes_well(l
     words = [lake.uri(), json.dumps(lake.options), json.dumps(rows(2))]
     done = subprocess.run([sys.executable, "-c", KILLED, *words], cwd=str(ROOT), capture_output=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
-    assert (lake.ids(), lake.place().look()) == ([1], delta.Version(0, "before", 0))
+    assert (lake.ids(), lake.place().look()) == ([1], delta.Version(0, "before", 0, "issues"))
     again = lake.place()
     again.look()
     again.replace(ISSUES, [rows(3)], "after")
@@ -443,9 +448,108 @@ def test_only_one_publish_works_on_a_database(filled, lake, run_main):
 
 @pytest.mark.parametrize("lake", ["directory"], indirect=True)
 def test_tables_are_not_put_where_the_archive_lies(filled, lake, run_main, tmp_path):
-    code, _, err = run_main("publish", "--archive-dir", "archive", "--prefix", "raw/github/")
+    db.connect(str(tmp_path / "another.db")).close()  # which does not know what lies there
+    place = ["--db", "another.db", "--archive-dir", "archive", "--prefix", "raw/github/"]
+    code, _, err = run_main("publish", *place, "--tables", "labels,issues")
     assert (code, "holds something else, such as raw/github/issues/dt=" in err) == (2, True), err
     assert not list(tmp_path.rglob("_delta_log"))
+
+
+@pytest.mark.parametrize("lake", ["directory"], indirect=True)
+def test_nothing_is_published_within_the_archive(filled, lake, run_main, tmp_path):
+    """There is no folder of labels yet; once the stream is switched on there would be two in one."""
+    code, _, err = run_main("publish", "--archive-dir", "archive", "--prefix", "raw/github/", "--tables", "labels")
+    assert (code, "--prefix raw/github/: the archive lies below raw/github/; give another" in err) == (2, True), err
+    assert not list(tmp_path.rglob("_delta_log"))
+
+
+def test_another_programs_table_is_left_alone(tmp_path):
+    uri = str(tmp_path / "table")
+    deltalake.write_deltalake(uri, RecordBatch.from_pydict({"mine": Array([1, 2], DataType.int64())}))
+    refused = pytest.raises(ConfigurationError, match="is a table of another program; give another --prefix")
+    with contextlib.closing(db.connect(str(tmp_path / "pipeline.db"))) as conn, refused:
+        publish_tables(conn, [ISSUES], lambda table: delta.Place(uri), keep=1, on_progress=print, on_refused=print)
+    assert deltalake.DeltaTable(uri).to_pyarrow_table().to_pylist() == [{"mine": 1}, {"mine": 2}]
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["/lake/a#b", "/lake/a?b", "/lake/a[b", "/lake/a%20b", "s3://my-lake/a#b/issues", "s3://my-lake/a:b/issues"],
+)
+def test_a_path_that_deltalake_mistakes_for_another_is_refused(uri):
+    with pytest.raises(ConfigurationError, match="can't use a path with"):
+        delta.Place(uri)
+    assert delta.Place("/lake/50% of c: é") and delta.Place("s3://my-lake/50% of c/issues")
+
+
+LEFT = "t/part-00000-886eab27-e7a1-4fe2-a3b2-fc68655cd84a-c000.zstd.parquet"
+
+
+def test_what_a_first_publish_left_that_was_killed_is_in_nobodys_way():
+    check_is_free([LEFT, LEFT + "#1", "t/_delta_log/x"], "t/")
+    for key in ("t/part-0.parquet", "t/x.json", LEFT + "#a"):
+        with pytest.raises(ConfigurationError, match="holds something else"):
+            check_is_free([LEFT, key], "t/")
+
+
+def test_what_is_half_of_a_file_goes_a_day_later(tmp_path, monkeypatch):
+    archive = DirectoryArchive(str(tmp_path))
+    keys = [LEFT, LEFT + "#1"]
+    (tmp_path / "t").mkdir()
+    for key in keys:
+        (tmp_path / key).touch()
+    archive.remove_stale(unfinished(archive.keys("t/")))
+    assert list(archive.keys("t/")) == keys
+    monkeypatch.setattr("lake.local.STALE_SECONDS", -60)
+    archive.remove_stale(unfinished(archive.keys("t/")))
+    assert list(archive.keys("t/")) == keys[:1]
+
+
+@pytest.mark.parametrize(
+    "name, text, said",
+    [
+        ("table", "x", "can't be written; check its owner and permissions, and what lies there"),
+        ("table/_delta_log/00000000000000000000.json", '{"commitInfo"', "its log is broken (Kernel error: Json"),
+        ("table/_delta_log/00000000000000000000.json", "", "move the folder away, the next run makes it anew"),
+    ],
+)
+def test_what_is_broken_on_the_disk_is_said_in_our_words(tmp_path, name, text, said):
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ConfigurationError) as raised:
+        delta.Place(str(tmp_path / "table")).look()
+    assert said in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "said, meant",
+    [
+        (
+            "Error performing PUT http://s3/b in 2ms - Received redirect without LOCATION, this",
+            (301, "PermanentRedirect"),
+        ),
+        ("The operation lacked the necessary privileges to complete for path a.json", (403, "AccessDenied")),
+        (
+            "Server returned non-2xx status code: 400 Bad Request: <Error><Code>ExpiredToken</Code>",
+            (400, "ExpiredToken"),
+        ),
+    ],
+)
+def test_what_s3_refuses_deltalake_is_known(said, meant):
+    with pytest.raises(refusals.Refused) as raised, refusals.explained("s3://b/issues", "get_object"):
+        raise OSError(said)
+    assert (raised.value.status, raised.value.code, raised.value.operation) == (*meant, "get_object")
+
+
+def test_a_store_without_conditional_writes_is_no_outage():
+    with pytest.raises(ConfigurationError, match="If-None-Match"), refusals.explained("s3://b/issues"):
+        raise OSError("Error after 5 retries - Server returned error response: 501 Not Implemented: NotImplemented")
+
+
+def test_what_kills_deltalake_is_said_in_our_words():
+    panic = type("PanicException", (BaseException,), {})
+    with pytest.raises(PipelineError, match="/lake: Invalid object"), refusals.explained("/lake"):
+        raise panic("Invalid object store url")
 
 
 @pytest.mark.parametrize("lake", ["directory"], indirect=True)
@@ -471,6 +575,7 @@ def test_what_is_wrong_with_s3_is_said_in_one_line(filled, lake, run_main, env, 
     assert (found, said in err.splitlines()[-1]) == (code, True), err
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("lake", ["S3"], indirect=True)
 def test_variables_of_other_programs_reach_no_request(filled, lake, run_main):
     code, _, err = publish(run_main, lake, TOKEN="ghp_secret", TIMEOUT="30", PROXY_URL="http://127.0.0.1:9")
@@ -488,7 +593,7 @@ def test_a_key_that_may_only_read_is_told_what_it_lacks(filled, lake, run_main):
 def test_what_is_refused_in_mid_write_is_said_in_our_words(lake):
     """By the time that this is heard there may be batches to come."""
     place = delta.Place(lake.uri(), {**lake.options, "aws_secret_access_key": "wrong"})
-    with pytest.raises(delta.Refused, match="403 SignatureDoesNotMatch"):
+    with pytest.raises(refusals.Refused, match="403 SignatureDoesNotMatch"):
         place.replace(ISSUES, (rows(number) for number in itertools.count()), "mark")
 
 
