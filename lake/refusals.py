@@ -75,6 +75,10 @@ def _in_s3(uri: str, said: str, operation: str) -> Exception:
         return Refused(301, "PermanentRedirect", operation)
     if "necessary privileges" in said:
         return Refused(403, "AccessDenied", operation)
+    if "invalid peer certificate" in said:
+        why = said.split("invalid peer certificate", 1)[1].strip(" :")[:80]
+        wants = "SSL_CERT_FILE has to name the authority that signed it, which can't be the certificate itself"
+        return ConfigurationError(f"deltalake refuses S3's certificate ({why}); {wants}")
     if re.search("error sending request|timed? ?out|after \\d+ retries", said, re.IGNORECASE):
         return Outage(f"S3 can't be reached: {said.split(' - ')[-1][:200]}; run again later")
     return PipelineError(f"{uri}: {said[:300]}")

@@ -28,7 +28,8 @@ _HEARD = {
     "http2_only", "http2_keep_alive_interval", "http2_keep_alive_timeout", "http2_keep_alive_while_idle",
     "http2_max_frame_size", "randomize_addresses", "user_agent", "default_content_type",
 }  # fmt: skip
-_NOT_HIDDEN = (*_UNSAFE, "AWS_SESSION_TOKEN")  # what is refused, and what boto3 may still read
+# What is refused, what boto3 may still read, and the one way into a bucket with a default retention.
+_NOT_HIDDEN = (*_UNSAFE, "AWS_SESSION_TOKEN", "AWS_CHECKSUM_ALGORITHM")
 
 
 @contextlib.contextmanager

@@ -541,9 +541,19 @@ def test_what_s3_refuses_deltalake_is_known(said, meant):
     assert (raised.value.status, raised.value.code, raised.value.operation) == (*meant, "get_object")
 
 
-def test_a_store_without_conditional_writes_is_no_outage():
-    with pytest.raises(ConfigurationError, match="If-None-Match"), refusals.explained("s3://b/issues"):
-        raise OSError("Error after 5 retries - Server returned error response: 501 Not Implemented: NotImplemented")
+@pytest.mark.parametrize(
+    "said, meant",
+    [
+        (
+            "Error after 5 retries - Server returned error response: 501 Not Implemented: NotImplemented",
+            "If-None-Match",
+        ),
+        ("error sending request client error (Connect) invalid peer certificate UnknownIssuer", "SSL_CERT_FILE has to"),
+    ],
+)
+def test_what_does_not_pass_is_no_outage(said, meant):
+    with pytest.raises(ConfigurationError, match=meant), refusals.explained("s3://b/issues"):
+        raise OSError(said)
 
 
 def test_what_kills_deltalake_is_said_in_our_words():

@@ -71,7 +71,7 @@ def test_a_session_token_of_other_credentials_is_refused(opened, monkeypatch, tm
 
 def test_what_the_other_sdk_alone_would_hear_is_hidden_from_it_meanwhile():
     bare = {"TOKEN": "ghp_secret", "Timeout": "30", "AWS_PROXY_URL": "http://127.0.0.1:9", "AWS_TOKEN": "x"}
-    others = {"AWS_SESSION_TOKEN": "token", "AWS_PROFILE": "lake", "HTTPS_PROXY": "http://proxy", "PATH": "/bin"}
+    others = {"AWS_SESSION_TOKEN": "token", "AWS_CHECKSUM_ALGORITHM": "sha256", "HTTPS_PROXY": "http://proxy"}
     environ = {**bare, **others}
     with unheard(environ):
         assert environ == others
