@@ -25,7 +25,7 @@ MARK = "pipeline.mark"  # in a version's record: what its rows are the same as
 OLDEST = "pipeline.oldest"  # there, too: the first version whose files may still lie there
 AHEAD = 1  # batch that waits for the writer
 ROW_GROUP_ROWS = 16_384  # each is in memory until it is whole (python -m benchmarks publish)
-COMMITS_LOOKED_AT = 20  # another program's vacuum is two
+COMMITS_LOOKED_AT = 20  # where the last is another program's; a vacuum is two
 # Each reader begins with the newest checkpoint, and asks for each version since: without them 1,000 requests a publish.
 CHECKPOINT_VERSIONS = 10
 ABANDON_SECONDS = 5.0
@@ -85,7 +85,7 @@ class Place:
             except TableNotFoundError:
                 return None
             commits = self._table.history(1)
-            if commits and _is_vacuum(commits[0]):
+            if commits and MARK not in commits[0]:
                 commits = self._table.history(COMMITS_LOOKED_AT)
             number = self._table.version()
             oldest = next((int(commit[OLDEST]) for commit in commits if OLDEST in commit), number)

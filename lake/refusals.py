@@ -17,6 +17,9 @@ PANIC = "PanicException"  # no Exception, and in no module: what Rust dies of
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _STATUS = re.compile(r"\b([1-5]\d\d) [A-Z][A-Za-z]+")
 _CODE = re.compile(r"<Code>(\w+)</Code>")
+_IN_THE_WAY = re.compile(
+    "Permission denied|not permitted|Read-only file system|Not a directory|File exists|does not exist"
+)
 _BROKEN = re.compile("Json error|No table metadata or protocol found")
 
 
@@ -60,7 +63,9 @@ def _meaning(uri: str, said: str, operation: str, *, is_taken: bool) -> Exceptio
 def _on_disk(uri: str, said: str) -> PipelineError:
     if "No space left" in said or "Disk quota" in said:
         return Outage(f"{uri}: no room is left; make room on the disk, then run again")
-    if re.search("Permission denied|Read-only file system|Not a directory|File exists|does not exist", said):
+    if re.search(
+        "Permission denied|not permitted|Read-only file system|Not a directory|File exists|does not exist", said
+    ):
         return ConfigurationError(f"{uri} can't be written; check its owner and permissions, and what lies there")
     return PipelineError(f"{uri}: {said[:300]}")
 

@@ -339,6 +339,8 @@ def test_files_that_another_programs_version_shares_are_not_deleted(deleting):
     deleting.publish(2)
     deleting.publish(3, kept=4)
     assert len(deltalake.DeltaTable(uri, version=1).to_pyarrow_table()) == 1
+    deltalake.DeltaTable(uri).delete("id = 3")
+    assert deleting.publish(5, kept=1) == delta.Kept(5, 4, None)  # all that this version lacks
 
 
 def test_a_log_that_was_cleaned_is_in_nobodys_way(deleting):
