@@ -10,7 +10,7 @@ import contextlib
 import queue
 import re
 import threading
-from typing import Any, Callable, Iterable, Iterator, Mapping, NamedTuple, Sequence
+from typing import Any, Callable, Iterable, Iterator, Mapping, NamedTuple, Sequence, TypeVar, cast
 
 from arro3.core import RecordBatch, RecordBatchReader
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, WriterProperties, write_deltalake
@@ -21,6 +21,7 @@ from lake import arrow
 from lake.refusals import Refused, explained
 from lake.tables import Table
 
+T = TypeVar("T")
 MARK = "pipeline.mark"  # in a version's record: what its rows are the same as
 OLDEST = "pipeline.oldest"  # there, too: the first version whose files may still lie there
 AHEAD = 1  # batch that waits for the writer
@@ -79,6 +80,9 @@ class Place:
 
     def look(self) -> Version | None:
         """None where no table is. What is written later replaces this version, or none."""
+        return aside(self._look)
+
+    def _look(self) -> Version | None:
         with explained(self.uri, "get_object"):
             try:
                 self._table = DeltaTable(self.uri, storage_options=self._options)
@@ -98,6 +102,9 @@ class Place:
         Only those that the log names: whatever else lies there, and what another writer is at, is left alone. A version
         of which not all could be deleted is begun with again next time.
         """
+        return aside(lambda: self._keep(versions, there))
+
+    def _keep(self, versions: int, there: Version) -> Kept:
         oldest, deleted, first = there.oldest, 0, there.number - max(versions - 1, 1) + 1
         if oldest >= first:
             return Kept(oldest, 0, None)
@@ -110,14 +117,16 @@ class Place:
                     for path in sorted(self._files(oldest) - needed):
                         self._delete(path)
                         deleted += 1
-            with explained(self.uri, "delete_object"):
-                self._table.cleanup_metadata()
+            # It leaves of commits that are older than a month only those since the checkpoint, also of what is kept.
+            if first > there.number - (there.number + 1) % CHECKPOINT_VERSIONS:
+                with explained(self.uri, "delete_object"):
+                    self._table.cleanup_metadata()
         except (PipelineError, Refused) as refused:
             return Kept(oldest, deleted, refused)
         return Kept(first, deleted, None)
 
     def _files(self, number: int) -> set[str]:
-        """Of old commits the log is cleaned a month later: what is left of it may be too little for a version."""
+        """Whoever cleaned the log may have left too little of it for this version."""
         try:
             return _paths(DeltaTable(self.uri, version=number, storage_options=self._options))
         except DeltaError:
@@ -139,10 +148,13 @@ class Place:
             feed.abandon(error)
             raise
         feed.end()
-        with explained(self.uri):
-            self._table = DeltaTable(self.uri, storage_options=self._options)
-            sizes = self._table.get_add_actions(flatten=True).column("size_bytes").to_pylist()
-            return Written(self._table.version(), len(sizes), sum(sizes))
+        return aside(self._written)
+
+    def _written(self) -> Written:
+        with explained(self.uri, "get_object"):
+            table = DeltaTable(self.uri, storage_options=self._options)
+            sizes = table.get_add_actions(flatten=True).column("size_bytes").to_pylist()
+            return Written(table.version(), len(sizes), sum(sizes))
 
     def _write(self, table: Table, batches: Iterator[RecordBatch], record: dict[str, str]) -> None:
         write_deltalake(
@@ -171,6 +183,23 @@ def _is_vacuum(commit: Mapping[str, Any]) -> bool:
 
 def _paths(table: DeltaTable) -> set[str]:
     return set(table.get_add_actions(flatten=True).column("path").to_pylist())
+
+
+def aside(work: Callable[[], T]) -> T:
+    """What it returns, or raises, in a thread of its own: one that waits in Rust, where S3 hangs, hears no signal."""
+    done: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue()
+
+    def run() -> None:
+        try:
+            done.put((work(), None))
+        except BaseException as error:
+            done.put((None, error))
+
+    threading.Thread(target=run, daemon=True).start()  # the process may end while it waits
+    result, error = done.get()
+    if error is not None:
+        raise error
+    return cast(T, result)
 
 
 class _Feed:

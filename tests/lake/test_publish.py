@@ -5,6 +5,7 @@ import datetime
 import decimal
 import itertools
 import json
+import os
 import re
 import signal
 import subprocess
@@ -25,7 +26,7 @@ from lake.local import DirectoryArchive
 from lake.tables import ISSUES, TABLES, Kind
 from tables import columns
 from tests import odd_payloads
-from tests.conftest import ROOT, Bucket
+from tests.conftest import ROOT, Bucket, started_main
 from tests.fault_proxy import FaultProxy
 from tests.github_data import populate
 from tests.github_server import GitHubServer
@@ -298,6 +299,38 @@ def test_each_old_file_is_deleted_once(deleting):
         deleting.publish(number)
     assert (len(deleting.deleted), len(deleting.files())) == (9, 3)
     assert [path.name for path in deleting.root.rglob("*.parquet") if "checkpoint" in path.name] != []
+
+
+def test_a_log_of_more_than_a_month_is_cleaned_and_no_old_file_is_forgotten(deleting):
+    """Of a table that changes once a month."""
+    for number in range(26):
+        deleting.publish(number)
+        for file in (deleting.root / "_delta_log").iterdir():
+            os.utime(file, (number, number))
+    assert (len(deleting.deleted), len(deleting.files())) == (23, 3)
+    assert len(list((deleting.root / "_delta_log").glob("*.json"))) < 12
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("lake", ["S3"], indirect=True)
+@pytest.mark.parametrize("method, part", [("GET", ".json"), ("PUT", ".parquet"), ("PUT", ".json")])
+def test_a_signal_is_heard_at_once_while_s3_hangs(filled, lake, run_main, tmp_path, method, part):
+    assert publish(run_main, lake)[0] == 0
+    change(filled, "another")
+    hangs = threading.Event()
+
+    def fault(asked, path):
+        if asked == method and part in path:
+            hangs.set()
+            return "hang"
+        return None
+
+    with FaultProxy(lake.env["AWS_ENDPOINT_URL_S3"], fault) as proxy:
+        env = {**lake.env, "AWS_ENDPOINT_URL_S3": proxy.url}
+        with started_main("publish", "--tables", "issues", env=env, cwd=tmp_path) as process:
+            assert hangs.wait(30)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(15) == 128 + signal.SIGTERM
 
 
 def test_what_may_not_be_deleted_is_when_it_may_and_holds_nothing_up(deleting):
