@@ -250,10 +250,14 @@ class S3Archive:
     def delete(self, key: str) -> bool:
         """False where that is not allowed."""
         try:
-            self._call("delete_object", Key=key)
+            self.remove(key)
         except PipelineError:
             return False
         return True
+
+    def remove(self, key: str) -> None:
+        """Raises ConfigurationError or Outage; it may be gone already."""
+        self._call("delete_object", Key=key)
 
     def _call(self, operation: str, **parameters: Any) -> Any:
         """One request. Raises what `put` raises."""

@@ -6,19 +6,22 @@ import contextlib
 import logging
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Iterator, Sequence, cast
+from typing import TYPE_CHECKING, Any, Iterator, Mapping, Sequence, cast
 
 import db
 from commands import archive_choice, options, reports
-from commands.archive_choice import Location
+from commands.archive_choice import Location, Place
 from commands.context import Context
 from commands.signals import SignalsRaise
 from foundation.errors import EXIT_OK, ConfigurationError
+from lake import notes
 from lake.objects import Archive
 from lake.tables import Table
+from s3.object_store import unheard
 
 if TYPE_CHECKING:
-    from lake.delta import Place
+    from lake import delta
+    from lake.local import DirectoryArchive
     from s3_writer import S3Archive
 
 log = logging.getLogger("pipeline.publish")
@@ -44,22 +47,30 @@ def run(
     what = f"{', '.join(table.name for table in tables)} into {location}, below {prefix!r}"
     bar = context.bar(unit=" rows")
     recorded = context.recorded(conn, command="publish", what=what)
-    with contextlib.closing(conn), _private(is_local), bar, SignalsRaise(), recorded as record:
+    refused: list[Exception] = []
+    with contextlib.closing(conn), _private(is_local), SignalsRaise(), recorded as record:
         record.hold(["publish"])
         store = archive_choice.open_archive(
             location, threads=1, environ=context.environ, user_agent=options.USER_AGENT, options=objects
         )
-        with _explained(store):
+        with _explained(store), unheard(os.environ), bar:
+            _check_prefix(conn, location, prefix, context.environ)
+            _check(store, location, [f"{prefix}{table.name}" for table in tables])
             results = publishing.publish(
                 conn,
                 tables,
-                lambda table: _place(store, location, prefix, table),
+                lambda table: _place(store, location, f"{prefix}{table.name}"),
                 keep=versions_kept,
                 on_progress=lambda table, rows: bar.update(rows, table.name),
+                on_refused=refused.append,
             )
-            done = [result._asdict() for result in results]
-    summary = {"command": "publish", "tables": done, "seconds": round(context.clock.monotonic() - started, 3)}
-    context.show(summary, reports.publish_lines(summary))
+        done = [result._asdict() for result in results]
+        seconds = round(context.clock.monotonic() - started, 3)
+        summary = {"command": "publish", "tables": done, "seconds": seconds}
+        context.show(summary, reports.publish_lines(summary))
+        with _explained(store):
+            if refused:
+                raise refused[0]
     return EXIT_OK
 
 
@@ -75,19 +86,39 @@ def _publishing() -> Any:
     return publish
 
 
-def _place(store: Archive, location: Location, prefix: str, table: Table) -> Place:
-    """Where the table lies; looked at first, by requests whose failures have words of ours."""
-    from lake.delta import Place
-    from lake.publish import check_is_free
+def _check_prefix(conn: db.Connection, location: Location, prefix: str, environ: Mapping[str, str]) -> None:
+    """Not within the archive of this database: streams that are switched on later have folders of the tables' names."""
+    here = location.place(prefix, environ)
+    for known in map(Place.of_text, notes.archives(conn)):
+        if known.prefix and prefix.startswith(known.prefix) and known._replace(prefix=prefix) == here:
+            raise ConfigurationError(f"--prefix {prefix}: the archive lies below {known.prefix}; give another")
 
-    folder = f"{prefix}{table.name}"
+
+def _check(store: Archive, location: Location, folders: Sequence[str]) -> None:
+    """All of it before anything is written, and by requests whose failures have words of ours."""
+    from lake.publish import check_is_free, unfinished
+
+    for folder in folders:
+        _place(store, location, folder)
+        if next(store.keys(f"{folder}/_delta_log/"), None) is None:
+            check_is_free(store.keys(f"{folder}/"), f"{folder}/")
+        if location.directory is not None:
+            _of_directory(store).remove_stale(unfinished(store.keys(f"{folder}/")))
+
+
+def _place(store: Archive, location: Location, folder: str) -> delta.Place:
+    from lake.delta import Place as DeltaPlace
+
+    def delete(path: str) -> None:
+        store.remove(f"{folder}/{path}")
+
     if location.directory is not None:
-        place = Place(str(Path(location.directory).resolve() / folder))
-    else:
-        place = Place(f"s3://{location.bucket}/{folder}", _of_s3(store).object_store_options())
-    if next(store.keys(f"{folder}/_delta_log/"), None) is None:
-        check_is_free(store.keys(f"{folder}/"), f"{folder}/")
-    return place
+        return DeltaPlace(str(Path(location.directory).resolve() / folder), delete=delete)
+    return DeltaPlace(f"s3://{location.bucket}/{folder}", _of_s3(store).object_store_options(), delete=delete)
+
+
+def _of_directory(store: Archive) -> DirectoryArchive:
+    return cast("DirectoryArchive", store)
 
 
 def _of_s3(store: Archive) -> S3Archive:
@@ -97,7 +128,7 @@ def _of_s3(store: Archive) -> S3Archive:
 @contextlib.contextmanager
 def _explained(store: Archive) -> Iterator[None]:
     """What S3 refuses to deltalake means what it means to the worker."""
-    from lake.delta import Refused
+    from lake.refusals import Refused
 
     try:
         yield

@@ -10,47 +10,43 @@ import contextlib
 import queue
 import re
 import threading
-from typing import Any, Callable, Iterable, Iterator, Mapping, NamedTuple, Sequence
+from typing import Any, Callable, Iterable, Iterator, Mapping, NamedTuple, Sequence, TypeVar, cast
 
 from arro3.core import RecordBatch, RecordBatchReader
-from deltalake import CommitProperties, DeltaTable, WriterProperties, write_deltalake
-from deltalake.exceptions import CommitFailedError, DeltaError
+from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, WriterProperties, write_deltalake
+from deltalake.exceptions import DeltaError, TableNotFoundError
 
-from foundation.errors import AnotherRun, ConfigurationError, Outage, PipelineError
+from foundation.errors import ConfigurationError, PipelineError
 from lake import arrow
+from lake.refusals import Refused, explained
 from lake.tables import Table
 
+T = TypeVar("T")
 MARK = "pipeline.mark"  # in a version's record: what its rows are the same as
+OLDEST = "pipeline.oldest"  # there, too: the first version whose files may still lie there
 AHEAD = 1  # batch that waits for the writer
 ROW_GROUP_ROWS = 16_384  # each is in memory until it is whole (python -m benchmarks publish)
-COMMITS_LOOKED_AT = 20  # a write and its vacuum are three
+COMMITS_LOOKED_AT = 20  # where the last is another program's; a vacuum is two
+# Each reader begins with the newest checkpoint, and asks for each version since: without them 1,000 requests a publish.
+CHECKPOINT_VERSIONS = 10
 ABANDON_SECONDS = 5.0
 WRITER = WriterProperties(
     compression="ZSTD", compression_level=3, max_row_group_size=ROW_GROUP_ROWS, statistics_truncate_length=64
 )
-_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
-_STATUS = re.compile(r"\b([1-5]\d\d) [A-Z][A-Za-z]+")
-_CODE = re.compile(r"<Code>(\w+)</Code>")
-
-
-class Refused(Exception):
-    """S3 said no to a request of deltalake's: the status (0: it said nothing), and the code of its answer.
-
-    `operation`: what was asked for, in boto3's words.
-    """
-
-    def __init__(self, status: int, code: str) -> None:
-        super().__init__(f"{status} {code}")
-        self.operation = "put_object"
-        self.status = status
-        self.code = code
+# It takes a path for a URL: at # it writes elsewhere, with ? or : it never finds its own record, and of ^ it dies.
+_ODD = re.compile(r"[#?:\[\\\]^|]|%[0-9A-Fa-f]{2}")
 
 
 class Version(NamedTuple):
-    """What lies there now. `mark` is empty where another program wrote it."""
+    """What lies there now. `mark` is empty where another program wrote it; of those before `oldest` no file is left.
+
+    `name`: which table its maker says that it is, in any version since.
+    """
 
     number: int
     mark: str
+    oldest: int
+    name: str | None
 
 
 class Written(NamedTuple):
@@ -59,33 +55,92 @@ class Written(NamedTuple):
     bytes: int
 
 
+class Kept(NamedTuple):
+    """What became of old versions: `oldest` as in Version; `refused`: why no more of them were deleted."""
+
+    oldest: int
+    deleted_files: int
+    refused: PipelineError | Refused | None
+
+
 class Place:
     """Where a table lies: a directory, or s3://bucket/key with the options for object_store."""
 
-    def __init__(self, uri: str, options: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, uri: str, options: Mapping[str, str] | None = None, *, delete: Callable[[str], None] | None = None
+    ) -> None:
+        """`delete` takes a path within the table, for `keep`. Raises ConfigurationError for what is no place."""
+        odd = _ODD.search(uri[len("s3:") :] if uri.startswith("s3:") else uri.replace(":", ""))
+        if odd:
+            raise ConfigurationError(f"{uri}: deltalake can't use a path with {odd[0]} in it; choose another")
         self.uri = uri
+        self._delete = delete
         self._options = dict(options or {}) or None
         self._table: DeltaTable | None = None
 
     def look(self) -> Version | None:
         """None where no table is. What is written later replaces this version, or none."""
-        with _explained(self.uri):
-            if not DeltaTable.is_deltatable(self.uri, self._options):
-                return None
-            self._table = DeltaTable(self.uri, storage_options=self._options)
-            number = self._table.version()
-            for commit in self._table.history(COMMITS_LOOKED_AT):
-                if not commit["operation"].startswith("VACUUM"):
-                    return Version(number, str(commit.get(MARK, "")))
-            return Version(number, "")
+        return aside(self._look)
 
-    def replace(self, table: Table, chunks: Iterable[Sequence[Sequence[Any]]], mark: str) -> Written:
+    def _look(self) -> Version | None:
+        with explained(self.uri, "get_object"):
+            try:
+                self._table = DeltaTable(self.uri, storage_options=self._options)
+            except TableNotFoundError:
+                return None
+            commits = self._table.history(1)
+            if commits and MARK not in commits[0]:
+                commits = self._table.history(COMMITS_LOOKED_AT)
+            number = self._table.version()
+            oldest = next((int(commit[OLDEST]) for commit in commits if OLDEST in commit), number)
+            written = next((commit for commit in commits if not _is_vacuum(commit)), {})
+            return Version(number, str(written.get(MARK, "")), oldest, self._table.metadata().name)
+
+    def keep(self, versions: int, there: Version) -> Kept:
+        """Before another version: delete the files of all but so many, less that one, of those there. The newest stays.
+
+        Only those that the log names: whatever else lies there, and what another writer is at, is left alone. A version
+        of which not all could be deleted is begun with again next time.
+        """
+        return aside(lambda: self._keep(versions, there))
+
+    def _keep(self, versions: int, there: Version) -> Kept:
+        oldest, deleted, first = there.oldest, 0, there.number - max(versions - 1, 1) + 1
+        if oldest >= first:
+            return Kept(oldest, 0, None)
+        assert self._table is not None and self._delete is not None
+        try:
+            with explained(self.uri, "get_object"):
+                # What another program compacted, or deleted rows from, has files of the version before it.
+                needed = _paths(self._table) | next(filter(None, map(self._files, range(first, there.number))), set())
+                for oldest in range(there.oldest, first):
+                    for path in sorted(self._files(oldest) - needed):
+                        self._delete(path)
+                        deleted += 1
+            # It leaves of commits that are older than a month only those since the checkpoint, also of what is kept.
+            if first > there.number - (there.number + 1) % CHECKPOINT_VERSIONS:
+                with explained(self.uri, "delete_object"):
+                    self._table.cleanup_metadata()
+        except (PipelineError, Refused) as refused:
+            return Kept(oldest, deleted, refused)
+        return Kept(first, deleted, None)
+
+    def _files(self, number: int) -> set[str]:
+        """Whoever cleaned the log may have left too little of it for this version."""
+        try:
+            return _paths(DeltaTable(self.uri, version=number, storage_options=self._options))
+        except DeltaError:
+            return set()
+
+    def replace(
+        self, table: Table, chunks: Iterable[Sequence[Sequence[Any]]], mark: str, *, oldest: int = 0
+    ) -> Written:
         """All rows by these; AnotherRun where somebody else wrote meanwhile, and all stays as they left it.
 
         The chunks are made in this thread, whose they may be; what is written is in another one, so that a signal is
         heard at once. After any exception the version before is whole and the one that counts.
         """
-        feed = _Feed(self.uri, lambda batches: self._write(table, batches, mark))
+        feed = _Feed(self.uri, lambda batches: self._write(table, batches, {MARK: mark, OLDEST: str(oldest)}))
         try:
             for rows in chunks:
                 feed.put(arrow.batch(table, rows))
@@ -93,12 +148,15 @@ class Place:
             feed.abandon(error)
             raise
         feed.end()
-        with _explained(self.uri):
-            self._table = DeltaTable(self.uri, storage_options=self._options)
-            sizes = self._table.get_add_actions(flatten=True).column("size_bytes").to_pylist()
-            return Written(self._table.version(), len(sizes), sum(sizes))
+        return aside(self._written)
 
-    def _write(self, table: Table, batches: Iterator[RecordBatch], mark: str) -> None:
+    def _written(self) -> Written:
+        with explained(self.uri, "get_object"):
+            table = DeltaTable(self.uri, storage_options=self._options)
+            sizes = table.get_add_actions(flatten=True).column("size_bytes").to_pylist()
+            return Written(table.version(), len(sizes), sum(sizes))
+
+    def _write(self, table: Table, batches: Iterator[RecordBatch], record: dict[str, str]) -> None:
         write_deltalake(
             self._table or self.uri,
             RecordBatchReader.from_batches(arrow.schema(table), batches),
@@ -110,37 +168,38 @@ class Place:
             description=table.comment,
             storage_options=self._options,
             writer_properties=WRITER,
+            configuration={"delta.checkpointInterval": str(CHECKPOINT_VERSIONS)},
             # No retry: it would go on upon what another one wrote meanwhile.
-            commit_properties=CommitProperties(custom_metadata={MARK: mark}, max_commit_retries=0),
+            commit_properties=CommitProperties(custom_metadata=record, max_commit_retries=0),
+            # To clean the log may be refused, which would fail a version that is written.
+            post_commithook_properties=PostCommitHookProperties(cleanup_expired_logs=False),
         )
 
-    def keep(self, versions: int) -> int:
-        """Delete the files of all but so many of the newest versions; returns how many files. Needs s3:DeleteObject.
 
-        Only those that the log names: whatever else lies there, and what another writer is at, is left alone.
-        """
-        try:
-            with _explained(self.uri):
-                assert self._table is not None
-                written = [one["version"] for one in self._table.history() if not one["operation"].startswith("VACUUM")]
-                kept = [number for number in written[:versions] if self._can_be_read(number)]
-                if len(written) <= versions:
-                    return 0
-                deleted = self._table.vacuum(
-                    retention_hours=0, enforce_retention_duration=False, keep_versions=kept, dry_run=False
-                )
-                return len(deleted)
-        except Refused as refused:
-            refused.operation = "delete_object"
-            raise
+def _is_vacuum(commit: Mapping[str, Any]) -> bool:
+    """It has the rows of the version before it."""
+    return str(commit.get("operation", "")).startswith("VACUUM")
 
-    def _can_be_read(self, number: int) -> bool:
-        """Of old commits the log is cleaned a month later: what is left of it may be too little for a version."""
+
+def _paths(table: DeltaTable) -> set[str]:
+    return set(table.get_add_actions(flatten=True).column("path").to_pylist())
+
+
+def aside(work: Callable[[], T]) -> T:
+    """What it returns, or raises, in a thread of its own: one that waits in Rust, where S3 hangs, hears no signal."""
+    done: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue()
+
+    def run() -> None:
         try:
-            DeltaTable(self.uri, version=number, storage_options=self._options)
-        except DeltaError:
-            return False
-        return True
+            done.put((work(), None))
+        except BaseException as error:
+            done.put((None, error))
+
+    threading.Thread(target=run, daemon=True).start()  # the process may end while it waits
+    result, error = done.get()
+    if error is not None:
+        raise error
+    return cast(T, result)
 
 
 class _Feed:
@@ -170,7 +229,7 @@ class _Feed:
                 break
         self._thread.join()
         if self._error is not None:
-            with _explained(self._uri):
+            with explained(self._uri):
                 raise self._error
 
     def abandon(self, error: BaseException) -> None:
@@ -192,30 +251,3 @@ class _Feed:
             if isinstance(batch, BaseException):
                 raise RuntimeError("abandoned")
             yield batch
-
-
-@contextlib.contextmanager
-def _explained(uri: str) -> Iterator[None]:
-    """deltalake's exceptions in our words; Refused where S3 said no, which s3_writer.py knows the meaning of."""
-    try:
-        yield
-    except (PipelineError, AssertionError):
-        raise
-    except Exception as error:
-        said = " ".join(_COLOURS.sub("", str(error)).replace("\u21b3", " ").split())
-        raise _meaning(uri, said, is_taken=isinstance(error, CommitFailedError)) from error
-
-
-def _meaning(uri: str, said: str, *, is_taken: bool) -> Exception:
-    if is_taken or "table already exists" in said:
-        return AnotherRun(f"{uri} was written by somebody else meanwhile, and is as they left it; run again")
-    status, code = _STATUS.search(said), _CODE.search(said)
-    if status or code:
-        return Refused(int(status[1]) if status else 0, code[1] if code else "")
-    if "No space left" in said or "Disk quota" in said:
-        return Outage(f"{uri}: no room is left; make room on the disk, then run again")
-    if "Permission denied" in said or "Read-only file system" in said:
-        return ConfigurationError(f"{uri} can't be written; check its owner and permissions")
-    if uri.startswith("s3:") and re.search("error sending request|timed? ?out|after \\d+ retries", said, re.IGNORECASE):
-        return Outage(f"S3 can't be reached: {said[-200:]}; run again later")
-    return PipelineError(f"{uri}: {said[:300]}")

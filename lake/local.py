@@ -11,7 +11,7 @@ import logging
 import os
 import uuid
 from pathlib import Path
-from typing import Iterator
+from typing import Iterable, Iterator, Sequence
 
 from foundation import errors, timestamps
 from foundation.errors import ConfigurationError, Outage, PipelineError
@@ -48,6 +48,9 @@ class DirectoryArchive:
             raise ConfigurationError(f"archive directory {root!r}: {said}; check --archive-dir") from error
 
     def _tidy(self) -> None:
+        self._remove_stale(self._incoming.iterdir())
+
+    def _remove_stale(self, paths: Iterable[Path]) -> None:
         """Ages are measured against a file made now: the disk's clock, which may be another machine's, counts.
 
         By the time of the last change of any kind (ctime): `put` sets the other one.
@@ -56,10 +59,18 @@ class DirectoryArchive:
         self._write(probe, b"")
         stale = probe.stat().st_ctime - STALE_SECONDS
         probe.unlink()
-        for left in self._incoming.iterdir():
+        for left in paths:
             with contextlib.suppress(FileNotFoundError):  # another process tidies up as well
                 if left.stat().st_ctime < stale:
                     left.unlink()
+
+    def remove_stale(self, keys: Sequence[str]) -> None:
+        """Of files that are made in their place: those that a killed process left unfinished, a day ago or longer."""
+        try:
+            if keys:
+                self._remove_stale(self._root / key for key in keys)
+        except OSError as error:
+            raise self._explain(error) from error
 
     def put(self, made: Object) -> None:
         target = self._root / made.key
@@ -124,6 +135,14 @@ class DirectoryArchive:
         except OSError as error:
             raise self._read_error(error, key) from error
         return Described(len(made.body), made.fetched_order, made.sha256)
+
+    def remove(self, key: str) -> None:
+        """Raises ConfigurationError or Outage; it may be gone already."""
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                (self._root / key).unlink()
+        except OSError as error:
+            raise self._explain(error) from error
 
     def _read_error(self, error: OSError, name: str) -> PipelineError:
         said = f"archive directory {str(self._root)!r}, {name}: {error.strerror}"

@@ -37,6 +37,11 @@ def archived_elsewhere(conn: db.Connection, *, here: str) -> dict[str, int]:
     return {row["place"]: row["items"] for row in rows if row["items"] > 0}
 
 
+def archives(conn: db.Connection) -> list[str]:
+    """All places where items of this database were ever archived."""
+    return [str(row["place"]) for row in conn.execute("SELECT place FROM archives ORDER BY place")]
+
+
 def is_known_archive(conn: db.Connection, place: str) -> bool:
     return conn.execute("SELECT 1 FROM archives WHERE place = ?", (place,)).fetchone() is not None
 

@@ -112,6 +112,9 @@ class Archive(Protocol):
     def describe(self, key: str) -> Described | None:
         """None where there is no such object, or none that is whole. Raises as `get` does."""
 
+    def remove(self, key: str) -> None:
+        """Nothing that is archived is ever deleted: for `publish`. Raises as `keys` does; it may be gone already."""
+
 
 class Version(Protocol):
     """One version of an item, as the queue keeps it."""

@@ -2,8 +2,10 @@
 
 import contextlib
 import datetime
+import decimal
 import itertools
 import json
+import os
 import re
 import signal
 import subprocess
@@ -19,11 +21,13 @@ import queue_manager
 from commands import runs
 from engines import presence
 from foundation.clock import SYSTEM_CLOCK
-from foundation.errors import AnotherRun, Interrupted
+from foundation.errors import AnotherRun, ConfigurationError, Interrupted, PipelineError
+from lake.local import DirectoryArchive
 from lake.tables import ISSUES, TABLES, Kind
 from tables import columns
 from tests import odd_payloads
-from tests.conftest import ROOT, Bucket
+from tests.conftest import ROOT, Bucket, started_main
+from tests.fault_proxy import FaultProxy
 from tests.github_data import populate
 from tests.github_server import GitHubServer
 from tests.s3_server import ACCESS_KEY, SECRET_KEY
@@ -31,7 +35,13 @@ from tests.s3_server import ACCESS_KEY, SECRET_KEY
 deltalake = pytest.importorskip("deltalake", reason="deltalake wants Python 3.10")
 pytest.importorskip("pyarrow")
 
-from lake import delta  # noqa: E402
+from arro3.core import Array, DataType, RecordBatch  # noqa: E402
+
+from lake import delta, refusals  # noqa: E402
+from lake.publish import _bytes as as_bytes  # noqa: E402
+from lake.publish import _mark as mark_of  # noqa: E402
+from lake.publish import check_is_free, unfinished  # noqa: E402
+from lake.publish import publish as publish_tables  # noqa: E402
 
 NOW = "2026-11-23T10:00:00Z"
 INTERNAL = {"schema_version", "owners"} | set(columns.TABLES) - set(columns.FILLED)
@@ -223,6 +233,18 @@ def test_what_did_not_change_is_not_written_again(filled, lake, run_main):
     assert (table["is_new"], table["version"]) == (True, 1)
 
 
+def test_a_mark_goes_by_values_alone(filled):
+    """What was interned, or is one object in two places, makes no difference; nor does what marshal does not know."""
+    marks = set()
+    for _ in range(2):
+        with contextlib.closing(db.connect(filled)) as conn, db.snapshot(conn):
+            marks.add(mark_of(conn, ISSUES))
+    assert len(marks) == 1
+    text = "".join(["iss", "ue"])
+    assert as_bytes([(text, text, 1, None, 0.5)]) == as_bytes([(sys.intern("issue"), text.lower(), 1, None, 0.5)])
+    assert as_bytes([(decimal.Decimal("0.5"),)]) == as_bytes([(decimal.Decimal("0.5"),)]) != as_bytes([(0.5,)])
+
+
 def test_an_empty_table_is_a_table_too(path, lake, run_main):
     db.connect(path).close()
     code, (table,), err = publish(run_main, lake)
@@ -244,18 +266,124 @@ def test_of_old_versions_so_many_can_be_read_and_the_others_files_are_gone(fille
     assert titles == {writes[0]: {"d"}, writes[1]: {"c"}}
 
 
-def test_what_is_left_of_a_log_that_was_cleaned_is_enough(tmp_path):
-    uri = str(tmp_path / "table")
+class Deleting:
+    """Publishes row after row into a directory, and keeps 3 versions; `denied` is what a deletion raises."""
+
+    def __init__(self, root):
+        self.root, self.deleted, self.denied = root, [], None
+
+    def publish(self, number, *, kept=3):
+        place = delta.Place(str(self.root), delete=self._delete)
+        there = place.look()
+        result = place.keep(kept, there) if there else delta.Kept(0, 0, None)
+        place.replace(ISSUES, [rows(number)], str(number), oldest=result.oldest)
+        return result
+
+    def _delete(self, path):
+        if self.denied:
+            raise self.denied
+        (self.root / path).unlink()  # which raises where it is not there: nothing is deleted twice
+        self.deleted.append(path)
+
+    def files(self):
+        return {path.relative_to(self.root).as_posix() for path in self.root.rglob("part-*.parquet")}
+
+
+@pytest.fixture
+def deleting(tmp_path):
+    return Deleting(tmp_path / "table")
+
+
+def test_each_old_file_is_deleted_once(deleting):
+    for number in range(12):
+        deleting.publish(number)
+    assert (len(deleting.deleted), len(deleting.files())) == (9, 3)
+    assert [path.name for path in deleting.root.rglob("*.parquet") if "checkpoint" in path.name] != []
+
+
+def test_a_log_of_more_than_a_month_is_cleaned_and_no_old_file_is_forgotten(deleting):
+    """Of a table that changes once a month."""
+    for number in range(26):
+        deleting.publish(number)
+        for file in (deleting.root / "_delta_log").iterdir():
+            os.utime(file, (number, number))
+    assert (len(deleting.deleted), len(deleting.files())) == (23, 3)
+    assert len(list((deleting.root / "_delta_log").glob("*.json"))) < 12
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("lake", ["S3"], indirect=True)
+@pytest.mark.parametrize("method, part", [("GET", ".json"), ("PUT", ".parquet"), ("PUT", ".json")])
+def test_a_signal_is_heard_at_once_while_s3_hangs(filled, lake, run_main, tmp_path, method, part):
+    assert publish(run_main, lake)[0] == 0
+    change(filled, "another")
+    hangs = threading.Event()
+
+    def fault(asked, path):
+        if asked == method and part in path:
+            hangs.set()
+            return "hang"
+        return None
+
+    with FaultProxy(lake.env["AWS_ENDPOINT_URL_S3"], fault) as proxy:
+        env = {**lake.env, "AWS_ENDPOINT_URL_S3": proxy.url}
+        with started_main("publish", "--tables", "issues", env=env, cwd=tmp_path) as process:
+            assert hangs.wait(30)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(15) == 128 + signal.SIGTERM
+
+
+def test_what_may_not_be_deleted_is_when_it_may_and_holds_nothing_up(deleting):
+    deleting.denied = ConfigurationError("no")
+    for number in range(5):
+        result = deleting.publish(number)
+    assert (result.refused, result.oldest, len(deleting.files())) == (deleting.denied, 0, 5)
+    deleting.denied = None
+    assert deleting.publish(5) == delta.Kept(3, 3, None)
+    assert len(deleting.files()) == 3
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("lake", ["S3"], indirect=True)
+def test_a_key_that_may_not_delete_publishes_every_table_and_is_told(filled, lake, run_main):
+    def fault(method, path):
+        return (403, "AccessDenied") if method == "DELETE" else None
+
+    with FaultProxy(lake.env["AWS_ENDPOINT_URL_S3"], fault) as proxy:
+        for title in "abc":
+            change(filled, title)
+            code, out, err = run_main(
+                "publish", "--json", "--tables", "issues,item_metrics", "--keep", "2",
+                env={**lake.env, "AWS_ENDPOINT_URL_S3": proxy.url},
+            )  # fmt: skip
+    assert (code, "has s3:DeleteObject on it" in err.splitlines()[-1]) == (2, True), err
+    assert [(table["version"], table["deleted_files"]) for table in json.loads(out)["tables"]] == [(2, 0), (2, 0)]
+
+
+def test_files_that_another_programs_version_shares_are_not_deleted(deleting):
+    uri = str(deleting.root)
+    two = [tuple({**dict(zip([column.name for column in ISSUES.columns], row)), "item_type": kind}.values())
+           for row in rows(1) for kind in ("issue", "pull_request")]  # fmt: skip
+    place = delta.Place(uri)
+    place.look()
+    place.replace(ISSUES, [two], "0")
+    deltalake.DeltaTable(uri).delete("item_type = 'issue'")  # the other partition's file goes on
+    deleting.publish(1)
+    deleting.publish(2)
+    deleting.publish(3, kept=4)
+    assert len(deltalake.DeltaTable(uri, version=1).to_pyarrow_table()) == 1
+    deltalake.DeltaTable(uri).delete("id = 3")
+    assert deleting.publish(5, kept=1) == delta.Kept(5, 4, None)  # all that this version lacks
+
+
+def test_a_log_that_was_cleaned_is_in_nobodys_way(deleting):
     for version in range(7):
-        place = delta.Place(uri)
-        place.look()
         if version == 6:
-            deltalake.DeltaTable(uri).create_checkpoint()
-            for old in range(3):
-                (tmp_path / "table" / "_delta_log" / f"{old:020d}.json").unlink()
-        place.replace(ISSUES, [rows(version)], str(version))
-    assert place.keep(3) > 0
-    assert len(list((tmp_path / "table").rglob("*.parquet"))) == 2 + 1  # and the checkpoint
+            deltalake.DeltaTable(str(deleting.root)).create_checkpoint()
+            for old in range(4):
+                (deleting.root / "_delta_log" / f"{old:020d}.json").unlink()
+        assert deleting.publish(version, kept=6 if version < 6 else 3).refused is None
+    assert len(deltalake.DeltaTable(str(deleting.root)).to_pyarrow_table()) == 1
 
 
 def test_another_programs_version_is_replaced(filled, lake, run_main):
@@ -282,7 +410,7 @@ def test_of_two_at_once_one_wins_and_none_mixes(lake):
         first.replace(ISSUES, [rows(3)], "first")
     assert lake.ids() == [1, 2]
     first, second = lake.place(), lake.place()
-    assert first.look() == second.look() == delta.Version(0, "second")
+    assert first.look() == second.look() == delta.Version(0, "second", 0, "issues")
     first.replace(ISSUES, [rows(4)], "first")
     with pytest.raises(AnotherRun):
         second.replace(ISSUES, [rows(5)], "second")
@@ -325,7 +453,7 @@ def test_a_signal_in_the_middle_leaves_the_version_before(lake):
     again.look()
     with pytest.raises(Interrupted):
         again.replace(ISSUES, interrupted(), "after")
-    assert (lake.ids(), lake.place().look()) == ([1], delta.Version(0, "before"))
+    assert (lake.ids(), lake.place().look()) == ([1], delta.Version(0, "before", 0, "issues"))
 
 
 KILLED = """
@@ -349,7 +477,7 @@ def test_a_kill_in_the_middle_leaves_the_version_before_and_the_next_goes_well(l
     words = [lake.uri(), json.dumps(lake.options), json.dumps(rows(2))]
     done = subprocess.run([sys.executable, "-c", KILLED, *words], cwd=str(ROOT), capture_output=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
-    assert (lake.ids(), lake.place().look()) == ([1], delta.Version(0, "before"))
+    assert (lake.ids(), lake.place().look()) == ([1], delta.Version(0, "before", 0, "issues"))
     again = lake.place()
     again.look()
     again.replace(ISSUES, [rows(3)], "after")
@@ -370,9 +498,118 @@ def test_only_one_publish_works_on_a_database(filled, lake, run_main):
 
 @pytest.mark.parametrize("lake", ["directory"], indirect=True)
 def test_tables_are_not_put_where_the_archive_lies(filled, lake, run_main, tmp_path):
-    code, _, err = run_main("publish", "--archive-dir", "archive", "--prefix", "raw/github/")
+    db.connect(str(tmp_path / "another.db")).close()  # which does not know what lies there
+    place = ["--db", "another.db", "--archive-dir", "archive", "--prefix", "raw/github/"]
+    code, _, err = run_main("publish", *place, "--tables", "labels,issues")
     assert (code, "holds something else, such as raw/github/issues/dt=" in err) == (2, True), err
     assert not list(tmp_path.rglob("_delta_log"))
+
+
+@pytest.mark.parametrize("lake", ["directory"], indirect=True)
+def test_nothing_is_published_within_the_archive(filled, lake, run_main, tmp_path):
+    """There is no folder of labels yet; once the stream is switched on there would be two in one."""
+    code, _, err = run_main("publish", "--archive-dir", "archive", "--prefix", "raw/github/", "--tables", "labels")
+    assert (code, "--prefix raw/github/: the archive lies below raw/github/; give another" in err) == (2, True), err
+    assert not list(tmp_path.rglob("_delta_log"))
+
+
+def test_another_programs_table_is_left_alone(tmp_path):
+    uri = str(tmp_path / "table")
+    deltalake.write_deltalake(uri, RecordBatch.from_pydict({"mine": Array([1, 2], DataType.int64())}))
+    refused = pytest.raises(ConfigurationError, match="is a table of another program; give another --prefix")
+    with contextlib.closing(db.connect(str(tmp_path / "pipeline.db"))) as conn, refused:
+        publish_tables(conn, [ISSUES], lambda table: delta.Place(uri), keep=1, on_progress=print, on_refused=print)
+    assert deltalake.DeltaTable(uri).to_pyarrow_table().to_pylist() == [{"mine": 1}, {"mine": 2}]
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["/lake/a#b", "/lake/a?b", "/lake/a[b", "/lake/a%20b", "s3://my-lake/a#b/issues", "s3://my-lake/a:b/issues"],
+)
+def test_a_path_that_deltalake_mistakes_for_another_is_refused(uri):
+    with pytest.raises(ConfigurationError, match="can't use a path with"):
+        delta.Place(uri)
+    assert delta.Place("/lake/50% of c: é") and delta.Place("s3://my-lake/50% of c/issues")
+
+
+LEFT = "t/part-00000-886eab27-e7a1-4fe2-a3b2-fc68655cd84a-c000.zstd.parquet"
+
+
+def test_what_a_first_publish_left_that_was_killed_is_in_nobodys_way():
+    check_is_free([LEFT, LEFT + "#1", "t/_delta_log/x"], "t/")
+    for key in ("t/part-0.parquet", "t/x.json", LEFT + "#a"):
+        with pytest.raises(ConfigurationError, match="holds something else"):
+            check_is_free([LEFT, key], "t/")
+
+
+def test_what_is_half_of_a_file_goes_a_day_later(tmp_path, monkeypatch):
+    archive = DirectoryArchive(str(tmp_path))
+    keys = [LEFT, LEFT + "#1"]
+    (tmp_path / "t").mkdir()
+    for key in keys:
+        (tmp_path / key).touch()
+    archive.remove_stale(unfinished(archive.keys("t/")))
+    assert list(archive.keys("t/")) == keys
+    monkeypatch.setattr("lake.local.STALE_SECONDS", -60)
+    archive.remove_stale(unfinished(archive.keys("t/")))
+    assert list(archive.keys("t/")) == keys[:1]
+
+
+@pytest.mark.parametrize(
+    "name, text, said",
+    [
+        ("table", "x", "can't be written; check its owner and permissions, and what lies there"),
+        ("table/_delta_log/00000000000000000000.json", '{"commitInfo"', "its log is broken (Kernel error: Json"),
+        ("table/_delta_log/00000000000000000000.json", "", "move the folder away, the next run makes it anew"),
+    ],
+)
+def test_what_is_broken_on_the_disk_is_said_in_our_words(tmp_path, name, text, said):
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ConfigurationError) as raised:
+        delta.Place(str(tmp_path / "table")).look()
+    assert said in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "said, meant",
+    [
+        (
+            "Error performing PUT http://s3/b in 2ms - Received redirect without LOCATION, this",
+            (301, "PermanentRedirect"),
+        ),
+        ("The operation lacked the necessary privileges to complete for path a.json", (403, "AccessDenied")),
+        (
+            "Server returned non-2xx status code: 400 Bad Request: <Error><Code>ExpiredToken</Code>",
+            (400, "ExpiredToken"),
+        ),
+    ],
+)
+def test_what_s3_refuses_deltalake_is_known(said, meant):
+    with pytest.raises(refusals.Refused) as raised, refusals.explained("s3://b/issues", "get_object"):
+        raise OSError(said)
+    assert (raised.value.status, raised.value.code, raised.value.operation) == (*meant, "get_object")
+
+
+@pytest.mark.parametrize(
+    "said, meant",
+    [
+        (
+            "Error after 5 retries - Server returned error response: 501 Not Implemented: NotImplemented",
+            "If-None-Match",
+        ),
+        ("error sending request client error (Connect) invalid peer certificate UnknownIssuer", "SSL_CERT_FILE has to"),
+    ],
+)
+def test_what_does_not_pass_is_no_outage(said, meant):
+    with pytest.raises(ConfigurationError, match=meant), refusals.explained("s3://b/issues"):
+        raise OSError(said)
+
+
+def test_what_kills_deltalake_is_said_in_our_words():
+    panic = type("PanicException", (BaseException,), {})
+    with pytest.raises(PipelineError, match="/lake: Invalid object"), refusals.explained("/lake"):
+        raise panic("Invalid object store url")
 
 
 @pytest.mark.parametrize("lake", ["directory"], indirect=True)
@@ -398,6 +635,13 @@ def test_what_is_wrong_with_s3_is_said_in_one_line(filled, lake, run_main, env, 
     assert (found, said in err.splitlines()[-1]) == (code, True), err
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("lake", ["S3"], indirect=True)
+def test_variables_of_other_programs_reach_no_request(filled, lake, run_main):
+    code, _, err = publish(run_main, lake, TOKEN="ghp_secret", TIMEOUT="30", PROXY_URL="http://127.0.0.1:9")
+    assert code == 0, err
+
+
 @pytest.mark.parametrize("lake", ["S3"], indirect=True)
 def test_a_key_that_may_only_read_is_told_what_it_lacks(filled, lake, run_main):
     reader = {"AWS_ACCESS_KEY_ID": "reader-access-key", "AWS_SECRET_ACCESS_KEY": "reader-secret-key"}
@@ -409,7 +653,7 @@ def test_a_key_that_may_only_read_is_told_what_it_lacks(filled, lake, run_main):
 def test_what_is_refused_in_mid_write_is_said_in_our_words(lake):
     """By the time that this is heard there may be batches to come."""
     place = delta.Place(lake.uri(), {**lake.options, "aws_secret_access_key": "wrong"})
-    with pytest.raises(delta.Refused, match="403 SignatureDoesNotMatch"):
+    with pytest.raises(refusals.Refused, match="403 SignatureDoesNotMatch"):
         place.replace(ISSUES, (rows(number) for number in itertools.count()), "mark")
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from foundation.errors import ConfigurationError
 from lake.objects import ObjectOptions
+from s3.object_store import unheard
 from s3_writer import S3Archive
 
 KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "eu-central-1"}
@@ -57,3 +58,21 @@ def test_what_the_other_sdk_does_not_do_is_refused(opened, bucket, env, said):
         opened(bucket=bucket, **env).object_store_options()
     assert said in str(raised.value)
     assert "secret" not in str(raised.value)
+
+
+def test_a_session_token_of_other_credentials_is_refused(opened, monkeypatch, tmp_path):
+    """It would be sent with the profile's keys."""
+    (tmp_path / "credentials").write_text("[lake]\naws_access_key_id = key\naws_secret_access_key = secret\n")
+    env = {"AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "credentials"), "AWS_PROFILE": "lake", "AWS_ACCESS_KEY_ID": ""}
+    assert "aws_session_token" not in opened(**env).object_store_options()
+    with pytest.raises(ConfigurationError, match="AWS_SESSION_TOKEN, which belongs to other credentials; unset it"):
+        opened(AWS_SESSION_TOKEN="stale", **env).object_store_options()
+
+
+def test_what_the_other_sdk_alone_would_hear_is_hidden_from_it_meanwhile():
+    bare = {"TOKEN": "ghp_secret", "Timeout": "30", "AWS_PROXY_URL": "http://127.0.0.1:9", "AWS_TOKEN": "x"}
+    others = {"AWS_SESSION_TOKEN": "token", "AWS_CHECKSUM_ALGORITHM": "sha256", "HTTPS_PROXY": "http://proxy"}
+    environ = {**bare, **others}
+    with unheard(environ):
+        assert environ == others
+    assert environ == {**bare, **others}
