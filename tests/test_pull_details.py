@@ -207,6 +207,15 @@ def test_without_a_token_rest_is_asked(run, github, repo, ask):
     assert not [one for one in github.journal if one.path == "/graphql"]
 
 
+def test_one_empty_page_does_not_say_that_there_are_no_more_reviews(run, github, repo, ask):
+    for _ in range(130):
+        repo.add_review(2, "COMMENTED", at="2026-11-21T10:00:00Z")
+    github.graphql_enabled = False
+    github.fail_next("no_items", match="/pulls/2/reviews?per_page=100&page=2")
+    _, result = run(streams=BOTH, since=ALL_HISTORY)
+    assert (result.error, sum("state" in row for row in parts(ask, 2))) == (None, len(repo.reviews_of(2, "ada")))
+
+
 def test_a_pull_request_that_is_gone_is_asked_for_once(run, github, repo, ask):
     run(only="pulls", since=ALL_HISTORY)
     ask("INSERT INTO pull_work VALUES ('acme/widgets', 1, '2026-11-21T00:00:00Z')")  # an issue
