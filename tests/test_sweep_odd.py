@@ -9,6 +9,7 @@ import pytest
 import db
 from audit import inventory, sweep
 from commands import runs
+from foundation import timestamps
 from foundation.errors import EXIT_BUSY
 from github import graphql
 from scans import census
@@ -161,7 +162,10 @@ def test_an_item_that_can_not_be_had_keeps_no_other_back(pipeline, github, repo)
     assert sorted(pipeline.gone()) == [deleted]
 
 
-def test_an_issue_that_became_a_pull_request_is_no_issue_any_more(pipeline, repo):
+@pytest.mark.parametrize("way", ["graphql", "rest"])
+def test_an_issue_that_became_a_pull_request_is_no_issue_any_more(pipeline, github, repo, way):
+    """REST's list shows of a pull request no id of its own."""
+    github.graphql_enabled = way == "graphql"
     pipeline.fill()
     number = issues(repo)[0]
     _, _, fields = repo._unlist(number)
@@ -171,7 +175,7 @@ def test_an_issue_that_became_a_pull_request_is_no_issue_any_more(pipeline, repo
     assert pipeline.sweep()[1]["gone"] == 1
     pipeline.work()
     assert pipeline.gone() == {number: ("converted", None)}
-    assert pipeline.sweep()[1]["repos"][0]["compared"] == "counts"
+    assert pipeline.sweep()[1]["repos"][0]["compared"] == ("counts" if way == "graphql" else "list")
 
 
 def test_a_tombstone_counts_also_where_the_item_is_newer_than_githubs_clock(pipeline, repo):
@@ -181,6 +185,83 @@ def test_a_tombstone_counts_also_where_the_item_is_newer_than_githubs_clock(pipe
     assert pipeline.sweep()[1]["gone"] == 1
     pipeline.work()
     assert sorted(pipeline.gone()) == [number]
+    repo.show(number)
+    assert pipeline.sweep()[1]["back"] == 1
+    pipeline.work()
+    assert pipeline.gone() == {}
+
+
+# What is another one, or lost.
+
+
+def test_another_repository_of_the_same_name_is_not_compared(pipeline, github, repo):
+    pipeline.fill()
+    github.rename(REPO, "acme/renamed")
+    made(github, REPO, 3)
+    code, summary = pipeline.sweep("--max-gone", "99")
+    assert (code, summary["gone"], summary["missed"]) == (1, 0, 0)
+    assert "another repository than the one that is kept" in summary["repos"][0]["error"]
+
+
+@pytest.mark.parametrize("count", [3, 10])
+def test_few_items_may_be_gone_at_once_but_not_all_that_are_known(pipeline, github, count):
+    repo = made(github, REPO, count)
+    pipeline.fill()
+    for _, number in list(repo.known()):
+        repo.hide(number)
+    code, summary = pipeline.sweep()
+    assert (code, summary["gone"]) == (1, 0)
+    assert f"lists none of the {count} items that are known" in summary["repos"][0]["error"]
+    assert pipeline.sweep("--max-gone", str(count))[1]["gone"] == count
+
+
+def test_a_repository_that_is_lost_while_its_items_are_looked_at_changes_nothing(pipeline, github, repo):
+    pipeline.fill()
+    number = issues(repo)[0]
+    repo.hide(number)
+    github.on_request = lambda target: f"/issues/{number}" in target and github.repos.pop(REPO, None)
+    code, summary = pipeline.sweep()
+    assert (code, summary["gone"]) == (1, 0)
+    assert "itself is not to be seen any more" in summary["repos"][0]["error"]
+    assert pipeline.ask("SELECT count(*) FROM queue_items WHERE item_type = 'gone'") == [(0,)]
+
+
+# What no ingest had to bring.
+
+
+def test_what_no_ingest_was_to_look_back_to_was_not_missed(pipeline, repo):
+    since = repo.fields("issues", issues(repo)[8])["updated_at"]
+    assert pipeline.run("ingest", "--repo", REPO, "--since", since)[0] == 0
+    pipeline.work()
+    ((known,),) = pipeline.ask("SELECT count(*) FROM issues")
+    code, summary = pipeline.sweep("--full")
+    assert (code, summary["missed"], 0 < known < 24) == (0, 0, True)
+
+
+def test_what_the_next_ingest_looks_at_once_more_was_not_missed(pipeline, repo):
+    """GitHub shows some items late: the minute before the cursor is read again."""
+    pipeline.fill()
+    ((cursor,),) = pipeline.ask("SELECT cursor FROM ingest_state WHERE stream = 'issues'")
+    repo.add_issue(updated_at=timestamps.shift(cursor, seconds=-30))
+    assert pipeline.sweep()[1]["missed"] == 0
+    repo.add_issue(updated_at=timestamps.shift(cursor, seconds=-90))
+    assert pipeline.sweep()[1]["missed"] == 1
+
+
+def test_what_was_missed_and_waits_in_the_queue_is_missed_once(pipeline, github, repo):
+    """REST's list shows of a pull request no id of its own."""
+    github.graphql_enabled = False
+    pipeline.fill()
+    repo.add_pull(updated_at=repo.when(89_500))
+    assert pipeline.sweep()[1]["missed"] == 1
+    assert pipeline.sweep()[1]["missed"] == 0
+
+
+def test_what_is_shown_again_before_it_was_written_down_as_gone_is_not_gone(pipeline, repo):
+    pipeline.fill()
+    number = issues(repo)[0]
+    repo.hide(number)
+    assert pipeline.sweep()[1]["gone"] == 1
     repo.show(number)
     assert pipeline.sweep()[1]["back"] == 1
     pipeline.work()
