@@ -10,10 +10,11 @@ import db
 from audit import inventory, sweep
 from commands import runs
 from foundation import timestamps
-from foundation.errors import EXIT_BUSY
+from foundation.errors import EXIT_BUSY, EXIT_CONFIGURATION, EXIT_FAILED, EXIT_OK, EXIT_OUTAGE, Outage
 from github import graphql
 from scans import census
 from tables.columns import MARKED
+from tests import sweeping
 from tests.sweeping import CLOCK, REPO, Pipeline, issues, of_stream
 
 
@@ -191,6 +192,17 @@ def test_a_tombstone_counts_also_where_the_item_is_newer_than_githubs_clock(pipe
     assert pipeline.gone() == {}
 
 
+def test_since_when_something_is_gone_is_told_by_githubs_clock_and_not_by_ours(pipeline, repo, monkeypatch):
+    """Else what is changed there meanwhile would not be seen to be there again."""
+    pipeline.fill()
+    repo.hide(issues(repo)[0])
+    monkeypatch.setattr(sweeping, "CLOCK", CLOCK._replace(now=lambda: CLOCK.now() + 86_400))
+    assert pipeline.sweep()[1]["gone"] == 1
+    pipeline.work()
+    ((gone_at,),) = pipeline.ask("SELECT gone_at FROM issues WHERE gone_at IS NOT NULL")
+    assert gone_at < timestamps.from_epoch(time.time() + 60)
+
+
 # What is another one, or lost.
 
 
@@ -334,6 +346,13 @@ def test_a_repository_is_held_only_while_it_is_read(pipeline, github, repo):
     github.on_request = look
     assert pipeline.run("sweep")[0] == 0
     assert held == {(), (f"ingest of {REPO}",), ("ingest of acme/other",)}
+
+
+def test_of_several_errors_the_one_that_a_person_has_to_mend_first_decides():
+    codes = [EXIT_OK, EXIT_BUSY, EXIT_FAILED, EXIT_OUTAGE, EXIT_CONFIGURATION]
+    for last, code in enumerate(codes, start=1):
+        assert sweep.exit_code([sweep.RepoResult(REPO, exit_code=each) for each in codes[:last]]) == code
+    assert sweep.exit_code([sweep.RepoResult(REPO)], [Outage("GitHub is down")]) == EXIT_OUTAGE
 
 
 def test_a_run_that_was_taken_over_is_no_success():
