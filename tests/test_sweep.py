@@ -185,7 +185,7 @@ def test_comments_and_reviews_that_are_deleted_are_gone(pipeline, repo):
     repo._reviewed[pull].remove(reviews[0])
     del repo.reviews[reviews[0]]
     code, summary = pipeline.sweep("--full")
-    assert code == 0
+    assert (code, summary["gone"], summary["back"]) == (0, 3, 0)
     pipeline.work()
     assert pipeline.gone("comments") == {comments[1]: True, code_comments[0]: True}
     assert pipeline.gone("reviews") == {reviews[0]: True}

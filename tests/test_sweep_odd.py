@@ -105,13 +105,32 @@ def test_a_list_that_is_cut_short_is_not_made_up_for_item_by_item(pipeline, gith
     assert len(github.journal) - before < 20
 
 
-def test_a_list_that_leads_in_a_circle_ends(pipeline, repo, monkeypatch):
+def test_a_list_that_leads_in_a_circle_ends(pipeline, github, repo, monkeypatch):
     pipeline.fill()
     repo.delete_issue(issues(repo)[0])
     first = base64.b64encode(b"cursor:v2:5").decode()
     monkeypatch.setattr(census, "_after", lambda connection: graphql.quoted(first))
+    before = len(github.journal)
     code, summary = pipeline.sweep()
     assert (code, summary["gone"]) == (3, 0)
+    assert len(github.journal) - before < 10
+
+
+def test_a_name_that_changes_hands_before_its_items_are_listed_ends_that(pipeline, github, repo):
+    pipeline.fill()
+    repo.delete_issue(issues(repo)[0])
+    asked = []
+
+    def hand_over(target):
+        asked.append(target)
+        if len(asked) == 2:
+            github.rename(REPO, "acme/renamed")
+            made(github, REPO, 3)
+
+    github.on_request = hand_over
+    code, summary = pipeline.sweep()
+    assert (code, summary["gone"], len(asked)) == (3, 0, 2)
+    assert "another repository than a moment ago" in summary["repos"][0]["error"]
 
 
 def test_a_list_of_rests_that_leads_in_a_circle_ends(pipeline, github, repo):
@@ -190,6 +209,33 @@ def test_a_tombstone_counts_also_where_the_item_is_newer_than_githubs_clock(pipe
     assert pipeline.sweep()[1]["back"] == 1
     pipeline.work()
     assert pipeline.gone() == {}
+
+
+def test_issues_that_are_switched_off_while_they_are_looked_at_are_not_gone(pipeline, github, repo):
+    pipeline.fill()
+    number = issues(repo)[0]
+    repo.hide(number)
+    del repo.absent[number]
+
+    def switch_off(target):
+        if f"/issues/{number}" in target:
+            repo.issues_enabled = False
+            repo.absent[number] = (410, "disabled")
+
+    github.on_request = switch_off
+    code, summary = pipeline.sweep()
+    assert (code, summary["gone"]) == (1, 0)
+
+
+def test_only_a_lasting_redirect_says_that_an_issue_was_transferred(pipeline, github, repo):
+    pipeline.fill()
+    number = issues(repo)[0]
+    repo.hide(number)
+    elsewhere = made(github, "acme/gadgets", 3)
+    to = f"{github.url}/repositories/{elsewhere.id}/issues/1"
+    github.fail_next("redirect", times=9, match=f"/issues/{number}", url=to)
+    code, summary = pipeline.sweep()
+    assert (code, summary["gone"], summary["unsure"]) == (0, 0, 1)
 
 
 def test_since_when_something_is_gone_is_told_by_githubs_clock_and_not_by_ours(pipeline, repo, monkeypatch):
@@ -275,7 +321,7 @@ def test_what_is_shown_again_before_it_was_written_down_as_gone_is_not_gone(pipe
     repo.hide(number)
     assert pipeline.sweep()[1]["gone"] == 1
     repo.show(number)
-    assert pipeline.sweep()[1]["back"] == 1
+    assert [pipeline.sweep()[1]["back"] for _ in range(2)] == [1, 0]
     pipeline.work()
     assert pipeline.gone() == {}
 
