@@ -259,6 +259,8 @@ def test_another_repository_of_the_same_name_is_not_compared(pipeline, github, r
     code, summary = pipeline.sweep("--max-gone", "99")
     assert (code, summary["gone"], summary["missed"]) == (1, 0, 0)
     assert "another repository than the one that is kept" in summary["repos"][0]["error"]
+    run = next(run for run in pipeline.run("status")[1]["runs"] if run["command"] == "sweep")
+    assert (run["exit_code"], "another repository" in run["note"]) == (1, True)
 
 
 @pytest.mark.parametrize("count", [3, 10])
@@ -414,6 +416,12 @@ def test_a_repository_of_an_organisation_that_is_not_listed_any_more_is_named(pi
     assert "404" in of(summary, "acme/lost")["error"]
 
 
+def test_an_organisation_that_can_not_be_listed_is_in_the_exit_code(pipeline, github, repo):
+    pipeline.fill()
+    code, summary = pipeline.run("sweep", "--org", "nobody", "--org", "acme")
+    assert (code, [each["repo"] for each in summary["repos"]]) == (1, [REPO])
+
+
 def test_who_is_told_that_too_many_are_gone_is_told_how_many(pipeline, repo):
     pipeline.fill()
     for number in issues(repo)[:12]:
@@ -442,6 +450,17 @@ def test_a_repository_whose_name_is_anothers_by_now_is_asked_for_by_its_id(pipel
     repo.hide(number)
     code, summary = pipeline.run("sweep")
     assert (code, of(summary, f"repositories/{repo.id}")["gone"][0]["number"]) == (0, number)
+
+
+def test_a_comment_that_is_shown_again_is_seen_wherever_the_list_is_read(pipeline, repo):
+    """Not by --full alone: there are more comments than of which we know that they are there."""
+    number, other = issues(repo)[:2]
+    comment = [repo.add_comment(number) for _ in range(2)][0]
+    pipeline.fill("--streams", "issues,issue-comments")
+    pipeline.ask(f"UPDATE comments SET gone_at = '{repo.when(10)}' WHERE id = {comment}")
+    repo.hide(other)
+    code, summary = pipeline.sweep()
+    assert (code, summary["gone"], summary["back"]) == (0, 1, 1)
 
 
 def test_comments_on_pull_requests_are_looked_at_where_only_issues_are_read_beside_them(pipeline, repo):
