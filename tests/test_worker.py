@@ -555,6 +555,7 @@ def test_two_workers_side_by_side_do_everything_once(conn, path, tmp_path):
     assert counts(conn) == (0, 0, 400, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGKILL, -9)])
 def test_a_killed_process_leaves_nothing_that_the_next_run_does_not_bring_home(conn, path, tmp_path, number, code):
     enqueue(conn, 3000)

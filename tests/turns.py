@@ -17,13 +17,14 @@ def in_parts(*cases):
 
 
 def with_others(cases, *others):
-    """Each case with each of two others; one of them is ordinary, by turns."""
+    """Each case with each of the others; one of them is ordinary, by turns."""
     return [
-        pytest.param(case, *other, marks=() if number % 2 == place else pytest.mark.long)
+        pytest.param(case, *other, marks=() if number % len(others) == place else pytest.mark.long)
         for number, case in enumerate(cases)
         for place, other in enumerate(others)
     ]
 
 
-def one_in_three(cases):
-    return [pytest.param(case, marks=pytest.mark.long if place % 3 else ()) for place, case in enumerate(cases)]
+def one_in(count, cases):
+    """Of so many cases the first is ordinary."""
+    return [pytest.param(case, marks=pytest.mark.long if place % count else ()) for place, case in enumerate(cases)]

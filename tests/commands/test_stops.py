@@ -164,6 +164,7 @@ def children(pid):
     return subprocess.run(["ps", "-ww", "--ppid", str(pid), "-o", "args="], stdout=subprocess.PIPE).stdout.decode()
 
 
+@pytest.mark.slow
 def test_a_signal_wins_over_an_outage_and_over_uploads_that_hang(conn, path, hanging, tmp_path):
     proxy, env = hanging
     faults = ["hang", (403, "AccessDenied")]  # the second upload ends the run, the first does not end
