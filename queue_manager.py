@@ -618,6 +618,12 @@ def counts(conn: db.Connection) -> Counts:
     return Counts(*(conn.execute(statement.format(status)).fetchone()[0] for status in Counts._fields))
 
 
+def is_empty(conn: db.Connection) -> bool:
+    """Is there no row that waits, and none in anybody's hand?"""
+    statement = "SELECT EXISTS (SELECT 1 FROM queue_items WHERE status = '{}')"
+    return not any(conn.execute(statement.format(status)).fetchone()[0] for status in ("pending", "processing"))
+
+
 def prune(
     conn: db.Connection,
     *,

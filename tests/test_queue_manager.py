@@ -409,6 +409,18 @@ def test_counts_and_the_oldest_pending_row(conn):
     assert figures.oldest_pending(conn) == LATER
 
 
+def test_the_queue_is_empty_when_all_is_done_or_failed(conn):
+    assert queue_manager.is_empty(conn)
+    enqueue(conn, item(1), item(2))
+    assert not queue_manager.is_empty(conn)
+    claim(conn)
+    assert not queue_manager.is_empty(conn)
+    fail(conn, 1)
+    assert not queue_manager.is_empty(conn)
+    queue_manager.complete(conn, s3_keys={2: "key"}, token="me", now=NOW)
+    assert queue_manager.is_empty(conn)
+
+
 def test_what_waits_for_its_backoff_is_counted_until_its_time_comes(conn):
     assert figures.waiting(conn, now=NOW) == (0, None, None)
     enqueue(conn, *map(item, range(1, 6)))

@@ -746,6 +746,19 @@ def test_follow_polls_without_a_busy_loop_and_takes_what_comes(conn, make):
     assert time.waits == [worker.POLL_SECONDS] * 4
 
 
+def test_a_look_at_an_empty_queue_is_two_questions(conn, make):
+    questions = []
+
+    def idle(seconds):
+        conn.set_trace_callback(questions.append if not questions else None)
+        if questions:
+            made.stop()
+
+    made = make(Archive(), follow=True, idle=idle)
+    made.run()
+    assert [question.split()[:2] for question in questions] == [["SELECT", "EXISTS"]] * 2
+
+
 def test_follow_waits_an_outage_out_with_backoff_and_says_so(conn, make):
     enqueue(conn, 20)
     time, notes, archive = Time(), [], Archive()
