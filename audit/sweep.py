@@ -166,7 +166,7 @@ class Sweep:
 
     def _kept(self, repo: str) -> _Kept:
         name = repo_names.kept_as(self._conn, [repo])[repo]
-        states = {
+        kept = {
             stream: states.load(self._conn, repo=name, stream=stream)[1]
             for stream in inventory.streams(self._conn, name)
         }
@@ -175,7 +175,7 @@ class Sweep:
         names = {name}
         for lower in (name.lower(), *inventory.former_names(self._conn, name)):
             names.update(self._spellings.get(lower, ()))
-        return _Kept(name, states, sorted(names))
+        return _Kept(name, kept, sorted(names))
 
     def _is_as_counted(self, kept: _Kept, totals: Totals, kinds: Sequence[str]) -> bool:
         if self._settings.full or not totals.counts or inventory.waiting_tombstones(self._conn, kept.names):

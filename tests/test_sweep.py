@@ -274,6 +274,7 @@ def killed_at_each(pipeline, github, repo, *, step):
     while killed(pipeline, github, at):
         assert pipeline.ask("SELECT count(*) FROM queue_items WHERE item_type = 'gone'") == [(0,)]
         at += step
+        assert at < 500
     assert at > 12
     pipeline.work()
     assert sorted(pipeline.gone()) == gone
