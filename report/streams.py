@@ -72,7 +72,7 @@ def read(conn: db.Connection, scope: Scope) -> Streams:
             SELECT m.repo, m.number, m.item_type, m.created_at, m.merged_at, m.lead_time_hours,
                 m.first_response_hours, m.first_review_hours, m.rework_hours, m.merge_wait_hours, m.times_reopened,
                 m.additions + m.deletions, m.id
-            FROM item_metrics m WHERE m.created_at >= ? AND {of_scope}
+            FROM item_metrics m WHERE m.gone_at IS NULL AND m.created_at >= ? AND {of_scope}
         """
         for chunk in db.chunks(conn, query, [scope.since, *repos], rows=CHUNK_ROWS):
             tally.add(chunk)
