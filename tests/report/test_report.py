@@ -133,6 +133,22 @@ def test_each_figure_says_which_streams_it_still_lacks(conn, report):
     assert "were closed and opened again" in said
 
 
+@pytest.mark.parametrize("created_at", ["2026-11-20T00:00:00Z", "2026-12-01T00:00:00Z"])
+def test_what_github_dates_later_than_our_clock_counts_as_of_now(conn, report, created_at):
+    fill(conn, item(1, created_at=created_at, closed_at="2026-12-02T00:00:00Z", lead_time_hours=24.0))
+    fill(conn, item(2, created_at="2026-12-01T00:00:00Z", kind="pull_request"))
+    db.upsert(conn, "comments", [made_up.row_of(
+        "comments", id=1, kind="issue", repo=made_up.REPOS[0], number=1, author="bo", author_type="User",
+        created_at="2026-12-01T12:00:00Z",
+    )])  # fmt: skip
+    code, page, _, err = report()
+    assert (code, err) == (0, "")
+    said = shown(page)
+    assert "2 items were opened since" in said and "1 more than were closed" in said
+    assert "Half of the issues closed in November 2026 took 24 hours or less" in said
+    assert "Half of the issues opened in November 2026 that were answered" in said
+
+
 def test_everything_may_be_closed_and_nothing_left(conn, report):
     fill(conn, item(1, created_at="2026-11-20T00:00:00Z", closed_at="2026-11-26T00:00:00Z"))
     said = shown(report()[1])
