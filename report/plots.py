@@ -169,7 +169,10 @@ def _svg(spec: dict[str, Any], values: list[dict[str, Any]]) -> str:
     return for_page(vl_convert.vegalite_to_svg(whole, vl_version=VEGA_LITE, allowed_base_urls=[]))
 
 
-_WHAT_IS_READ_ALOUD = re.compile(r' (?:role|aria-[a-z]+|font-family|pointer-events|xmlns(?::xlink)?)="[^"]*"')
+_TAG = re.compile(r"<[^>]*>")
+_LEFT_OUT = re.compile(
+    r' (?:(?:role|aria-[a-z]+|font-family|pointer-events|xmlns(?::xlink)?)="[^"]*"|opacity="1")|(?<=\d\.\d\d)\d+'
+)
 
 
 def for_page(svg: str) -> str:
@@ -178,6 +181,5 @@ def for_page(svg: str) -> str:
     What a mark says becomes its title, which a browser shows to who points at it.
     """
     svg = re.sub(r'<(path|rect) aria-label="([^"]*)"([^>]*)/>', r"<\1\3><title>\2</title></\1>", svg)
-    svg = _WHAT_IS_READ_ALOUD.sub("", svg).replace(' opacity="1"', "")
-    svg = re.sub(r'<svg [^>]*(viewBox="[^"]*")[^>]*>', r"<svg \1>", svg, count=1)
-    return re.sub(r"(\d\.\d\d)\d+", r"\1", svg)
+    svg = _TAG.sub(lambda tag: _LEFT_OUT.sub("", tag[0]), svg)  # names between tags stay as they are
+    return re.sub(r'<svg [^>]*(viewBox="[^"]*")[^>]*>', r"<svg \1>", svg, count=1)
