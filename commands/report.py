@@ -30,7 +30,7 @@ def run(context: Context, *, out: str, repos: Sequence[str], since: str | None) 
         page = whole.html(
             conn,
             scope,
-            status.found(conn, context.db_path, now=now),
+            status.found(conn, context.db_path, now=now, repos=scope.repos),
             clean=lambda text: settings.one_line(text, context.environ),
             generator=options.USER_AGENT.replace("/", " "),
         )

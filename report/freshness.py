@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Iterator, Mapping, NamedTuple, Sequence
 
-from foundation import timestamps
+from foundation import errors, timestamps
 from report import words
 from report.pieces import Table
 
@@ -14,6 +14,13 @@ CHARACTERS = 400
 STALE_HOURS = 48
 GOOD, WARNING, BAD = "good", "warning", "bad"
 _STATES = {"running": "is at work since", "waiting": "waits since", "died": "died; it began on"}
+# What an exit code means to who never saw one.
+_ENDS = {
+    errors.EXIT_FAILED: "something failed for good",
+    errors.EXIT_CONFIGURATION: "something was not set up as it must be",
+    errors.EXIT_OUTAGE: "something outside stopped it, a later run goes on",
+    errors.EXIT_BUSY: "another one was at work",
+}
 
 
 class Notice(NamedTuple):
@@ -29,9 +36,9 @@ class Freshness(NamedTuple):
 
 
 def told(status: Mapping[str, Any], repos: Sequence[str], now: str, *, clean: Callable[[str], str]) -> Freshness:
-    """`status`: what the command shows as JSON; `repos` empty: all."""
+    """`status`: what the command shows as JSON, its queue of these `repos` alone; empty: all."""
     streams = [row for row in status["repos"] if not repos or row["repo"] in repos]
-    notices = [*_streams(streams, now), *_queue(status, now), *_runs(status["runs"], now)]
+    notices = [*_streams(streams, now), *_queue(status, now), *_runs(status["runs"], with_notes=not repos)]
     shown = [notice._replace(text=words.title(clean(notice.text), CHARACTERS)) for notice in notices]
     return Freshness(shown, _failed(status["failed_items"], clean))
 
@@ -102,17 +109,17 @@ def _are(number: int) -> str:
     return "is" if number == 1 else "are"
 
 
-def _runs(runs: Sequence[Mapping[str, Any]], now: str) -> Iterator[Notice]:
+def _runs(runs: Sequence[Mapping[str, Any]], *, with_notes: bool) -> Iterator[Notice]:
+    """A run is of all repositories, and its note may name any of them."""
     for run in runs:
-        because = f": {run['note']}" if run["note"] else "."
+        because = f": {run['note']}" if run["note"] and with_notes else "."
         if run["state"] != "ended":
             state = BAD if run["state"] == "died" else GOOD
             yield Notice(state, f"{run['command']} {_STATES[run['state']]} {words.moment(run['started_at'])}{because}")
         elif run["exit_code"]:
-            yield Notice(
-                WARNING,
-                f"The last {run['command']} ended on {words.moment(run['ended_at'])} with {run['exit_code']}{because}",
-            )
+            ended = f"The last {run['command']} ended on {words.moment(run['ended_at'])} with exit code"
+            why = _ENDS.get(run["exit_code"], "it was stopped")
+            yield Notice(WARNING, f"{ended} {run['exit_code']}: {why}{because}")
 
 
 def _failed(items: Sequence[Mapping[str, Any]], clean: Callable[[str], str]) -> Table | None:

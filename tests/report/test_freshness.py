@@ -10,12 +10,12 @@ STREAM = {
 RUN = {"command": "worker", "state": "ended", "started_at": NOW, "ended_at": NOW, "exit_code": 0, "note": None}
 
 
-def told(*streams, runs=(), pending=0):
+def told(*streams, runs=(), pending=0, repos=()):
     status = {
         "repos": streams, "queue": {"pending": pending, "processing": 0, "done": 0, "failed": 0}, "runs": runs,
         "oldest_pending_seconds": 7200 if pending else None, "failed_reasons": [], "failed_items": [],
     }  # fmt: skip
-    return [tuple(notice) for notice in freshness.told(status, (), NOW, clean=str).notices]
+    return [tuple(notice) for notice in freshness.told(status, repos, NOW, clean=str).notices]
 
 
 def test_what_is_fresh_is_in_order_and_what_is_old_is_not():
@@ -35,7 +35,16 @@ def test_runs_are_told_of_where_they_did_not_end_well():
     died, failed = {**RUN, "state": "died"}, {**RUN, "exit_code": 3, "note": "no bucket"}
     assert told(STREAM, runs=[RUN])[-1] == ("good", "All that was read is in the tables; nothing failed.")
     assert told(STREAM, runs=[died])[-1] == ("bad", "worker died; it began on 27 November 2026, 10:00 UTC.")
-    assert told(STREAM, runs=[failed])[-1][1].endswith("10:00 UTC with 3: no bucket")
+    said = told(STREAM, runs=[failed])[-1][1]
+    assert said.endswith("with exit code 3: something outside stopped it, a later run goes on: no bucket")
+    interrupted = {**failed, "exit_code": 143, "note": None}
+    assert told(STREAM, runs=[interrupted])[-1][1].endswith("with exit code 143: it was stopped.")
+
+
+def test_a_page_of_some_repositories_names_no_other_that_a_run_was_about():
+    failed = {**RUN, "command": "ingest", "exit_code": 1, "note": "acme/secret can't be read"}
+    said = told(STREAM, {**STREAM, "repo": "acme/secret"}, runs=[failed], repos=["acme/widgets"])
+    assert "secret" not in str(said) and said[-1][1].endswith("with exit code 1: something failed for good.")
 
 
 def test_of_many_streams_with_errors_some_are_named():

@@ -180,6 +180,9 @@ def test_what_failed_and_what_is_stale_is_said_in_words_without_secrets(conn, re
     assert "acme/widgets#0 issue" in said and "hush-hush" not in page
     only = shown(report("--repo", "ACME/widgets")[1])
     assert "Issues and pull requests of acme/widgets" in only and "acme/gadgets" not in only
+    assert "2 versions of items failed" in only and "the oldest for 3 hours" in only
+    other = shown(report("--repo", "acme/gadgets")[1])
+    assert "nothing failed" in other and "acme/widgets" not in other and "no title" not in other
 
 
 def test_since_and_repo_choose_what_the_page_is_about(conn, report):
