@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import Any, Callable, Iterator, Mapping, NamedTuple, Sequence
 
 from foundation import errors, timestamps
-from report import words
+from report import periods, words
 from report.pieces import Table
 
 LISTED = 8
@@ -67,6 +68,22 @@ def _streams(streams: Sequence[Mapping[str, Any]], now: str) -> Iterator[Notice]
         ]
     )
     yield from _first([Notice(WARNING, f"{_called(row)} {_cut_off(row)}") for row in streams if row["truncated_at"]])
+    yield from _first(list(_looked_back(streams)))
+
+
+def _looked_back(streams: Sequence[Mapping[str, Any]]) -> Iterator[Notice]:
+    """Where a first run was not told to read all: what lay still before it is neither open here nor closed."""
+    since: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for row in streams:
+        if row["covered_since"] and row["covered_since"] > periods.GITHUB_BEGAN:
+            since[row["covered_since"][:10]].append(row)
+    for day, rows in sorted(since.items(), reverse=True):
+        repos, lists = ([*dict.fromkeys(row[name] for row in rows)] for name in ("repo", "stream"))
+        yield Notice(
+            WARNING,
+            f"Of {words.listed(repos)} only what changed since {words.day(day)} was read ({words.listed(lists, 7)}); "
+            "what lay still since then is in no figure here. This reads all: python main.py ingest --all",
+        )
 
 
 def _cut_off(row: Mapping[str, Any]) -> str:

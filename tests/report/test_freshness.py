@@ -1,11 +1,11 @@
 """What `status` shows, in sentences."""
 
-from report import freshness
+from report import freshness, words
 
 NOW = "2026-11-27T10:00:00Z"
 STREAM = {
     "repo": "acme/widgets", "stream": "events", "last_success_at": "2026-11-27T09:00:00Z", "last_error": None,
-    "truncated_at": None, "items_to_fill": None, "items_filled": None,
+    "covered_since": "0001-01-01T00:00:00Z", "truncated_at": None, "items_to_fill": None, "items_filled": None,
 }  # fmt: skip
 RUN = {"command": "worker", "state": "ended", "started_at": NOW, "ended_at": NOW, "exit_code": 0, "note": None}
 
@@ -29,6 +29,16 @@ def test_a_list_that_github_ends_says_what_is_known_of_it():
     assert told(cut)[1][1].endswith("events, is known from 2 January 2026, 03:04 UTC on only: GitHub shows no more.")
     filling = {**cut, "items_to_fill": 5000, "items_filled": 1200}
     assert told(filling)[1][1].endswith("the rest is asked for item by item: 1,200 of 5,000 items so far.")
+
+
+def test_what_was_never_read_is_said_where_a_first_run_looked_back_some_days():
+    week = {**STREAM, "covered_since": "2026-11-20T09:00:00Z"}
+    found = told(week, {**week, "stream": "issues"}, {**STREAM, "repo": "acme/docs"}, {**week, "repo": "acme/gadgets"})
+    (said,) = [text.replace(words.HELD, " ") for state, text in found if "only what changed" in text]
+    assert said.startswith(
+        "Of acme/widgets and acme/gadgets only what changed since 20 November 2026 was read (events and issues);"
+    )
+    assert not any("only what changed" in text for _, text in told(STREAM, {**STREAM, "covered_since": None}))
 
 
 def test_runs_are_told_of_where_they_did_not_end_well():
