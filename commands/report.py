@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any, Sequence
 
 import db
-from commands import options, reports, status
+from commands import options, output, reports, status
 from commands.context import Context
 from commands.signals import SignalsRaise
 from foundation import private_files, settings
@@ -35,9 +34,7 @@ def run(context: Context, *, out: str, repos: Sequence[str], since: str | None) 
             generator=options.USER_AGENT.replace("/", " "),
         )
         if out == STDOUT:
-            sys.stdout.flush()
-            sys.stdout.buffer.write(page)
-            sys.stdout.buffer.flush()
+            output.deliver(page)
             return EXIT_OK
         private_files.write(out, page)
     summary = {

@@ -4,6 +4,9 @@ import contextlib
 import html
 import json
 import re
+import shlex
+import subprocess
+import sys
 
 import pytest
 
@@ -11,6 +14,7 @@ import db
 import main
 from foundation import timestamps
 from foundation.clock import SYSTEM_CLOCK
+from tests.conftest import ROOT
 from tests.report import made_up
 from tests.report.made_up import NOW, item
 
@@ -218,3 +222,12 @@ def test_the_page_may_go_to_stdout(conn, report):
     code, page, out, err = report(out="-")
     assert (code, page, err) == (0, "", "")
     assert out.startswith("<!doctype html>") and out.endswith("</html>\n")
+
+
+@pytest.mark.parametrize("end, code", [(">/dev/full", 3), ("| true", 0)])
+def test_a_page_that_found_no_room_behind_stdout_is_no_success(conn, path, end, code):
+    words = " ".join(map(shlex.quote, (sys.executable, str(ROOT / "main.py"), "report", "--db", path, "--out", "-")))
+    shell = ["bash", "-c", f"{words} {end}; exit ${{PIPESTATUS[0]}}"]
+    done = subprocess.run(shell, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr.count("\n")) == (code, 1 if code else 0), done.stderr
+    assert not code or "stdout can't be written: No space left on device" in done.stderr
