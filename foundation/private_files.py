@@ -19,9 +19,11 @@ def write(path: str, content: bytes) -> None:
     Raises what an error of the system means, and ConfigurationError for what is no file.
     """
     target = os.path.realpath(path)
+    if not os.path.basename(path):
+        raise ConfigurationError(f"{path!r} names a folder and no file; give the name of one in it")
     temporary = f"{target}.{uuid.uuid4().hex[:8]}.part"
     try:
-        mode = _mode(target)
+        mode = _mode(path)
         try:
             with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, MODE)) as file:
                 file.write(content)
@@ -33,15 +35,18 @@ def write(path: str, content: bytes) -> None:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
             raise
+    except (FileNotFoundError, NotADirectoryError) as error:
+        folder = os.path.dirname(target)
+        raise ConfigurationError(f"{path!r} can't be written: {folder!r} is no folder; make it first") from error
     except OSError as error:
         raise errors.of_system(error, f"{path!r} can't be written") from error
 
 
-def _mode(target: str) -> int:
+def _mode(path: str) -> int:
     try:
-        found = os.stat(target)
+        found = os.stat(path)
     except FileNotFoundError:
         return MODE
     if not stat.S_ISREG(found.st_mode):
-        raise ConfigurationError(f"{target!r} is there and is no file; give another name")
+        raise ConfigurationError(f"{path!r} is there and is no file; give another name")
     return stat.S_IMODE(found.st_mode)

@@ -34,9 +34,23 @@ def test_a_file_that_can_not_be_written_leaves_the_one_before(tmp_path, monkeypa
     assert (path.read_bytes(), list(tmp_path.iterdir())) == (b"one", [path])
 
 
-@pytest.mark.parametrize("out", ["folder", "missing/report.html", "/dev/null"])
-def test_a_place_where_no_file_can_be_is_named(tmp_path, out):
+@pytest.mark.parametrize(
+    "out, hint",
+    [("folder", "give another name"), ("missing/report.html", "missing' is no folder; make it first"),
+     ("missing/", "names a folder and no file"), ("/dev/null", "give another name")],
+)  # fmt: skip
+def test_a_place_where_no_file_can_be_is_named(tmp_path, out, hint):
     (tmp_path / "folder").mkdir()
-    with pytest.raises(ConfigurationError, match=out):
-        private_files.write(str(tmp_path / out), b"page")
+    with pytest.raises(ConfigurationError, match=f"{out}.*{hint}"):
+        private_files.write(f"{tmp_path}/{out}" if out[0] != "/" else out, b"page")
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_a_pipe_behind_a_name_is_no_file():
+    reads, writes = os.pipe()
+    try:
+        with pytest.raises(ConfigurationError, match=f"/dev/fd/{writes}' is there and is no file"):
+            private_files.write(f"/dev/fd/{writes}", b"page")
+    finally:
+        os.close(reads)
+        os.close(writes)
