@@ -8,7 +8,7 @@ from __future__ import annotations
 from report import words
 from report.items import ISSUE, PULL
 from report.periods import Scope
-from report.pieces import NAMES, Link, Plot, Section, Table, by_month, not_whole, spreads, telling
+from report.pieces import NAMES, ONE, Link, Plot, Section, Table, by_month, not_whole, spreads, telling
 from report.plots import Mark, Place, Series, columns, rows
 from report.streams import STAGES, Streams, WaitsFor
 
@@ -50,10 +50,11 @@ def _response(streams: Streams, scope: Scope, kind: str) -> Plot:
     if not found:
         return Plot(f"No answer to {NAMES[kind]} opened since {words.day(scope.since)} is known yet.")
     month, of = telling(found, scope)
-    title = (
-        f"Half of the {NAMES[kind]} opened in {words.month(month)} that were answered "
-        f"had an answer within {words.duration(of.half)}, nine of ten within {words.duration(of.nearly_all)}"
-    )
+    opened, within = f"opened in {words.month(month)} that", f"answered had an answer within {words.duration(of.half)}"
+    title = f"Half of the {words.count(of.items, ONE[kind])} {opened} were {within}, nine of ten within "
+    title += words.duration(of.nearly_all)
+    if of.items == 1:
+        title = f"The one {ONE[kind]} {opened} was {within}"
     note = (
         "By the month in which they were opened, until somebody other than the author, and no bot, said something. "
         f"Those without an answer are not counted. {not_whole(scope, 'month')}"

@@ -128,10 +128,11 @@ def _lead(items: Items, scope: Scope, kind: str) -> Plot:
     if not found:
         return Plot(f"No {ONE[kind]} was {FINISHED[kind]} since {words.day(scope.since)}.")
     month, of = telling(found, scope)
-    title = (
-        f"Half of the {NAMES[kind]} {FINISHED[kind]} in {words.month(month)} took {words.duration(of.half)} or less, "
-        f"nine of ten {words.duration(of.nearly_all)} or less"
-    )
+    done = f"{FINISHED[kind]} in {words.month(month)} took {words.duration(of.half)}"
+    title = f"Half of the {words.count(of.items, ONE[kind])} {done} or less, nine of ten "
+    title += f"{words.duration(of.nearly_all)} or less"
+    if of.items == 1:
+        title = f"The one {ONE[kind]} {done}"
     note = f"From creation to the day when they were {FINISHED[kind]}, by the month of that day. "
     note += not_whole(scope, "month")
     return spreads(title, note, "month", by_month(found, scope))

@@ -88,10 +88,9 @@ def test_the_month_that_is_over_is_told_of_and_the_present_one_only_alone():
     hours = Spread(9, 24.0, 48.0, 96.0, 40.0)
     lead = {"issue": {"2026-10": hours, "2026-11": hours._replace(half=1.0)}, "pull_request": {"2026-11": hours}}
     found = plots(sections.all_of(ITEMS._replace(lead=lead), [], SCOPE))
-    assert "Half of the issues closed in October 2026 took 24 hours or less, nine of ten 4 days or less" in found
-    title = (
-        "Half of the pull requests merged or closed in November 2026 took 24 hours or less, nine of ten 4 days or less"
-    )
+    assert "Half of the 9 issues closed in October 2026 took 24 hours or less, nine of ten 4 days or less" in found
+    title = "Half of the 9 pull requests merged or closed in November 2026 took 24 hours or less, "
+    title += "nine of ten 4 days or less"
     rows = found[title].table.rows
     assert [list(map(plain, row)) for row in rows] == [
         ["November 2026", "9", "24 hours", "2 days", "4 days", "40 hours"]
