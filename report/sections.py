@@ -218,9 +218,12 @@ def _repos(items: Items) -> Plot:
 
 
 def _in_short(repos: Sequence[OfRepo]) -> list[str]:
-    """Without the owner, where all have the same: it would fill the room on a telephone."""
+    """Without the owner, where all have the same: it would fill the room on a telephone. As long as GitHub lets them
+    be: two that were cut to the same name would share a bar."""
     owners = {repo.repo.split("/")[0] for repo in repos}
-    return [words.title(repo.repo.split("/")[-1] if len(owners) == 1 < len(repos) else repo.repo, 60) for repo in repos]
+    return [
+        words.title(repo.repo.split("/")[-1] if len(owners) == 1 < len(repos) else repo.repo, 140) for repo in repos
+    ]
 
 
 def _row_of_repo(repo: OfRepo, name: str) -> list[str]:

@@ -68,6 +68,12 @@ def test_of_many_repositories_some_are_drawn_and_listed_and_that_is_said():
     assert ">r11<" in plot.drawing.wide and "acme" not in plot.drawing.wide
 
 
+def test_repositories_whose_long_names_differ_at_the_end_have_a_bar_each():
+    repos = [repo(1, 3)._replace(repo=f"{'o' * 39}/{'n' * 97}-{at}") for at in range(2)]
+    (plot,) = sections.all_of(ITEMS._replace(repos=repos), [], SCOPE)[-1].plots
+    assert plot.drawing.wide.count(">3</text>") == 2
+
+
 @pytest.mark.parametrize(
     "pulls, title",
     [
