@@ -21,7 +21,9 @@ REOPENED = (Series("reopened", "--second"),)
 def all_of(streams: Streams, scope: Scope) -> list[Section]:
     if not streams.read:
         what = "First responses, reviews, who waits for whom, what was reopened, and how sizes matter"
-        lacks = Plot(f"{what} are not known yet.", "This reads what they need: python main.py ingest --streams all")
+        lacks = Plot(
+            f"{what} are not known yet.", "This reads what they need: python main.py ingest --all --streams all"
+        )
         return [Section("more", "More to know", [lacks])]
     return [
         Section("responses", "First response", [_response(streams, scope, kind) for kind in (PULL, ISSUE)]),
@@ -37,7 +39,7 @@ def _lacks(streams: Streams, what: str, *needed: str) -> Plot | None:
     if not missing:
         return None
     are = "was" if len(missing) == 1 else "were"
-    reads = f"python main.py ingest --streams issues,pulls,{','.join(missing)}"
+    reads = f"python main.py ingest --all --streams issues,pulls,{','.join(missing)}"
     return Plot(f"{what} are not known yet.", f"{words.listed(missing)} {are} never read; this reads them: {reads}")
 
 
