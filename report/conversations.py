@@ -111,7 +111,7 @@ def _reopened(streams: Streams, scope: Scope) -> Plot:
         return lacks
     opened, reopened = sum(streams.opened.values()), sum(streams.reopened.values())
     if not opened:
-        return Plot(f"No item opened since {words.day(scope.since)} is known.")
+        return Plot(f"Of no item opened since {words.day(scope.since)} is it known whether it was reopened.")
     if not reopened:
         return Plot(f"None of {words.count(opened, 'item')} opened since {words.day(scope.since)} was reopened.")
     title = f"{reopened:,} of {words.count(opened, 'item')} opened since {words.day(scope.since)} "
