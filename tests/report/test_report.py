@@ -55,6 +55,8 @@ def test_a_year_of_all_streams_is_one_page_that_says_what_is_seen(conn, report):
     assert out.startswith(f"{report.path}  ") and out.endswith(" s: open it in a browser\n")
     assert len(page.encode()) < 2_000_000
     assert page.count("<svg ") == 2 * 12 and page.count("<details>") == 12
+    regions = re.findall(r'role="region" aria-label="([^"]*)"', page)
+    assert len(set(regions)) == len(regions) == 13
     said = shown(page)
     for what in (
         "Issues and pull requests of 4 repositories", "24 November 2025 to 27 November 2026, of 400 items in all",
