@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, Sequence
 
 import db
@@ -20,6 +21,10 @@ def run(context: Context, *, out: str, repos: Sequence[str], since: str | None) 
     started = context.clock.monotonic()
     if out == STDOUT and context.as_json:
         raise ConfigurationError("--out - and --json both write to stdout; give --out a file")
+    if _is_of_database(out, context.db_path):
+        raise ConfigurationError(
+            f"--out {out!r} is the database, which a page would take the place of; give another file"
+        )
     whole = _whole()
     with SignalsRaise(), db.onlooker(context.db_path) as conn:
         now = db.now(conn, context.clock)
@@ -43,6 +48,13 @@ def run(context: Context, *, out: str, repos: Sequence[str], since: str | None) 
     }  # fmt: skip
     context.show(summary, reports.report_lines(summary))
     return EXIT_OK
+
+
+def _is_of_database(out: str, db_path: str) -> bool:
+    """The database, or a file beside it without which it is none."""
+    if settings.is_postgres(db_path):
+        return False
+    return os.path.realpath(out) in (os.path.realpath(db_path) + end for end in ("", "-wal", "-shm"))
 
 
 def _whole() -> Any:

@@ -220,6 +220,16 @@ def test_what_can_not_be_meant_is_refused_in_one_line(conn, report, words, said)
     assert (code, page, out, err.count("\n"), said in err) == (2, "", "", 1, True), err
 
 
+@pytest.mark.parametrize("end", ["", "-wal"])
+def test_a_page_takes_the_place_of_no_database(conn, path, report, tmp_path, end):
+    made_up.year(conn, items=10, streams=LISTS)
+    link = tmp_path / "link.html"
+    link.symlink_to(path + end)
+    code, _, _, err = report(out=str(link))
+    assert (code, err.count("\n"), "is the database" in err) == (2, 1, True)
+    assert conn.execute("SELECT count(*) FROM issues").fetchone()[0] == 10
+
+
 def test_the_page_may_go_to_stdout(conn, report):
     made_up.year(conn, items=10, streams=LISTS)
     code, page, out, err = report(out="-")
