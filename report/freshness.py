@@ -32,8 +32,11 @@ class Notice(NamedTuple):
 
 
 class Freshness(NamedTuple):
+    """`failed_title`: what `failed` lists, and of how many."""
+
     notices: list[Notice]
     failed: Table | None
+    failed_title: str
 
 
 def told(status: Mapping[str, Any], repos: Sequence[str], now: str, *, clean: Callable[[str], str]) -> Freshness:
@@ -41,7 +44,9 @@ def told(status: Mapping[str, Any], repos: Sequence[str], now: str, *, clean: Ca
     streams = [row for row in status["repos"] if not repos or row["repo"] in repos]
     notices = [*_streams(streams, now), *_queue(status, now), *_runs(status["runs"], with_notes=not repos)]
     shown = [notice._replace(text=words.title(clean(notice.text), CHARACTERS)) for notice in notices]
-    return Freshness(shown, _failed(status["failed_items"], clean))
+    listed, failed = len(status["failed_items"]), status["queue"]["failed"]
+    title = f"What failed: the first {listed:,} of {failed:,}" if listed < failed else "What failed"
+    return Freshness(shown, _failed(status["failed_items"], clean), title)
 
 
 def _streams(streams: Sequence[Mapping[str, Any]], now: str) -> Iterator[Notice]:
@@ -120,6 +125,9 @@ def _queue(status: Mapping[str, Any], now: str) -> Iterator[Notice]:
     for reason in status["failed_reasons"]:
         said = f"{words.count(reason['rows'], 'version')} of items failed and {_are(reason['rows'])} not in the tables"
         yield Notice(BAD, f"{said}: {reason['reason']}")
+    left = queue["failed"] - sum(reason["rows"] for reason in status["failed_reasons"])
+    if left > 0:
+        yield Notice(BAD, f"{words.count(left, 'version')} of items failed for other reasons.")
     if not waiting and not queue["failed"]:
         yield Notice(GOOD, "All that was read is in the tables; nothing failed.")
 
@@ -129,8 +137,13 @@ def _are(number: int) -> str:
 
 
 def _runs(runs: Sequence[Mapping[str, Any]], *, with_notes: bool) -> Iterator[Notice]:
-    """A run is of all repositories, and its note may name any of them."""
+    """A run is of all repositories, and its note may name any of them. One that died is over where the same command
+    was run again; `status` names them all.
+    """
+    last = {run["command"]: run for run in runs}  # they are in their order
     for run in runs:
+        if run["state"] == "died" and run is not last[run["command"]]:
+            continue
         because = f": {run['note']}" if run["note"] and with_notes else "."
         if run["state"] != "ended":
             state = BAD if run["state"] == "died" else GOOD

@@ -59,6 +59,24 @@ def test_a_page_of_some_repositories_names_no_other_that_a_run_was_about():
     assert "secret" not in str(said) and said[-1][1].endswith("with exit code 1: something failed for good.")
 
 
+def test_a_run_that_died_is_over_where_its_command_was_run_again():
+    died = {**RUN, "state": "died"}
+    assert not any("died" in text for _, text in told(STREAM, runs=[died, {**died}, RUN]))
+    assert sum("died" in text for _, text in told(STREAM, runs=[died, {**died}, {**RUN, "command": "ingest"}])) == 1
+
+
+def test_of_many_failed_items_and_reasons_some_are_named_and_the_rest_counted():
+    reasons = [{"reason": "no title", "rows": 3}, {"reason": "no id", "rows": 1}]
+    items = [{"repo": "a/b", "number": 1, "item_type": "issue", "attempts": 5, "last_error": "no title"}] * 2
+    status = {
+        "repos": [STREAM], "queue": {"pending": 0, "processing": 0, "done": 0, "failed": 30}, "runs": [],
+        "oldest_pending_seconds": None, "failed_reasons": reasons, "failed_items": items,
+    }  # fmt: skip
+    found = freshness.told(status, (), NOW, clean=str)
+    assert found.notices[-1] == ("bad", "26 versions of items failed for other reasons.")
+    assert found.failed_title == "What failed: the first 2 of 30"
+
+
 def test_of_many_streams_with_errors_some_are_named():
     found = told(*({**STREAM, "repo": f"acme/r{at}", "last_error": "refused"} for at in range(30)))
     assert sum("refused" in text for _, text in found) == 8
