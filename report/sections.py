@@ -36,7 +36,10 @@ def numbers(items: Items) -> list[Number]:
         lately = items.recent[kind]
         if lately is not None:
             note = f"nine of ten within {words.duration(lately.nearly_all)}"
-            what = f"half of the {NAMES[kind]} {FINISHED[kind]} in the last {RECENT_DAYS} days took no longer"
+            done = f"{words.count(lately.items, ONE[kind])} {FINISHED[kind]} in the last {RECENT_DAYS} days took"
+            what = f"half of the {done} no longer"
+            if lately.items == 1:
+                what, note = f"{done} so long", ""
             found.append(_long(lately.half, what, note))
     return found
 

@@ -107,3 +107,15 @@ def test_the_month_that_is_over_is_told_of_and_the_present_one_only_alone():
 def test_a_time_below_a_minute_has_a_number_too():
     items = ITEMS._replace(recent={**ITEMS.recent, "issue": Spread(1, 0.001, 0.001, 0.001, 0.001)})
     assert sections.numbers(items)[2][:2] == ("< 1", "minute")
+
+
+def test_a_time_of_few_items_says_of_how_many():
+    lately = {"issue": Spread(1, 5, 5, 5, 5), "pull_request": Spread(3, 5, 5, 7, 5)}
+    said = [(plain(each.what), plain(each.note)) for each in sections.numbers(ITEMS._replace(recent=lately))[2:]]
+    assert said == [
+        ("1 issue closed in the last 90 days took so long", ""),
+        (
+            "half of the 3 pull requests merged or closed in the last 90 days took no longer",
+            "nine of ten within 7 hours",
+        ),
+    ]
