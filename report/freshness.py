@@ -84,8 +84,7 @@ def _looked_back(streams: Sequence[Mapping[str, Any]]) -> Iterator[Notice]:
             since[row["covered_since"][:10]].append(row)
     for day, rows in sorted(since.items(), reverse=True):
         repos, lists = ([*dict.fromkeys(row[name] for row in rows)] for name in ("repo", "stream"))
-        are_all = len(rows) == sum(row["repo"] in repos for row in streams)
-        what = "" if are_all else f" ({words.listed(lists, 7)})"
+        what = "" if {"issues", "pulls"} <= {*lists} else f" ({words.listed(lists, 7)})"
         yield Notice(
             WARNING,
             f"Of {words.listed(repos)} only what changed since {words.day(day)} was read{what}; "
