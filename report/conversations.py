@@ -10,6 +10,7 @@ from report.items import ISSUE, PULL
 from report.periods import Scope
 from report.pieces import NAMES, ONE, Link, Plot, Section, Table, by_month, not_whole, spreads, telling
 from report.plots import Mark, Place, Series, columns, rows
+from report.spread import Spread
 from report.streams import STAGES, Streams, WaitsFor
 
 PEOPLE_DRAWN, PEOPLE_LISTED = 15, 100
@@ -142,12 +143,18 @@ def _sizes(streams: Streams, scope: Scope) -> Plot:
         return lacks
     if not streams.sizes:
         return Plot(f"No pull request opened since {words.day(scope.since)} was merged yet.")
-    (small, of_small), (large, of_large) = list(streams.sizes.items())[0], list(streams.sizes.items())[-1]
-    title = f"Half of the merged pull requests of {small} took {words.duration(of_small.half)} or less"
-    if large != small:
-        title += f", half of those {'of ' if large[0].isdigit() else ''}{large} {words.duration(of_large.half)} or less"
+    sizes = list(streams.sizes.items())
+    title = ", ".join(_took(*each) for each in (sizes[:1] if len(sizes) == 1 else (sizes[0], sizes[-1])))
+    title = title[0].upper() + title[1:]
     note = f"Lead time by lines added and deleted; merged pull requests opened since {words.day(scope.since)}."
     return spreads(title, note, "lines", {Place(name, _in_lines(name)): of for name, of in streams.sizes.items()})
+
+
+def _took(size: str, of: Spread) -> str:
+    which = f"{'' if size.startswith('over') else 'of '}{size}{'' if size.endswith('lines') else ' lines'}"
+    if of.items == 1:
+        return f"the one merged pull request {which} took {words.duration(of.half)}"
+    return f"half of the {words.count(of.items, 'merged pull request')} {which} took {words.duration(of.half)} or less"
 
 
 def _in_lines(size: str) -> str:

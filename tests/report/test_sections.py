@@ -91,6 +91,23 @@ def test_who_is_waited_for_most_is_named(pulls, title):
     assert ("The table has 100 of 150 people." in plot.note) == (len(pulls) > 100)
 
 
+@pytest.mark.parametrize(
+    "sizes, title",
+    [
+        ({"11 to 50": 1}, "The one merged pull request of 11 to 50 lines took 24 hours"),
+        ({"up to 10 lines": 2, "51 to 200": 4, "501 to 1,000": 3},
+         "Half of the 2 merged pull requests of up to 10 lines took 24 hours or less, "
+         "half of the 3 merged pull requests of 501 to 1,000 lines took 24 hours or less"),
+        ({"201 to 500": 1, "over 1,000": 1},
+         "The one merged pull request of 201 to 500 lines took 24 hours, "
+         "the one merged pull request over 1,000 lines took 24 hours"),
+    ],
+)  # fmt: skip
+def test_the_smallest_and_the_largest_pull_requests_are_set_against_each_other(sizes, title):
+    found = {name: Spread(items, 24.0, 48.0, 96.0, 40.0) for name, items in sizes.items()}
+    assert title in plots(conversations.all_of(STREAMS._replace(sizes=found), SCOPE))
+
+
 def test_the_month_that_is_over_is_told_of_and_the_present_one_only_alone():
     hours = Spread(9, 24.0, 48.0, 96.0, 40.0)
     lead = {"issue": {"2026-10": hours, "2026-11": hours._replace(half=1.0)}, "pull_request": {"2026-11": hours}}
