@@ -42,7 +42,10 @@ class Freshness(NamedTuple):
 def told(status: Mapping[str, Any], repos: Sequence[str], now: str, *, clean: Callable[[str], str]) -> Freshness:
     """`status`: what the command shows as JSON, its queue of these `repos` alone; empty: all."""
     streams = [row for row in status["repos"] if not repos or row["repo"] in repos]
-    notices = [*_streams(streams, now), *_queue(status, now), *_runs(status["runs"], with_notes=not repos)]
+    # A run is of all repositories, and its note may name any of them; or it says what stands with a stream already.
+    errors_of_streams = {row["last_error"] for row in streams}
+    runs = [{**run, "note": None} if repos or run["note"] in errors_of_streams else run for run in status["runs"]]
+    notices = [*_streams(streams, now), *_queue(status, now), *_runs(runs)]
     shown = [notice._replace(text=words.title(clean(notice.text), CHARACTERS)) for notice in notices]
     listed, failed = len(status["failed_items"]), status["queue"]["failed"]
     title = f"What failed: the first {listed:,} of {failed:,}" if listed < failed else "What failed"
@@ -135,15 +138,13 @@ def _are(number: int) -> str:
     return "is" if number == 1 else "are"
 
 
-def _runs(runs: Sequence[Mapping[str, Any]], *, with_notes: bool) -> Iterator[Notice]:
-    """A run is of all repositories, and its note may name any of them. One that died is over where the same command
-    was run again; `status` names them all.
-    """
+def _runs(runs: Sequence[Mapping[str, Any]]) -> Iterator[Notice]:
+    """One that died is over where the same command was run again; `status` names them all."""
     last = {run["command"]: run for run in runs}  # they are in their order
     for run in runs:
         if run["state"] == "died" and run is not last[run["command"]]:
             continue
-        because = f": {run['note']}" if run["note"] and with_notes else "."
+        because = f": {run['note']}" if run["note"] else "."
         if run["state"] != "ended":
             state = BAD if run["state"] == "died" else GOOD
             yield Notice(state, f"{run['command']} {_STATES[run['state']]} {words.moment(run['started_at'])}{because}")

@@ -60,6 +60,12 @@ def test_a_page_of_some_repositories_names_no_other_that_a_run_was_about():
     assert "secret" not in str(said) and said[-1][1].endswith("with exit code 1: something failed for good.")
 
 
+def test_what_stands_with_a_stream_is_not_said_again_of_its_run():
+    limited = "GitHub's rate limit holds until noon"
+    said = told({**STREAM, "last_error": limited}, runs=[{**RUN, "exit_code": 3, "note": limited}])
+    assert sum(limited in text for _, text in said) == 1 and said[-1][1].endswith("a later run goes on.")
+
+
 def test_a_run_that_died_is_over_where_its_command_was_run_again():
     died = {**RUN, "state": "died"}
     assert not any("died" in text for _, text in told(STREAM, runs=[died, {**died}, RUN]))
