@@ -112,6 +112,18 @@ def test_postgresql_has_a_page_as_well_by_its_own_clock(postgres_db, tmp_path):
     page = tmp_path / "report.html"
     assert main.main(["report", "-q", "--db", postgres_db, "--out", str(page)], {}, SYSTEM_CLOCK) == 0
     assert page.read_text(encoding="utf-8").count("<svg ") == 2 * 12
+    with contextlib.closing(db.connect(postgres_db)) as conn, db.transaction(conn):
+        for at, repo in enumerate(("acme/widgets", "acme/gadgets", "acme/gadgets")):
+            conn.execute(
+                "INSERT INTO queue_items (repo, item_type, item_id, number, updated_at, payload, payload_sha256, "
+                "status, last_error, fetched_at) VALUES (?, 'issue', ?, ?, ?, '{}', ?, 'failed', ?, ?)",
+                (repo, at, at, NOW, str(at), f"no title in {repo}", NOW),
+            )
+    words = ["--repo", "acme/widgets", "--out", str(page)]
+    assert main.main(["report", "-q", "--db", postgres_db, *words], {}, SYSTEM_CLOCK) == 0
+    said = shown(page.read_text(encoding="utf-8"))
+    assert "1 version of items failed and is not in the tables: no title in acme/widgets" in said
+    assert "acme/gadgets" not in said
 
 
 def test_an_empty_database_is_a_page_that_says_so(conn, report):
