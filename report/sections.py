@@ -85,7 +85,7 @@ def _flow(items: Items, scope: Scope) -> Plot:
             number = sum(counts.values())
             said = f"{_called(flow.begin, by_weeks)}: {number:,} {series.name}"
             marks.append(Mark(flow.begin, series.name, sign * number, said))
-    heads = [unit, "issues opened", "closed", "pull requests opened", "closed"]
+    heads = [unit, *(f"{NAMES[kind]} {done}" for kind in KINDS for done in ("opened", "closed"))]
     table = Table(heads, [_row_of_flow(flow, by_weeks) for flow in reversed(items.flow)])
     return Plot(
         f"{words.count(opened, 'item was', 'items were')} opened since {words.day(scope.since)}, {more}",

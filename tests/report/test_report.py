@@ -57,6 +57,9 @@ def test_a_year_of_all_streams_is_one_page_that_says_what_is_seen(conn, report):
     assert page.count("<svg ") == 2 * 12 and page.count("<details>") == 12
     regions = re.findall(r'role="region" aria-label="([^"]*)"', page)
     assert len(set(regions)) == len(regions) == 13
+    for heads in re.findall(r"<thead>(.*?)</thead>", page):
+        names = re.findall(r"<th[^>]*>([^<]*)", heads)
+        assert len(set(names)) == len(names) > 1  # who hears a cell hears the head alone
     said = shown(page)
     for what in (
         "Issues and pull requests of 4 repositories", "24 November 2025 to 27 November 2026, of 400 items in all",
