@@ -13,6 +13,7 @@ from typing import Callable, Iterator, Mapping, NamedTuple, Sequence
 
 import db
 import queue_manager
+from cursors import repo_names, states, work_list
 from fetcher import AT_ONCE, NotFilled, Page, scan_of
 from foundation import timestamps
 from foundation.clock import Clock
@@ -155,7 +156,7 @@ class Ingest:
             days = round((now - timestamps.to_epoch(self._default_since)) / DAY_SECONDS)
             log.info("%s %s, for the first time: the last %d days; --all for everything", repo, stream, days)
         if stream not in self._known:
-            self._known[stream] = queue_manager.load_known(conn, stream=stream)
+            self._known[stream] = states.known(conn, stream=stream)
         work = self._work(conn, repo, known_as, stream, state) if STREAMS[stream].needs else ()
         started.pages = self._pages(started, known_as, state, work)
         return started
@@ -184,9 +185,9 @@ class Ingest:
         """The name and state; what needs another stream is of the repository that this one has read."""
         repo_id = self._repo_ids.get(repo.lower())
         for needed in STREAMS[stream].needs:
-            repo, state = queue_manager.load_stream(conn, repo=repo, stream=needed, repo_id=repo_id)
+            repo, state = states.load(conn, repo=repo, stream=needed, repo_id=repo_id)
             repo_id = state.repo_id
-        return queue_manager.load_stream(conn, repo=repo, stream=stream, repo_id=repo_id)
+        return states.load(conn, repo=repo, stream=stream, repo_id=repo_id)
 
     def _work(
         self, conn: db.Connection, asked_for: str, repo: str, stream: str, state: StreamState
@@ -196,8 +197,8 @@ class Ingest:
         if state.covered_since is None or since < state.covered_since:
             with db.transaction(conn):
                 self._in_commit(conn, asked_for)
-                queue_manager.seed_work(conn, repo=repo, since=since)
-        found = queue_manager.work(conn, repo=repo)
+                work_list.seed(conn, repo=repo, since=since)
+        found = work_list.read(conn, repo=repo)
         wanted = sum(updated_at >= min(since, state.covered_since or since) for _, updated_at in found)
         if wanted >= MANY_REQUESTS * AT_ONCE:
             without = self._clients.any.login.is_anonymous
@@ -241,18 +242,18 @@ class Ingest:
         with db.transaction(conn):
             self._in_commit(conn, stream.asked_for)
             if identity != stream.identity:
-                queue_manager.settle_name(
+                repo_names.settle(
                     conn, repo=page.repo, repo_id=page.state.repo_id, was=page.was, asked_for=stream.asked_for
                 )
             if page.noted:
                 new = {item.number for item in queue_manager.not_queued(conn, items=page.items)}
                 noted = [(number, updated_at) for number, updated_at in page.noted if number in new]
-                queue_manager.note_work(conn, repo=page.repo, versions=noted)
+                work_list.note(conn, repo=page.repo, versions=noted)
             enqueued = queue_manager.enqueue(
                 conn, repo=page.repo, items=page.items, now=db.now(conn, self._clock), known_by_id=KNOWN_BY_ID
             )
-            queue_manager.settle_work(conn, repo=page.repo, versions=page.settled)
-            queue_manager.save_stream(conn, repo=page.repo, stream=result.stream, state=page.state)
+            work_list.settle(conn, repo=page.repo, versions=page.settled)
+            states.save(conn, repo=page.repo, stream=result.stream, state=page.state)
         if page.repo.lower() != stream.asked_for.lower() and identity != stream.identity:
             log.warning("%s is now %s on GitHub; its cursor goes on under that name", stream.asked_for, page.repo)
         stream.identity = identity
@@ -296,7 +297,7 @@ class Ingest:
             result = result._replace(error=str(error), exit_code=error.exit_code)
         with db.transaction(conn):
             self._in_commit(conn, stream.asked_for)  # or a repository that was forgotten meanwhile would be known again
-            queue_manager.record_stream_run(
+            states.record_run(
                 conn, repo=result.repo, stream=result.stream, now=db.now(conn, self._clock), error=result.error
             )
         stream.result = result

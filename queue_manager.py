@@ -1,4 +1,4 @@
-"""The queue: enqueue a page with its cursor, claim, complete, fail, release, retry, counts.
+"""The queue: enqueue a page, claim, complete, fail, release, retry, counts.
 
 Every function joins the caller's transaction and never commits. No HTTP, no S3, no printing.
 
@@ -9,12 +9,11 @@ past its lease changes nothing that another one has claimed since.
 from __future__ import annotations
 
 import itertools
-import json
-from typing import AbstractSet, Any, Callable, Collection, Iterable, Iterator, Mapping, NamedTuple, Sequence
+from typing import AbstractSet, Any, Callable, Iterable, Iterator, Mapping, NamedTuple, Sequence
 
 import db
 from foundation import timestamps
-from foundation.records import ClaimedItem, Gap, Item, StreamState
+from foundation.records import ClaimedItem, Item
 
 # Backoff of an item that failed through its own fault: 30 s, doubled each time, an hour at most, plus up to half.
 FIRST_BACKOFF_SECONDS = 30
@@ -176,188 +175,6 @@ def _next_id(conn: db.Connection) -> str:
     # SQLite gives the next one by itself only to a row that is inserted.
     conn.execute("UPDATE sqlite_sequence SET seq = seq + 1 WHERE name = 'queue_items'")
     return "(SELECT seq FROM sqlite_sequence WHERE name = 'queue_items')"
-
-
-_STATE_COLUMNS = ", ".join(("repo", *StreamState._fields))
-
-
-def load_stream(conn: db.Connection, *, repo: str, stream: str, repo_id: int | None = None) -> tuple[str, StreamState]:
-    """The name under which the repository is kept, and its stream's state (an empty one for a new stream).
-
-    By the id, where it is known. Names are compared without regard to case, as GitHub does; one that a repository had
-    before it was renamed finds it too, which is but a hint: the name may be another repository's by now.
-    """
-    if repo_id is not None:
-        row = _state_row(conn, "repo_id = ?", (repo_id, stream))
-        row = row or _state_row(conn, "lower(repo) = lower(?) AND repo_id IS NULL", (repo, stream))
-        return (repo, _state(row)._replace(repo_id=repo_id)) if row else (repo, StreamState(repo_id=repo_id))
-    row = _state_row(conn, "lower(repo) = lower(?)", (repo, stream))
-    if row is None:
-        alias = conn.execute("SELECT repo FROM repo_aliases WHERE alias = lower(?)", (repo,)).fetchone()
-        if alias is None:
-            return repo, StreamState()
-        repo = alias["repo"]
-        row = _state_row(conn, "lower(repo) = lower(?)", (repo, stream))
-    return (row["repo"], _state(row)) if row else (repo, StreamState())
-
-
-_KEPT_AS = (  # what stands later counts
-    "SELECT alias, repo FROM repo_aliases WHERE alias IN {}",
-    "SELECT lower(repo), repo FROM ingest_state WHERE lower(repo) IN {}",
-)
-
-
-def kept_as(conn: db.Connection, repos: Collection[str]) -> dict[str, str]:
-    """By each name: the one under which its repository's state is kept; the same where nothing is known of it."""
-    kept: dict[str, str] = {}
-    for some in db.in_statements(sorted({repo.lower() for repo in repos}), parameters=1):
-        for statement in _KEPT_AS:
-            kept.update(tuple(row) for row in conn.execute(statement.format(db.places(len(some))), some))
-    return {repo: kept.get(repo.lower(), repo) for repo in repos}
-
-
-def load_known(conn: db.Connection, *, stream: str) -> dict[int, StreamState]:
-    """The states of the stream of all repositories whose id is known, by that."""
-    rows = conn.execute(
-        f"SELECT {_STATE_COLUMNS} FROM ingest_state WHERE repo_id IS NOT NULL AND stream = ?", (stream,)
-    )
-    return {row["repo_id"]: _state(row) for row in rows}
-
-
-def _state_row(conn: db.Connection, which: str, parameters: Sequence[Any]) -> Any:
-    statement = f"SELECT {_STATE_COLUMNS} FROM ingest_state WHERE {which} AND stream = ?"
-    return conn.execute(statement, parameters).fetchone()
-
-
-def _state(row: Any) -> StreamState:
-    fields = {name: row[name] for name in StreamState._fields}
-    gaps = tuple(Gap(*gap) for gap in json.loads(row["gaps"] or "[]"))
-    return StreamState(**{**fields, "scan": json.loads(row["scan"]) if row["scan"] else None, "gaps": gaps})
-
-
-def save_stream(conn: db.Connection, *, repo: str, stream: str, state: StreamState) -> None:
-    names = StreamState._fields
-    values = state._replace(
-        scan=json.dumps(state.scan) if state.scan else None,  # type: ignore[arg-type]
-        gaps=json.dumps(state.gaps) if state.gaps else None,  # type: ignore[arg-type]
-    )
-    conn.execute(
-        f"""
-        INSERT INTO ingest_state (repo, stream, {", ".join(names)}) VALUES {db.places(len(names) + 2)}
-        ON CONFLICT (repo, stream) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in names)}
-        """,
-        (repo, stream, *values),
-    )
-
-
-def settle_name(conn: db.Connection, *, repo: str, repo_id: int | None, was: str, asked_for: str) -> None:
-    """A repository goes by the name `repo`, as GitHub spells it; its state was kept as `was`.
-
-    What another one has under that name goes on under its id (as GitHub's own path `repositories/ID`), until it is met
-    under a new name. So do the rows of its tables; items in the queue keep the name that they were fetched under, which
-    is in their keys.
-    """
-    names = {"repo": repo, "id": repo_id, "was": was}
-    displaced = "lower(repo) = lower(:repo) AND repo_id <> :id"
-    _rename(conn, displaced, names, new=lambda its_id: f"repositories/{its_id}")
-    same = "repo <> :repo AND (repo_id = :id OR (lower(repo) = lower(:was) AND repo_id IS NULL))"
-    _rename(conn, same, names, new=lambda its_id: repo)
-    conn.execute("DELETE FROM repo_aliases WHERE alias = lower(?)", (repo,))
-    for old in {asked_for.lower(), was.lower()} - {repo.lower()}:
-        conn.execute("UPDATE repo_aliases SET repo = ? WHERE lower(repo) = ?", (repo, old))
-        conn.execute(
-            """
-            INSERT INTO repo_aliases (alias, repo) VALUES (?, ?)
-            ON CONFLICT (alias) DO UPDATE SET repo = excluded.repo
-            """,
-            (old, repo),
-        )
-
-
-def _rename(conn: db.Connection, which: str, names: Mapping[str, Any], *, new: Callable[[int], str]) -> None:
-    """Give these states another name, in place of what has it; of two the one whose id is known comes last."""
-    found = conn.execute(
-        f"SELECT repo, stream, repo_id FROM ingest_state WHERE {which} ORDER BY repo_id IS NOT NULL, repo", names
-    )
-    for repo, stream, repo_id in found.fetchall():
-        name = new(repo_id)
-        if name != repo:
-            conn.execute("DELETE FROM ingest_state WHERE repo = ? AND stream = ?", (name, stream))
-            conn.execute("UPDATE ingest_state SET repo = ? WHERE repo = ? AND stream = ?", (name, repo, stream))
-            _move_work(conn, was=repo, repo=name)
-            db.rename_rows(conn, was=repo, repo=name)
-
-
-def note_work(conn: db.Connection, *, repo: str, versions: Iterable[tuple[int, str]]) -> None:
-    """Put pull requests on the work list, as (number, updated_at); what was noted of a newer version stays."""
-    conn.executemany(
-        """
-        INSERT INTO pull_work (repo, number, updated_at) VALUES (?, ?, ?)
-        ON CONFLICT (repo, number) DO UPDATE SET updated_at = excluded.updated_at
-        WHERE excluded.updated_at > pull_work.updated_at
-        """,
-        [(repo, number, updated_at) for number, updated_at in versions],
-    )
-
-
-def seed_work(conn: db.Connection, *, repo: str, since: str) -> None:
-    """Put those pull requests on the work list that were read before anything was noted, and whose details are not
-    there: neither queued nor in their table. `repo`: the present name; items keep the one that they were fetched under.
-    """
-    conn.execute(
-        """
-        INSERT INTO pull_work (repo, number, updated_at)
-        SELECT CAST(:repo AS TEXT), number, max(updated_at)
-        FROM (
-            SELECT item_id, number, updated_at, repo FROM queue_items WHERE item_type = 'pull_request'
-            UNION ALL SELECT id, number, updated_at, repo FROM issues WHERE item_type = 'pull_request'
-        ) known
-        WHERE updated_at >= :since AND number > 0
-            AND (lower(repo) = lower(:repo)
-                OR lower(repo) IN (SELECT alias FROM repo_aliases WHERE lower(repo_aliases.repo) = lower(:repo)))
-            AND updated_at > coalesce((SELECT max(updated_at) FROM pull_details WHERE id = known.item_id), '')
-            AND updated_at > coalesce((SELECT max(updated_at) FROM queue_items
-                WHERE item_type = 'pull_detail' AND item_id = known.item_id), '')
-        GROUP BY number
-        ON CONFLICT (repo, number) DO UPDATE SET updated_at = excluded.updated_at
-        WHERE excluded.updated_at > pull_work.updated_at
-        """,
-        {"repo": repo, "since": since},
-    )
-
-
-def settle_work(conn: db.Connection, *, repo: str, versions: Iterable[tuple[int, str]]) -> None:
-    """Take off the work list what was noted of these versions, or of older ones."""
-    conn.executemany(
-        "DELETE FROM pull_work WHERE repo = ? AND number = ? AND updated_at <= ?",
-        [(repo, number, updated_at) for number, updated_at in versions],
-    )
-
-
-def work(conn: db.Connection, *, repo: str) -> list[tuple[int, str]]:
-    """The work list of a repository: (number, updated_at), the lowest number first."""
-    found = conn.execute("SELECT number, updated_at FROM pull_work WHERE repo = ? ORDER BY number", (repo,))
-    return [(number, updated_at) for number, updated_at in found]
-
-
-def _move_work(conn: db.Connection, *, was: str, repo: str) -> None:
-    found = work(conn, repo=was)
-    conn.execute("DELETE FROM pull_work WHERE repo = ?", (was,))
-    note_work(conn, repo=repo, versions=found)
-
-
-def record_stream_run(conn: db.Connection, *, repo: str, stream: str, now: str, error: str | None) -> None:
-    """Note when the stream was last run and how that ended; `error` None means that it reached its end."""
-    conn.execute(
-        """
-        INSERT INTO ingest_state (repo, stream, last_run_at, last_success_at, last_error)
-        VALUES (:repo, :stream, :now, :success, :error)
-        ON CONFLICT (repo, stream) DO UPDATE SET last_run_at = excluded.last_run_at,
-            last_success_at = coalesce(excluded.last_success_at, ingest_state.last_success_at),
-            last_error = excluded.last_error
-        """,
-        {"repo": repo, "stream": stream, "now": now, "success": None if error else now, "error": error},
-    )
 
 
 # `batch_key` of a row that is to have an object of its own; NULL: not decided yet. It is decided once, at a claim:
@@ -789,14 +606,6 @@ def drop(conn: db.Connection, *, item_ids: Sequence[int]) -> int:
     return sum(conn.execute(statement, (item_id,)).rowcount for item_id in item_ids)
 
 
-def forget_repo(conn: db.Connection, *, repo: str) -> int:
-    """Delete the state of the repository that is kept under this name, or was before; returns how many streams."""
-    name = kept_as(conn, [repo])[repo]
-    conn.execute("DELETE FROM repo_aliases WHERE lower(repo) = lower(?)", (name,))
-    conn.execute("DELETE FROM pull_work WHERE lower(repo) = lower(?)", (name,))
-    return conn.execute("DELETE FROM ingest_state WHERE lower(repo) = lower(?)", (name,)).rowcount
-
-
 def backoff_seconds(*, attempts: int, jitter: float) -> float:
     """How long to put off an item that has failed `attempts` times; `jitter` from 0 to 1 spreads it by half."""
     doubled = FIRST_BACKOFF_SECONDS * 2.0 ** min(attempts - 1, 20)
@@ -807,6 +616,12 @@ def counts(conn: db.Connection) -> Counts:
     """Rows by status, each counted in its own partial index."""
     statement = "SELECT count(*) FROM queue_items WHERE status = '{}'"
     return Counts(*(conn.execute(statement.format(status)).fetchone()[0] for status in Counts._fields))
+
+
+def is_empty(conn: db.Connection) -> bool:
+    """Is there no row that waits, and none in anybody's hand?"""
+    none = "NOT EXISTS (SELECT 1 FROM queue_items WHERE status = '{}')"  # each has a partial index
+    return bool(conn.execute(f"SELECT {none.format('pending')} AND {none.format('processing')}").fetchone()[0])
 
 
 def prune(

@@ -166,6 +166,9 @@ class Worker:
         try:
             if self.in_hand:  # an outage of the database left it
                 self._settle()
+            with db.transaction(self._conn):  # which sees, too, whether it is still the same database
+                if queue_manager.is_empty(self._conn):  # one question in place of a dozen, from all who wait
+                    return
             self.in_hand = True
             try:
                 self._drain()

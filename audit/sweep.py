@@ -16,6 +16,7 @@ from audit import conversations, inventory
 from audit.counting import Counted, Counting
 from audit.examiner import Examiner
 from audit.inventory import Known
+from cursors import repo_names, states, work_list
 from foundation import timestamps
 from foundation.clock import Clock
 from foundation.errors import (
@@ -164,9 +165,9 @@ class Sweep:
         return reader.census(kinds, by_graphql=False)
 
     def _kept(self, repo: str) -> _Kept:
-        name = queue_manager.kept_as(self._conn, [repo])[repo]
-        states = {
-            stream: queue_manager.load_stream(self._conn, repo=name, stream=stream)[1]
+        name = repo_names.kept_as(self._conn, [repo])[repo]
+        kept = {
+            stream: states.load(self._conn, repo=name, stream=stream)[1]
             for stream in inventory.streams(self._conn, name)
         }
         if self._spellings is None:
@@ -174,7 +175,7 @@ class Sweep:
         names = {name}
         for lower in (name.lower(), *inventory.former_names(self._conn, name)):
             names.update(self._spellings.get(lower, ()))
-        return _Kept(name, states, sorted(names))
+        return _Kept(name, kept, sorted(names))
 
     def _is_as_counted(self, kept: _Kept, totals: Totals, kinds: Sequence[str]) -> bool:
         if self._settings.full or not totals.counts or inventory.waiting_tombstones(self._conn, kept.names):
@@ -241,7 +242,7 @@ class Sweep:
             now = db.now(self._conn, self._clock)
             queue_manager.enqueue(self._conn, repo=result.repo, items=items, now=now)
             pulls = [(item.number, item.updated_at) for item in result.missed if item.item_type == "pull_request"]
-            queue_manager.note_work(self._conn, repo=result.repo, versions=pulls)
+            work_list.note(self._conn, repo=result.repo, versions=pulls)
 
     # What no ingest brought, although its cursor says that it did.
 

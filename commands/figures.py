@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 import json
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Sequence
 
 import db
 from foundation import timestamps
 from foundation.records import Gap
 
 
-def oldest_pending(conn: db.Connection) -> str | None:
+def _of(repos: Sequence[str]) -> str:
+    """Which rows of the queue are asked for; no repository: all."""
+    return f"repo IN {db.places(len(repos))}" if repos else "1 = 1"
+
+
+def unfinished(conn: db.Connection, repos: Sequence[str]) -> dict[str, int]:
+    """The rows of these repositories that are not done, by status: what is done no index has by repository."""
+    statement = f"SELECT count(*) FROM queue_items WHERE status = '{{}}' AND {_of(repos)}"
+    states = ("pending", "processing", "failed")
+    return {status: int(conn.execute(statement.format(status), repos).fetchone()[0]) for status in states}
+
+
+def oldest_pending(conn: db.Connection, repos: Sequence[str] = ()) -> str | None:
     """When the pending row that has waited longest was fetched; None when nothing is pending."""
     # Ids rise with time, so the lowest pending id is the oldest row.
     row = conn.execute(
-        f"SELECT fetched_at FROM queue_items WHERE status = 'pending' ORDER BY {conn.words.queue_order} LIMIT 1"
+        f"""
+        SELECT fetched_at FROM queue_items WHERE status = 'pending' AND {_of(repos)}
+        ORDER BY {conn.words.queue_order} LIMIT 1
+        """,
+        repos,
     ).fetchone()
     return row["fetched_at"] if row else None
 
@@ -38,14 +54,14 @@ def waiting(conn: db.Connection, *, now: str) -> Waiting:
     return Waiting(*row)
 
 
-def failed_reasons(conn: db.Connection, *, limit: int) -> list[dict[str, Any]]:
+def failed_reasons(conn: db.Connection, repos: Sequence[str] = (), *, limit: int) -> list[dict[str, Any]]:
     """Why rows failed, each reason with the number of its rows, the most frequent first."""
     rows = conn.execute(
-        """
+        f"""
         SELECT last_error AS reason, count(*) AS rows FROM queue_items
-        WHERE status = 'failed' GROUP BY last_error ORDER BY count(*) DESC, last_error LIMIT ?
+        WHERE status = 'failed' AND {_of(repos)} GROUP BY last_error ORDER BY count(*) DESC, last_error LIMIT ?
         """,
-        (limit,),
+        (*repos, limit),
     )
     return [dict(row) for row in rows]
 
@@ -54,13 +70,13 @@ def issues_count(conn: db.Connection) -> int:
     return int(conn.execute("SELECT count(*) FROM issues").fetchone()[0])
 
 
-def failed_items(conn: db.Connection, *, limit: int) -> list[dict[str, Any]]:
+def failed_items(conn: db.Connection, repos: Sequence[str] = (), *, limit: int) -> list[dict[str, Any]]:
     rows = conn.execute(
-        """
+        f"""
         SELECT id, repo, number, item_type, attempts, last_error FROM queue_items
-        WHERE status = 'failed' ORDER BY id LIMIT ?
+        WHERE status = 'failed' AND {_of(repos)} ORDER BY id LIMIT ?
         """,
-        (limit,),
+        (*repos, limit),
     )
     return [dict(row) for row in rows]
 

@@ -9,6 +9,7 @@ import queue_manager
 from commands import reports
 from commands.context import Context
 from commands.signals import SignalsRaise
+from cursors import repo_names
 from foundation.errors import EXIT_OK, ConfigurationError
 
 
@@ -25,7 +26,7 @@ def run(
     conn = db.connect(context.db_path, must_exist=True)
     what = ", ".join([*repos, *(f"row {item}" for item in items)])
     with SignalsRaise(), context.recorded(conn, command="forget", what=what) as record:
-        names = {name.lower() for name in queue_manager.kept_as(conn, repos).values()}
+        names = {name.lower() for name in repo_names.kept_as(conn, repos).values()}
         record.hold([f"ingest of {name}" for name in sorted(names)])
         with db.transaction(conn):
             streams = sum(_forgotten(conn, repo) for repo in repos)
@@ -39,7 +40,7 @@ def run(
 
 
 def _forgotten(conn: db.Connection, repo: str) -> int:
-    streams = queue_manager.forget_repo(conn, repo=repo)
+    streams = repo_names.forget(conn, repo=repo)
     if not streams:
         raise ConfigurationError(f"--repo {repo}: nothing is known of it; `status` shows what is")
     return streams

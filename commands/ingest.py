@@ -7,11 +7,11 @@ from typing import Callable, Collection, Sequence
 
 import db
 import ingest
-import queue_manager
 from commands import options, progress, reports
 from commands.api_client import api_clients
 from commands.context import Context
 from commands.signals import SignalsRaise
+from cursors import repo_names
 from fetcher import ALL_HISTORY
 from foundation import settings, timestamps
 from foundation.errors import EXIT_CONFIGURATION, EXIT_OK, EXIT_OUTAGE, ConfigurationError, Outage, PipelineError
@@ -120,7 +120,7 @@ def _error(
 
 def ingest_locks(conn: db.Connection, repos: Collection[str]) -> dict[str, str]:
     """What no other ingest may do meanwhile: a lock for each repository, by the name under which it is kept."""
-    return {repo: f"ingest of {name.lower()}" for repo, name in queue_manager.kept_as(conn, repos).items()}
+    return {repo: f"ingest of {name.lower()}" for repo, name in repo_names.kept_as(conn, repos).items()}
 
 
 def _shown(since: str | None) -> str:

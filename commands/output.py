@@ -11,13 +11,29 @@ import os
 import sys
 from typing import Any
 
+from foundation import errors
+
 
 class _Dropping(io.FileIO):
+    dropped: OSError | None = None  # why something was, for what is more than news
+
     def write(self, data: Any) -> int:
         try:
             return super().write(data) or len(data)
-        except OSError:
+        except OSError as error:
+            self.dropped = error
             return len(data)
+
+
+def deliver(content: bytes) -> None:
+    """To stdout, what the command was asked to make. Raises what it means where a part of that is lost; a reader that
+    went away wanted no more."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(content)
+    sys.stdout.buffer.flush()
+    error = getattr(getattr(sys.stdout.buffer, "raw", None), "dropped", None)
+    if error is not None and not isinstance(error, BrokenPipeError):
+        raise errors.of_system(error, "stdout can't be written")
 
 
 def make_safe() -> None:

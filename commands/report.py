@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
+import os
 from typing import Any, Sequence
 
 import db
-from commands import options, reports, status
+from commands import options, output, reports, status
 from commands.context import Context
 from commands.signals import SignalsRaise
 from foundation import private_files, settings
@@ -21,6 +21,10 @@ def run(context: Context, *, out: str, repos: Sequence[str], since: str | None) 
     started = context.clock.monotonic()
     if out == STDOUT and context.as_json:
         raise ConfigurationError("--out - and --json both write to stdout; give --out a file")
+    if _is_of_database(out, context.db_path):
+        raise ConfigurationError(
+            f"--out {out!r} is the database, which a page would take the place of; give another file"
+        )
     whole = _whole()
     with SignalsRaise(), db.onlooker(context.db_path) as conn:
         now = db.now(conn, context.clock)
@@ -30,14 +34,12 @@ def run(context: Context, *, out: str, repos: Sequence[str], since: str | None) 
         page = whole.html(
             conn,
             scope,
-            status.found(conn, context.db_path, now=now),
+            status.found(conn, context.db_path, now=now, repos=scope.repos),
             clean=lambda text: settings.one_line(text, context.environ),
             generator=options.USER_AGENT.replace("/", " "),
         )
         if out == STDOUT:
-            sys.stdout.flush()
-            sys.stdout.buffer.write(page)
-            sys.stdout.buffer.flush()
+            output.deliver(page)
             return EXIT_OK
         private_files.write(out, page)
     summary = {
@@ -46,6 +48,13 @@ def run(context: Context, *, out: str, repos: Sequence[str], since: str | None) 
     }  # fmt: skip
     context.show(summary, reports.report_lines(summary))
     return EXIT_OK
+
+
+def _is_of_database(out: str, db_path: str) -> bool:
+    """The database, or a file beside it without which it is none."""
+    if settings.is_postgres(db_path):
+        return False
+    return os.path.realpath(out) in (os.path.realpath(db_path) + end for end in ("", "-wal", "-shm"))
 
 
 def _whole() -> Any:

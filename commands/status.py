@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterator, Mapping
+from typing import Any, Iterator, Mapping, Sequence
 
 import db
 import queue_manager
@@ -37,11 +37,12 @@ def run(
     return EXIT_OK
 
 
-def found(conn: db.Connection, db_path: str, *, now: str) -> dict[str, Any]:
-    oldest = figures.oldest_pending(conn)
+def found(conn: db.Connection, db_path: str, *, now: str, repos: Sequence[str] = ()) -> dict[str, Any]:
+    """`repos`: of these alone is told what waits in the queue and what failed; empty: of all, and what is done."""
+    oldest = figures.oldest_pending(conn, repos)
     return {
         "command": "status",
-        "queue": queue_manager.counts(conn)._asdict(),
+        "queue": figures.unfinished(conn, repos) if repos else queue_manager.counts(conn)._asdict(),
         "oldest_pending_seconds": max(0, int(timestamps.to_epoch(now) - timestamps.to_epoch(oldest)))
         if oldest
         else None,
@@ -49,8 +50,8 @@ def found(conn: db.Connection, db_path: str, *, now: str) -> dict[str, Any]:
         "issues": figures.issues_count(conn),
         "repos": figures.streams(conn),
         "runs": [_shown(run, conn, db_path) for run in runs.runs(conn)],
-        "failed_reasons": figures.failed_reasons(conn, limit=REASONS_SHOWN),
-        "failed_items": figures.failed_items(conn, limit=FAILED_ITEMS_SHOWN),
+        "failed_reasons": figures.failed_reasons(conn, repos, limit=REASONS_SHOWN),
+        "failed_items": figures.failed_items(conn, repos, limit=FAILED_ITEMS_SHOWN),
         "db_bytes": db.size_bytes(conn, db_path),
         "vacuum": db.vacuuming(conn),
     }

@@ -8,8 +8,9 @@ from __future__ import annotations
 from report import words
 from report.items import ISSUE, PULL
 from report.periods import Scope
-from report.pieces import NAMES, Link, Plot, Section, Table, by_month, not_whole, spreads, telling
+from report.pieces import NAMES, ONE, Link, Plot, Section, Table, by_month, not_whole, spreads, telling
 from report.plots import Mark, Place, Series, columns, rows
+from report.spread import Spread
 from report.streams import STAGES, Streams, WaitsFor
 
 PEOPLE_DRAWN, PEOPLE_LISTED = 15, 100
@@ -21,7 +22,9 @@ REOPENED = (Series("reopened", "--second"),)
 def all_of(streams: Streams, scope: Scope) -> list[Section]:
     if not streams.read:
         what = "First responses, reviews, who waits for whom, what was reopened, and how sizes matter"
-        lacks = Plot(f"{what} are not known yet.", "This reads what they need: python main.py ingest --streams all")
+        lacks = Plot(
+            f"{what} are not known yet.", "This reads what they need: python main.py ingest --all --streams all"
+        )
         return [Section("more", "More to know", [lacks])]
     return [
         Section("responses", "First response", [_response(streams, scope, kind) for kind in (PULL, ISSUE)]),
@@ -37,7 +40,7 @@ def _lacks(streams: Streams, what: str, *needed: str) -> Plot | None:
     if not missing:
         return None
     are = "was" if len(missing) == 1 else "were"
-    reads = f"python main.py ingest --streams issues,pulls,{','.join(missing)}"
+    reads = f"python main.py ingest --all --streams issues,pulls,{','.join(missing)}"
     return Plot(f"{what} are not known yet.", f"{words.listed(missing)} {are} never read; this reads them: {reads}")
 
 
@@ -50,10 +53,11 @@ def _response(streams: Streams, scope: Scope, kind: str) -> Plot:
     if not found:
         return Plot(f"No answer to {NAMES[kind]} opened since {words.day(scope.since)} is known yet.")
     month, of = telling(found, scope)
-    title = (
-        f"Half of the {NAMES[kind]} opened in {words.month(month)} that were answered "
-        f"had an answer within {words.duration(of.half)}, nine of ten within {words.duration(of.nearly_all)}"
-    )
+    opened, within = f"opened in {words.month(month)} that", f"answered had an answer within {words.duration(of.half)}"
+    title = f"Half of the {words.count(of.items, ONE[kind])} {opened} were {within}, nine of ten within "
+    title += words.duration(of.nearly_all)
+    if of.items == 1:
+        title = f"The one {ONE[kind]} {opened} was {within}"
     note = (
         "By the month in which they were opened, until somebody other than the author, and no bot, said something. "
         f"Those without an answer are not counted. {not_whole(scope, 'month')}"
@@ -108,7 +112,7 @@ def _reopened(streams: Streams, scope: Scope) -> Plot:
         return lacks
     opened, reopened = sum(streams.opened.values()), sum(streams.reopened.values())
     if not opened:
-        return Plot(f"No item opened since {words.day(scope.since)} is known.")
+        return Plot(f"Of no item opened since {words.day(scope.since)} is it known whether it was reopened.")
     if not reopened:
         return Plot(f"None of {words.count(opened, 'item')} opened since {words.day(scope.since)} was reopened.")
     title = f"{reopened:,} of {words.count(opened, 'item')} opened since {words.day(scope.since)} "
@@ -139,12 +143,18 @@ def _sizes(streams: Streams, scope: Scope) -> Plot:
         return lacks
     if not streams.sizes:
         return Plot(f"No pull request opened since {words.day(scope.since)} was merged yet.")
-    (small, of_small), (large, of_large) = list(streams.sizes.items())[0], list(streams.sizes.items())[-1]
-    title = f"Half of the merged pull requests of {small} took {words.duration(of_small.half)} or less"
-    if large != small:
-        title += f", half of those {'of ' if large[0].isdigit() else ''}{large} {words.duration(of_large.half)} or less"
+    sizes = list(streams.sizes.items())
+    title = ", ".join(_took(*each) for each in (sizes[:1] if len(sizes) == 1 else (sizes[0], sizes[-1])))
+    title = title[0].upper() + title[1:]
     note = f"Lead time by lines added and deleted; merged pull requests opened since {words.day(scope.since)}."
     return spreads(title, note, "lines", {Place(name, _in_lines(name)): of for name, of in streams.sizes.items()})
+
+
+def _took(size: str, of: Spread) -> str:
+    which = f"{'' if size.startswith('over') else 'of '}{size}{'' if size.endswith('lines') else ' lines'}"
+    if of.items == 1:
+        return f"the one merged pull request {which} took {words.duration(of.half)}"
+    return f"half of the {words.count(of.items, 'merged pull request')} {which} took {words.duration(of.half)} or less"
 
 
 def _in_lines(size: str) -> str:

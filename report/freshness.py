@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import Any, Callable, Iterator, Mapping, NamedTuple, Sequence
 
-from foundation import timestamps
-from report import words
+from foundation import errors, timestamps
+from report import periods, words
 from report.pieces import Table
 
 LISTED = 8
@@ -14,6 +15,13 @@ CHARACTERS = 400
 STALE_HOURS = 48
 GOOD, WARNING, BAD = "good", "warning", "bad"
 _STATES = {"running": "is at work since", "waiting": "waits since", "died": "died; it began on"}
+# What an exit code means to who never saw one.
+_ENDS = {
+    errors.EXIT_FAILED: "something failed for good",
+    errors.EXIT_CONFIGURATION: "something was not set up as it must be",
+    errors.EXIT_OUTAGE: "something outside stopped it, a later run goes on",
+    errors.EXIT_BUSY: "another one was at work",
+}
 
 
 class Notice(NamedTuple):
@@ -24,16 +32,24 @@ class Notice(NamedTuple):
 
 
 class Freshness(NamedTuple):
+    """`failed_title`: what `failed` lists, and of how many."""
+
     notices: list[Notice]
     failed: Table | None
+    failed_title: str
 
 
 def told(status: Mapping[str, Any], repos: Sequence[str], now: str, *, clean: Callable[[str], str]) -> Freshness:
-    """`status`: what the command shows as JSON; `repos` empty: all."""
+    """`status`: what the command shows as JSON, its queue of these `repos` alone; empty: all."""
     streams = [row for row in status["repos"] if not repos or row["repo"] in repos]
-    notices = [*_streams(streams, now), *_queue(status, now), *_runs(status["runs"], now)]
+    # A run is of all repositories, and its note may name any of them; or it says what stands with a stream already.
+    errors_of_streams = {row["last_error"] for row in streams}
+    runs = [{**run, "note": None} if repos or run["note"] in errors_of_streams else run for run in status["runs"]]
+    notices = [*_streams(streams, now), *_queue(status, now), *_runs(runs)]
     shown = [notice._replace(text=words.title(clean(notice.text), CHARACTERS)) for notice in notices]
-    return Freshness(shown, _failed(status["failed_items"], clean))
+    listed, failed = len(status["failed_items"]), status["queue"]["failed"]
+    title = f"What failed: the first {listed:,} of {failed:,}" if listed < failed else "What failed"
+    return Freshness(shown, _failed(status["failed_items"], clean), title)
 
 
 def _streams(streams: Sequence[Mapping[str, Any]], now: str) -> Iterator[Notice]:
@@ -60,6 +76,23 @@ def _streams(streams: Sequence[Mapping[str, Any]], now: str) -> Iterator[Notice]
         ]
     )
     yield from _first([Notice(WARNING, f"{_called(row)} {_cut_off(row)}") for row in streams if row["truncated_at"]])
+    yield from _first(list(_looked_back(streams)))
+
+
+def _looked_back(streams: Sequence[Mapping[str, Any]]) -> Iterator[Notice]:
+    """Where a first run was not told to read all: what lay still before it is neither open here nor closed."""
+    since: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for row in streams:
+        if row["covered_since"] and row["covered_since"] > periods.GITHUB_BEGAN:
+            since[row["covered_since"][:10]].append(row)
+    for day, rows in sorted(since.items(), reverse=True):
+        repos, lists = ([*dict.fromkeys(row[name] for row in rows)] for name in ("repo", "stream"))
+        what = "" if {"issues", "pulls"} <= {*lists} else f" ({words.listed(lists, 7)})"
+        yield Notice(
+            WARNING,
+            f"Of {words.listed(repos)} only what changed since {words.day(day)} was read{what}; "
+            "what lay still since then is in no figure here. This reads all: python main.py ingest --all",
+        )
 
 
 def _cut_off(row: Mapping[str, Any]) -> str:
@@ -94,6 +127,9 @@ def _queue(status: Mapping[str, Any], now: str) -> Iterator[Notice]:
     for reason in status["failed_reasons"]:
         said = f"{words.count(reason['rows'], 'version')} of items failed and {_are(reason['rows'])} not in the tables"
         yield Notice(BAD, f"{said}: {reason['reason']}")
+    left = queue["failed"] - sum(reason["rows"] for reason in status["failed_reasons"])
+    if left > 0:
+        yield Notice(BAD, f"{words.count(left, 'version')} of items failed for other reasons.")
     if not waiting and not queue["failed"]:
         yield Notice(GOOD, "All that was read is in the tables; nothing failed.")
 
@@ -102,17 +138,20 @@ def _are(number: int) -> str:
     return "is" if number == 1 else "are"
 
 
-def _runs(runs: Sequence[Mapping[str, Any]], now: str) -> Iterator[Notice]:
+def _runs(runs: Sequence[Mapping[str, Any]]) -> Iterator[Notice]:
+    """One that died is over where the same command was run again; `status` names them all."""
+    last = {run["command"]: run for run in runs}  # they are in their order
     for run in runs:
+        if run["state"] == "died" and run is not last[run["command"]]:
+            continue
         because = f": {run['note']}" if run["note"] else "."
         if run["state"] != "ended":
             state = BAD if run["state"] == "died" else GOOD
             yield Notice(state, f"{run['command']} {_STATES[run['state']]} {words.moment(run['started_at'])}{because}")
         elif run["exit_code"]:
-            yield Notice(
-                WARNING,
-                f"The last {run['command']} ended on {words.moment(run['ended_at'])} with {run['exit_code']}{because}",
-            )
+            ended = f"The last {run['command']} ended on {words.moment(run['ended_at'])} with exit code"
+            why = _ENDS.get(run["exit_code"], "it was stopped")
+            yield Notice(WARNING, f"{ended} {run['exit_code']}: {why}{because}")
 
 
 def _failed(items: Sequence[Mapping[str, Any]], clean: Callable[[str], str]) -> Table | None:

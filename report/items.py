@@ -149,9 +149,11 @@ class _Tally:
         self._lead_of_repo: defaultdict[tuple[str, str], array[float]] = defaultdict(spread.hours)
 
     def add(self, rows: Sequence[Sequence[Any]]) -> None:
-        since, recent, trend = self._scope.since, self._recent, self._trend
+        (_, since, now), recent, trend = self._scope, self._recent, self._trend
         self._total += len(rows)
         for repo, kind, state, draft, created_at, closed_at, hours in rows:
+            # A clock that goes slow is behind what GitHub dates: that has no later week or month of its own.
+            created_at = min(created_at, now)
             of_repo = self._of_repo[repo]
             if created_at >= since:
                 self._opened[kind, created_at[:10]] += 1
@@ -164,6 +166,7 @@ class _Tally:
                 self._drafts += bool(draft)
                 self._ages[kind, sum(created_at < limit for limit in self._age_limits)] += 1
             elif closed_at is not None:
+                closed_at = min(closed_at, now)
                 if closed_at >= trend:
                     self._since_trend[kind] -= 1
                 if hours is not None and closed_at >= recent:

@@ -15,6 +15,7 @@ ONE = {ISSUE: "issue", PULL: "pull request"}
 OF_KIND = {ISSUE: Series("issues", "--first"), PULL: Series("pull requests", "--second")}
 # The widest bar first: the others are drawn over it.
 SPREADS = (Series("nine of ten", "--light"), Series("three of four", "--middle"), Series("half", "--dark"))
+UNITS = (("days", 24.0), ("hours", 1.0), ("minutes", 1 / 60))  # and their hours
 MONTHS_WITHOUT_YEAR = 18
 SPREAD_HEADS = ("half within", "three of four", "nine of ten", "mean")
 
@@ -87,20 +88,20 @@ def by_month(found: Mapping[str, Spread], scope: Scope) -> dict[Place, Spread | 
 def spreads(title: str, note: str, head: str, found: Mapping[Place, Spread | None]) -> Plot:
     """A bar for each, in which half, three of four, and nine of ten end."""
     spreads = {place: spread for place, spread in found.items() if spread is not None}
-    in_hours = max(spread.nearly_all for spread in spreads.values()) < 48
+    longest = max(spread.nearly_all for spread in spreads.values())
+    unit, hours_of_it = next(each for each in UNITS if longest >= 2 * each[1] or each is UNITS[-1])
     marks = []
     for series, at in zip(SPREADS, ("nearly_all", "most", "half")):
         for place, spread in spreads.items():
             hours = getattr(spread, at)
             said = f"{_named(place, head)}: {series.name} of {spread.items:,} within {words.duration(hours)}"
-            marks.append(Mark(place.key, series.name, hours if in_hours else hours / 24, said))
+            marks.append(Mark(place.key, series.name, hours / hours_of_it, said))
     table = Table(
         [head, "items", *SPREAD_HEADS],
         [[_named(place, head), f"{spread.items:,}", *_durations(spread)] for place, spread in reversed(spreads.items())]
         if head == "month"
         else [[_named(place, head), f"{spread.items:,}", *_durations(spread)] for place, spread in spreads.items()],
     )
-    unit = "hours" if in_hours else "days"
     return Plot(title, note, columns(list(found), SPREADS, marks, unit=unit, stacked=False), table)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import defaultdict
 from typing import Any, Mapping, NamedTuple, Sequence
 
 import vl_convert
@@ -18,6 +19,7 @@ WIDE, NARROW = 820, 322
 LETTERS = 12
 LETTER_WIDTH = 6.6
 ROOM_OF_AXIS = 40
+FEW = 5  # numbers along an axis
 
 
 class Place(NamedTuple):
@@ -69,6 +71,8 @@ def areas(places: Sequence[Place], series: Sequence[Series], marks: Sequence[Mar
 def _upright(
     mark: dict[str, Any], places: Sequence[Place], series: Sequence[Series], marks: Sequence[Mark], **how: Any
 ) -> Drawing:
+    steps = _steps(marks) if how["stacked"] else {"tickCount": FEW}
+
     def spec(width: int) -> dict[str, Any]:
         shown = _labelled(places, width=width)
         axis = {
@@ -77,8 +81,7 @@ def _upright(
         }  # fmt: skip
         of_y = {
             "labelExpr": "format(abs(datum.value), ',')", "title": how["unit"], "titleAngle": 0, "titleAlign": "left",
-            "titleAnchor": "start", "titleX": 0, "titleY": -8, "tickCount": 5, "tickMinStep": 1, "domain": False,
-            "ticks": False,
+            "titleAnchor": "start", "titleX": 0, "titleY": -8, "domain": False, "ticks": False, **steps,
         }  # fmt: skip
         padding = {"paddingInner": min(0.25, len(places) / 60), "paddingOuter": 0.1}
         encoding = {
@@ -93,6 +96,15 @@ def _upright(
         return {"height": 210, "mark": {**mark, **size}, "encoding": whole}
 
     return _drawn(marks, spec)
+
+
+def _steps(marks: Sequence[Mark]) -> dict[str, Any]:
+    """Where an axis has its numbers: of a few things at whole ones, to which Vega-Lite's tickMinStep does not see."""
+    sums: defaultdict[tuple[str, bool], float] = defaultdict(float)
+    for mark in marks:
+        sums[mark.key, mark.value < 0] += mark.value
+    least, most = int(min([0, *sums.values()])), int(max([0, *sums.values()]))
+    return {"values": list(range(least, most + 1))} if most - least <= FEW else {"tickCount": FEW}
 
 
 def rows(names: Sequence[str], series: Sequence[Series], marks: Sequence[Mark]) -> Drawing:
@@ -169,7 +181,10 @@ def _svg(spec: dict[str, Any], values: list[dict[str, Any]]) -> str:
     return for_page(vl_convert.vegalite_to_svg(whole, vl_version=VEGA_LITE, allowed_base_urls=[]))
 
 
-_WHAT_IS_READ_ALOUD = re.compile(r' (?:role|aria-[a-z]+|font-family|pointer-events|xmlns(?::xlink)?)="[^"]*"')
+_TAG = re.compile(r"<[^>]*>")
+_LEFT_OUT = re.compile(
+    r' (?:(?:role|aria-[a-z]+|font-family|pointer-events|xmlns(?::xlink)?)="[^"]*"|opacity="1")|(?<=\d\.\d\d)\d+'
+)
 
 
 def for_page(svg: str) -> str:
@@ -178,6 +193,5 @@ def for_page(svg: str) -> str:
     What a mark says becomes its title, which a browser shows to who points at it.
     """
     svg = re.sub(r'<(path|rect) aria-label="([^"]*)"([^>]*)/>', r"<\1\3><title>\2</title></\1>", svg)
-    svg = _WHAT_IS_READ_ALOUD.sub("", svg).replace(' opacity="1"', "")
-    svg = re.sub(r'<svg [^>]*(viewBox="[^"]*")[^>]*>', r"<svg \1>", svg, count=1)
-    return re.sub(r"(\d\.\d\d)\d+", r"\1", svg)
+    svg = _TAG.sub(lambda tag: _LEFT_OUT.sub("", tag[0]), svg)  # names between tags stay as they are
+    return re.sub(r'<svg [^>]*(viewBox="[^"]*")[^>]*>', r"<svg \1>", svg, count=1)

@@ -36,7 +36,10 @@ def numbers(items: Items) -> list[Number]:
         lately = items.recent[kind]
         if lately is not None:
             note = f"nine of ten within {words.duration(lately.nearly_all)}"
-            what = f"half of the {NAMES[kind]} {FINISHED[kind]} in the last {RECENT_DAYS} days took no longer"
+            done = f"{words.count(lately.items, ONE[kind])} {FINISHED[kind]} in the last {RECENT_DAYS} days took"
+            what = f"half of the {done} no longer"
+            if lately.items == 1:
+                what, note = f"{done} so long", ""
             found.append(_long(lately.half, what, note))
     return found
 
@@ -82,7 +85,7 @@ def _flow(items: Items, scope: Scope) -> Plot:
             number = sum(counts.values())
             said = f"{_called(flow.begin, by_weeks)}: {number:,} {series.name}"
             marks.append(Mark(flow.begin, series.name, sign * number, said))
-    heads = [unit, "issues opened", "closed", "pull requests opened", "closed"]
+    heads = [unit, *(f"{NAMES[kind]} {done}" for kind in KINDS for done in ("opened", "closed"))]
     table = Table(heads, [_row_of_flow(flow, by_weeks) for flow in reversed(items.flow)])
     return Plot(
         f"{words.count(opened, 'item was', 'items were')} opened since {words.day(scope.since)}, {more}",
@@ -128,10 +131,11 @@ def _lead(items: Items, scope: Scope, kind: str) -> Plot:
     if not found:
         return Plot(f"No {ONE[kind]} was {FINISHED[kind]} since {words.day(scope.since)}.")
     month, of = telling(found, scope)
-    title = (
-        f"Half of the {NAMES[kind]} {FINISHED[kind]} in {words.month(month)} took {words.duration(of.half)} or less, "
-        f"nine of ten {words.duration(of.nearly_all)} or less"
-    )
+    done = f"{FINISHED[kind]} in {words.month(month)} took {words.duration(of.half)}"
+    title = f"Half of the {words.count(of.items, ONE[kind])} {done} or less, nine of ten "
+    title += f"{words.duration(of.nearly_all)} or less"
+    if of.items == 1:
+        title = f"The one {ONE[kind]} {done}"
     note = f"From creation to the day when they were {FINISHED[kind]}, by the month of that day. "
     note += not_whole(scope, "month")
     return spreads(title, note, "month", by_month(found, scope))
@@ -217,9 +221,12 @@ def _repos(items: Items) -> Plot:
 
 
 def _in_short(repos: Sequence[OfRepo]) -> list[str]:
-    """Without the owner, where all have the same: it would fill the room on a telephone."""
+    """Without the owner, where all have the same: it would fill the room on a telephone. As long as GitHub lets them
+    be: two that were cut to the same name would share a bar."""
     owners = {repo.repo.split("/")[0] for repo in repos}
-    return [words.title(repo.repo.split("/")[-1] if len(owners) == 1 < len(repos) else repo.repo, 60) for repo in repos]
+    return [
+        words.title(repo.repo.split("/")[-1] if len(owners) == 1 < len(repos) else repo.repo, 140) for repo in repos
+    ]
 
 
 def _row_of_repo(repo: OfRepo, name: str) -> list[str]:

@@ -65,14 +65,14 @@ def read(conn: db.Connection, scope: Scope) -> Streams:
         row[0] for row in conn.execute("SELECT DISTINCT stream FROM ingest_state WHERE last_success_at IS NOT NULL")
     }
     there = frozenset(name for name, rows in _READ.items() if name in known or conn.execute(rows).fetchone())
-    tally = _Tally()
+    tally = _Tally(scope.now[:7])
     if there:
         of_scope, repos = where(scope, "m")
         query = f"""
             SELECT m.repo, m.number, m.item_type, m.created_at, m.merged_at, m.lead_time_hours,
                 m.first_response_hours, m.first_review_hours, m.rework_hours, m.merge_wait_hours, m.times_reopened,
                 m.additions + m.deletions, m.id
-            FROM item_metrics m WHERE m.created_at >= ? AND {of_scope}
+            FROM item_metrics m WHERE m.gone_at IS NULL AND m.created_at >= ? AND {of_scope}
         """
         for chunk in db.chunks(conn, query, [scope.since, *repos], rows=CHUNK_ROWS):
             tally.add(chunk)
@@ -89,7 +89,8 @@ def read(conn: db.Connection, scope: Scope) -> Streams:
 
 
 class _Tally:
-    def __init__(self) -> None:
+    def __init__(self, present: str) -> None:
+        self._present = present
         self.responses: defaultdict[tuple[str, str], array[float]] = defaultdict(spread.hours)
         self.stages: defaultdict[str, array[float]] = defaultdict(spread.hours)
         self.sizes: defaultdict[str, array[float]] = defaultdict(spread.hours)
@@ -99,7 +100,7 @@ class _Tally:
 
     def add(self, rows: Sequence[Sequence[Any]]) -> None:
         for repo, number, kind, created_at, merged_at, lead, response, *waits, times, lines, item_id in rows:
-            month = created_at[:7]
+            month = min(created_at[:7], self._present)  # as in items.py: no month is yet to come
             if response is not None:
                 self.responses[kind, month].append(response)
             for stage, hours in zip(STAGES, waits):

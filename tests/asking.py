@@ -1,4 +1,4 @@
-"""Asks the tests' GitHub as any client would, without a line of the pipeline's."""
+"""The tests' GitHub, asked as any client would, without a line of the pipeline's."""
 
 import contextlib
 import json
@@ -6,7 +6,23 @@ import re
 import urllib.error
 import urllib.request
 
+import pytest
+
+from tests.github_server import GitHubServer
+
+NOW = 1_790_000_000
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+@pytest.fixture
+def now():
+    return [NOW]
+
+
+@pytest.fixture
+def server(now):
+    with GitHubServer(clock=lambda: now[0]) as made:
+        yield made
 
 
 def ask(server, path, token=None, body=None, **more):

@@ -48,14 +48,17 @@ def github(time):
 
 @pytest.fixture
 def run(github, time, tmp_path):
-    """One ingest over `streams` (or `only` one) of acme/widgets; returns its results."""
+    """One ingest over `streams` (or `only` one) of acme/widgets; returns its results.
+
+    It is killed after `pages` commits, or when it is about to send one request more than `requests`.
+    """
 
     def ingest_once(
         *, since=None, only=None, streams=("issues", "pulls"), repo="acme/widgets", jobs=1, token="t",
-        max_wait_seconds=900, pages=None,
+        max_wait_seconds=900, pages=None, requests=None,
     ):  # fmt: skip
         limits = RateLimits(now=time.clock.now, monotonic=time.clock.monotonic, max_wait_seconds=max_wait_seconds)
-        login = logins.of(token)
+        login = logins.of(token) if requests is None else Dying(token, requests)
         api = GitHub(
             base_url=github.url, login=login, user_agent="test/1", limits=limits, clock=time.clock, rng=random.Random(1)
         )
@@ -81,7 +84,21 @@ def run(github, time, tmp_path):
 
 
 class Killed(BaseException):
-    """Ends the run after a page was committed, as a kill there would: nothing of it is caught or concluded."""
+    """Ends the run where it stands, as a kill there would: nothing of it is caught or concluded."""
+
+
+class Dying(logins.Token):
+    """Its run is killed when it is about to send one request more than so many."""
+
+    def __init__(self, token, requests):
+        super().__init__(token)
+        self._left = requests
+
+    def header(self):
+        self._left -= 1
+        if self._left < 0:
+            raise Killed
+        return super().header()
 
 
 def through_kills(run, *, most, pages=1, **options):

@@ -38,6 +38,6 @@ fi
 if [ -x "$venv/bin/ruff" ]; then
     "$venv/bin/ruff" check .
     "$venv/bin/ruff" format --check .
-    "$venv/bin/mypy" -- *.py audit commands engines foundation github lake report s3 scans tables
+    "$venv/bin/mypy" -- *.py audit commands cursors engines foundation github lake report s3 scans tables
 fi
 pytest -n 4 --dist worksteal -m "not long" --durations=10

@@ -68,6 +68,7 @@ def bring_home(zygote, conn, *arguments):
             conn.execute("UPDATE queue_items SET available_at = '1970-01-01T00:00:00Z' WHERE status = 'pending'")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("point, layout", with_others(POINTS, ("object",), ("batch",)))
 def test_a_worker_killed_at_this_point_is_made_good_by_the_next(zygote, conn, path, tmp_path, point, layout):
     archive = tmp_path / "archive"
@@ -137,6 +138,7 @@ def test_after_many_kills_at_random_moments_everything_is_there_once(zygote, buc
     assert sum(queue_manager.counts(conn)) >= rows_wanted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["object", "batch"])
 def test_a_worker_stopped_past_its_lease_changes_nothing_that_another_has_claimed(zygote, conn, path, tmp_path, layout):
     archive = tmp_path / "archive"

@@ -2,23 +2,10 @@
 
 import pytest
 
-from tests.asking import ask, links, walk
-from tests.github_server import GitHubServer
+from tests.asking import NOW, ask, links, now, server, walk  # noqa: F401 - fixtures
 from tests.openapi_shapes import misfits
 
-NOW = 1_790_000_000
 LISTS = ["issues/comments", "pulls/comments"]
-
-
-@pytest.fixture
-def now():
-    return [NOW]
-
-
-@pytest.fixture
-def server(now):
-    with GitHubServer(clock=lambda: now[0]) as made:
-        yield made
 
 
 @pytest.fixture

@@ -5,14 +5,12 @@ import random
 
 import pytest
 
-from tests.asking import ask, links, walk
-from tests.github_server import GitHubServer
+from tests.asking import ask, links, now, server, walk  # noqa: F401 - fixtures
 from tests.github_world.basics import compact_json, sha256
 from tests.github_world.graphql_objects import from_node_id
 from tests.github_world.life import happen
 from tests.openapi_shapes import misfits
 
-NOW = 1_790_000_000
 PULL = "/repos/acme/widgets/pulls/2"
 DETAILS = """
 fragment details on PullRequest {
@@ -25,17 +23,6 @@ fragment details on PullRequest {
   }
 }
 """
-
-
-@pytest.fixture
-def now():
-    return [NOW]
-
-
-@pytest.fixture
-def server(now):
-    with GitHubServer(clock=lambda: now[0]) as made:
-        yield made
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import pytest
 import db
 import queue_manager
 from commands import moving
+from cursors import states
 from foundation.records import Item
 from tables.migrations import MIGRATIONS
 from tests.test_db import engine_connect, issues_row, new_path  # noqa: F401 - a fixture
@@ -35,9 +36,7 @@ def fill(conn):
         conn.execute("UPDATE queue_items SET status = ? WHERE id % 7 = ?", (status, len(status) % 7))
     db.upsert(conn, "issues", [issues_row(), issues_row(item_type="pull_request")])
     for stream in ("issues", "pulls"):
-        queue_manager.record_stream_run(
-            conn, repo="acme/widgets", stream=stream, now="2026-01-03T00:00:00Z", error=None
-        )
+        states.record_run(conn, repo="acme/widgets", stream=stream, now="2026-01-03T00:00:00Z", error=None)
     conn.execute("INSERT INTO repo_aliases VALUES ('a', 'b')")
     conn.execute("INSERT INTO rebuild_read VALUES ('scope', 'key')")
     conn.execute("INSERT INTO archives VALUES ('place', 5)")
@@ -78,7 +77,7 @@ def test_a_database_of_before_is_migrated_with_every_row_and_goes_on(new_path, m
         with db.transaction(conn):
             comment = Item("issue_comment", 7, 1, "2026-01-02T00:00:00Z", b"{}", "c")
             assert queue_manager.enqueue(conn, repo="acme/widgets", items=[comment], now="2026-01-03T00:00:00Z") == 1
-            queue_manager.record_stream_run(
+            states.record_run(
                 conn, repo="acme/widgets", stream="issue-comments", now="2026-01-03T00:00:00Z", error=None
             )
         if not conn.words.is_postgres:

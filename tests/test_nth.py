@@ -252,8 +252,9 @@ def test_after_a_kill_at_any_statement_a_rerun_ends_as_if_there_had_been_none(ch
 REQUEST_FAULTS = [500, 404, 401, "reset", "truncate", "html", "invalid_json", "secondary_403"]
 
 
-@pytest.mark.parametrize("streams", ["issues,pulls", "pulls,pull-details", "events,meta"])
-@pytest.mark.parametrize("kind", REQUEST_FAULTS)
+@pytest.mark.parametrize(
+    "kind, streams", with_others(REQUEST_FAULTS, ("issues,pulls",), ("pulls,pull-details",), ("events,meta",))
+)
 def test_after_any_request_failed_once_a_rerun_ends_as_if_it_had_not(run, check, served, kind):
     for at in (1, 2, 3):
         requests = []
@@ -269,7 +270,9 @@ def test_after_any_request_failed_once_a_rerun_ends_as_if_it_had_not(run, check,
         check(f"{kind}{at}")
 
 
-@pytest.mark.parametrize("call", ["fsync", "replace", "utime", "open"])
+@pytest.mark.parametrize(
+    "call", ["replace", "utime", *(pytest.param(call, marks=pytest.mark.long) for call in ("fsync", "open"))]
+)
 def test_after_any_call_of_the_local_archive_failed_once_a_rerun_ends_as_if_it_had_not(run, check, monkeypatch, call):
     at, counter = 0, Counter()
     while counter.count >= at and at < 60:

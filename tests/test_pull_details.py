@@ -13,6 +13,7 @@ from github.streams import pull_details
 from tests.github_server import GitHubServer
 from tests.github_world.life import happen
 from tests.ingesting import Killed, ask, github, rows_of, run, through_kills, time  # noqa: F401 - fixtures
+from tests.turns import with_others
 
 BOTH = ("pulls", "pull-details")
 
@@ -416,8 +417,8 @@ def test_another_repository_of_the_same_name_is_not_asked_for_the_old_one_s_pull
     assert "another repository" in result.error
 
 
-@pytest.mark.parametrize("layout", ["object", "batch"])
-@pytest.mark.parametrize("way", ["graphql", "rest"])
+@pytest.mark.slow
+@pytest.mark.parametrize("way, layout", with_others(["graphql", "rest"], ("object",), ("batch",)))
 def test_they_are_archived_extracted_and_rebuilt(run_main, db_path, tmp_path, layout, way):
     ask = functools.partial(rows_of, db_path)
 

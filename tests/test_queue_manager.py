@@ -5,30 +5,17 @@ import pytest
 
 import queue_manager
 from commands import figures, runs
-from foundation import records, timestamps
+from cursors import states
+from foundation import timestamps
 from foundation.records import Item, StreamState
 from lake import notes
 from queue_manager import Lease, NewBatch
-
-NOW = "2026-11-23T10:00:00Z"
-LATER = "2026-11-23T11:00:00Z"
+from tests.queue_rows import LATER, NOW, enqueue, item
 
 
 @pytest.fixture
 def path(db_path):
     return db_path
-
-
-def item(number=1, **changes):
-    fields = {
-        "item_type": "issue", "item_id": number, "number": number, "updated_at": "2026-11-20T00:00:00Z",
-        "payload": b'{"title": "x"}', "payload_sha256": f"{number:064x}",
-    }  # fmt: skip
-    return Item(**{**fields, **changes})
-
-
-def enqueue(conn, *items, now=NOW):
-    return queue_manager.enqueue(conn, repo="a/b", items=items, now=now)
 
 
 def claim(conn, token="me", limit=10, now=NOW, **lease):
@@ -422,6 +409,18 @@ def test_counts_and_the_oldest_pending_row(conn):
     assert figures.oldest_pending(conn) == LATER
 
 
+def test_the_queue_is_empty_when_all_is_done_or_failed(conn):
+    assert queue_manager.is_empty(conn)
+    enqueue(conn, item(1), item(2))
+    assert not queue_manager.is_empty(conn)
+    claim(conn)
+    assert not queue_manager.is_empty(conn)
+    fail(conn, 1)
+    assert not queue_manager.is_empty(conn)
+    queue_manager.complete(conn, s3_keys={2: "key"}, token="me", now=NOW)
+    assert queue_manager.is_empty(conn)
+
+
 def test_what_waits_for_its_backoff_is_counted_until_its_time_comes(conn):
     assert figures.waiting(conn, now=NOW) == (0, None, None)
     enqueue(conn, *map(item, range(1, 6)))
@@ -434,131 +433,6 @@ def test_what_waits_for_its_backoff_is_counted_until_its_time_comes(conn):
     fail(conn, 1)
     assert figures.waiting(conn, now=NOW) == (2, last, last)
     assert figures.waiting(conn, now=last) == (0, None, None)
-
-
-def rename(conn, old, new, repo_id=None):
-    queue_manager.settle_name(conn, repo=new, repo_id=repo_id, was=old, asked_for=old)
-
-
-def test_a_stream_is_found_in_any_case_and_under_an_earlier_name(conn):
-    state = StreamState("2026-01-01T00:00:00Z", "2025-01-01T00:00:00Z", "e", "u", {"since": "x"})
-    queue_manager.save_stream(conn, repo="acme/Widgets", stream="issues", state=state)
-    assert queue_manager.load_stream(conn, repo="ACME/widgets", stream="issues") == ("acme/Widgets", state)
-    assert queue_manager.load_stream(conn, repo="acme/widgets", stream="pulls") == ("acme/widgets", StreamState())
-    rename(conn, old="acme/Widgets", new="acme/Gadgets")
-    rename(conn, old="acme/Gadgets", new="new/gadgets")
-    for name in ("acme/widgets", "Acme/Gadgets", "new/gadgets"):
-        assert queue_manager.load_stream(conn, repo=name, stream="issues") == ("new/gadgets", state)
-
-
-def test_a_name_that_comes_back_is_no_alias_of_itself(conn):
-    rename(conn, old="a/one", new="a/two")
-    rename(conn, old="a/two", new="a/one")
-    assert queue_manager.load_stream(conn, repo="a/one", stream="issues")[0] == "a/one"
-    assert queue_manager.load_stream(conn, repo="a/two", stream="issues")[0] == "a/one"
-
-
-def test_a_state_from_before_ids_were_known_is_its_repositorys_in_any_case_of_its_name(conn):
-    state = StreamState("2026-01-01T00:00:00Z", gaps=(records.Gap("s", 1, 2, "a", None),), newest_item_id=9)
-    queue_manager.save_stream(conn, repo="acme/One", stream="issues", state=state)
-    queue_manager.save_stream(conn, repo="acme/two", stream="pulls", state=StreamState(repo_id=2))
-    assert queue_manager.load_known(conn, stream="issues") == {}
-    assert queue_manager.load_stream(conn, repo="ACME/one", stream="issues", repo_id=5)[1] == state._replace(repo_id=5)
-    queue_manager.settle_name(conn, repo="Acme/one", repo_id=5, was="acme/oNE", asked_for="acme/one")
-    assert queue_manager.load_stream(conn, repo="acme/one", stream="issues") == ("Acme/one", state)
-
-
-def test_a_rename_is_no_matter_of_other_repositories(conn):
-    for repo, repo_id in (("a/one", 1), ("a/two", None), ("a/three", 3)):
-        queue_manager.save_stream(conn, repo=repo, stream="issues", state=StreamState(repo, repo_id=repo_id))
-    rename(conn, old="a/three", new="a/four", repo_id=4)  # its name had gone to another before
-    rename(conn, old="a/ONE", new="a/five", repo_id=1)
-    assert [found["repo"] for found in figures.streams(conn)] == ["a/five", "a/three", "a/two"]
-
-
-def test_a_rename_takes_the_place_of_a_state_that_nobody_knows_the_id_of(conn):
-    renamed = StreamState("2026-01-01T00:00:00Z", repo_id=1)
-    queue_manager.save_stream(conn, repo="a/one", stream="issues", state=renamed)
-    queue_manager.save_stream(conn, repo="a/two", stream="issues", state=StreamState("2026-02-01T00:00:00Z"))
-    rename(conn, old="a/one", new="a/two", repo_id=1)
-    assert queue_manager.load_stream(conn, repo="a/two", stream="issues") == ("a/two", renamed)
-    (kept,) = figures.streams(conn)
-    assert (kept["cursor"], kept["unfinished"]) == (renamed.cursor, False)
-
-
-def test_an_earlier_name_leads_to_whoever_was_found_under_it_last(conn):
-    queue_manager.save_stream(conn, repo="a/two", stream="issues", state=StreamState("2026-01-01T00:00:00Z", repo_id=1))
-    rename(conn, old="a/one", new="a/two", repo_id=1)
-    queue_manager.settle_name(conn, repo="b/other", repo_id=2, was="b/other", asked_for="a/One")
-    assert queue_manager.load_stream(conn, repo="a/ONE", stream="issues") == ("b/other", StreamState())
-    queue_manager.settle_name(conn, repo="b/new", repo_id=2, was="B/other", asked_for="b/new")
-    assert queue_manager.load_stream(conn, repo="B/Other", stream="issues")[0] == "b/new"
-    queue_manager.settle_name(conn, repo="A/one", repo_id=3, was="A/one", asked_for="A/one")
-    assert queue_manager.load_stream(conn, repo="a/one", stream="issues") == ("a/one", StreamState())
-
-
-def test_what_is_forgotten_of_a_repository_is_all_of_it_and_of_no_other(conn):
-    for repo in ("Acme/Old", "acme/other"):
-        for stream in ("issues", "pulls"):
-            queue_manager.save_stream(conn, repo=repo, stream=stream, state=StreamState("2026-01-01T00:00:00Z"))
-    rename(conn, old="acme/before", new="acme/other")
-    rename(conn, old="acme/Older", new="ACME/old")
-    assert queue_manager.forget_repo(conn, repo="acme/older") == 2
-    assert [found["repo"] for found in figures.streams(conn)] == ["acme/other"] * 2
-    assert queue_manager.load_stream(conn, repo="acme/older", stream="issues")[0] == "acme/older"
-    assert queue_manager.load_stream(conn, repo="acme/before", stream="pulls")[0] == "acme/other"
-
-
-def test_a_name_that_another_repository_takes_displaces_the_first_with_all_its_streams(conn):
-    first, second = StreamState("2026-01-01T00:00:00Z", repo_id=1), StreamState("2026-02-01T00:00:00Z", repo_id=2)
-    for stream in ("issues", "pulls"):
-        queue_manager.save_stream(conn, repo="a/one", stream=stream, state=first)
-        queue_manager.save_stream(conn, repo="a/two", stream=stream, state=second)
-    rename(conn, old="a/two", new="A/one", repo_id=2)
-    for stream in ("issues", "pulls"):
-        assert queue_manager.load_stream(conn, repo="a/one", stream=stream) == ("A/one", second)
-        assert queue_manager.load_stream(conn, repo="a/two", stream=stream) == ("A/one", second)
-        assert queue_manager.load_stream(conn, repo="repositories/1", stream=stream)[1] == first
-        assert queue_manager.load_stream(conn, repo="a/three", stream=stream, repo_id=1) == ("a/three", first)
-        assert queue_manager.load_known(conn, stream=stream) == {1: first, 2: second}
-    rename(conn, old="repositories/1", new="a/three", repo_id=1)
-    assert {row["repo"] for row in figures.streams(conn)} == {"A/one", "a/three"}
-
-
-def test_a_state_without_id_is_not_given_to_another_repository(conn):
-    queue_manager.save_stream(conn, repo="a/one", stream="issues", state=StreamState("2026-01-01T00:00:00Z", repo_id=7))
-    found = queue_manager.load_stream(conn, repo="a/one", stream="issues", repo_id=8)
-    assert found == ("a/one", StreamState(repo_id=8))
-
-
-def test_a_stream_remembers_its_last_success_through_a_failure(conn):
-    queue_manager.record_stream_run(conn, repo="a/b", stream="issues", now=NOW, error=None)
-    queue_manager.record_stream_run(conn, repo="a/b", stream="issues", now=LATER, error="down")
-    (found,) = figures.streams(conn)
-    assert (found["last_run_at"], found["last_success_at"], found["last_error"]) == (LATER, NOW, "down")
-
-
-def test_a_success_clears_the_error_before_it_and_leaves_the_cursor_and_other_streams(conn):
-    queue_manager.save_stream(
-        conn, repo="a/b", stream="pulls", state=StreamState("2026-01-01T00:00:00Z", scan={"x": 1})
-    )
-    queue_manager.record_stream_run(conn, repo="a/b", stream="pulls", now=NOW, error="down")
-    queue_manager.record_stream_run(conn, repo="a/b", stream="issues", now=NOW, error="down")
-    for now in (NOW, LATER):
-        queue_manager.record_stream_run(conn, repo="a/a", stream="pulls", now=now, error=None)
-    queue_manager.record_stream_run(conn, repo="a/b", stream="pulls", now=LATER, error=None)
-    names = (
-        "repo", "stream", "cursor", "covered_since", "unfinished", "last_run_at", "last_success_at", "last_error",
-    )  # fmt: skip
-    of_what_lists_hide = dict.fromkeys(("truncated_at", "items_filled", "items_to_fill", "filled_before"))
-    assert figures.streams(conn) == [
-        {**dict(zip(names, values)), **of_what_lists_hide}
-        for values in [
-            ("a/a", "pulls", None, None, False, LATER, LATER, None),
-            ("a/b", "issues", None, None, False, NOW, None, "down"),
-            ("a/b", "pulls", "2026-01-01T00:00:00Z", None, True, LATER, LATER, None),
-        ]
-    ]
 
 
 def bury(conn, token="me", max_attempts=5, now=NOW):
@@ -649,59 +523,11 @@ def test_what_is_known_by_its_id_is_taken_once_in_whatever_bytes_it_is_shown(con
     ]  # fmt: skip
 
 
-def test_the_work_list_keeps_the_newest_version_and_lets_go_of_what_was_asked_for(conn):
-    def note(*versions, repo="a/b"):
-        queue_manager.note_work(conn, repo=repo, versions=versions)
-
-    note((1, "2026-01-01"), (2, "2026-01-05"), (2, "2026-01-04"))
-    note((1, "2026-01-09"), repo="a/c")
-    assert queue_manager.work(conn, repo="a/b") == [(1, "2026-01-01"), (2, "2026-01-05")]
-    queue_manager.settle_work(conn, repo="a/b", versions=[(1, "2026-01-01"), (2, "2026-01-04")])
-    assert queue_manager.work(conn, repo="a/b") == [(2, "2026-01-05")]
-    assert queue_manager.work(conn, repo="a/c") == [(1, "2026-01-09")]
-
-
-def test_the_work_list_of_a_repository_goes_by_its_new_name_and_is_forgotten_with_it(conn):
-    queue_manager.save_stream(conn, repo="a/old", stream="pulls", state=StreamState(repo_id=1))
-    queue_manager.note_work(conn, repo="a/old", versions=[(1, "2026-01-01")])
-    queue_manager.settle_name(conn, repo="a/new", repo_id=1, was="a/old", asked_for="a/old")
-    assert queue_manager.work(conn, repo="a/new") == [(1, "2026-01-01")]
-    assert queue_manager.work(conn, repo="a/old") == []
-    queue_manager.forget_repo(conn, repo="a/new")
-    assert queue_manager.work(conn, repo="a/new") == []
-
-
 def test_what_the_queue_has_not_is_told_by_its_bytes(conn):
     enqueue(conn, item(1), item(2))
     other = item(2, payload_sha256="f" * 64)
     assert queue_manager.not_queued(conn, items=[item(1), other, item(3)]) == [other, item(3)]
     assert queue_manager.not_queued(conn, items=[]) == []
-
-
-def pull(number, at, **changes):
-    return item(number, item_type="pull_request", updated_at=at, payload_sha256=f"{number}{at}", **changes)
-
-
-def test_the_work_list_is_begun_with_pull_requests_whose_details_are_not_there(conn):
-    detail = {"item_type": "pull_detail", "payload_sha256": "d" * 64}
-    enqueue(conn, item(9), pull(1, "2026-01-01"), pull(2, "2026-01-02"), pull(2, "2026-01-04"))
-    enqueue(conn, pull(3, "2026-01-03"), item(3, updated_at="2026-01-03", **detail))
-    enqueue(conn, pull(4, "2026-01-05"), item(4, updated_at="2026-01-04", **detail))
-    queue_manager.seed_work(conn, repo="A/b", since="2026-01-02")
-    assert queue_manager.work(conn, repo="A/b") == [(2, "2026-01-04"), (4, "2026-01-05")]
-    queue_manager.note_work(conn, repo="A/b", versions=[(2, "2026-01-06")])
-    for _ in range(2):
-        queue_manager.seed_work(conn, repo="A/b", since="")
-        found = [(1, "2026-01-01"), (2, "2026-01-06"), (4, "2026-01-05")]
-        assert queue_manager.work(conn, repo="A/b") == found
-
-
-def test_the_work_list_is_begun_with_what_was_read_under_a_former_name_and_under_a_name_used_twice(conn):
-    queue_manager.save_stream(conn, repo="a/b", stream="pulls", state=StreamState(repo_id=1))
-    enqueue(conn, pull(1, "2026-01-01"), pull(1, "2026-01-02", item_id=77))
-    queue_manager.settle_name(conn, repo="a/new", repo_id=1, was="a/b", asked_for="a/b")
-    queue_manager.seed_work(conn, repo="a/new", since="")
-    assert queue_manager.work(conn, repo="a/new") == [(1, "2026-01-02")]
 
 
 def test_a_batch_is_one_item_type_and_one_day_of_the_oldest_row(conn):
@@ -904,8 +730,8 @@ def left_after_prune(conn, **options):
 
 def test_prune_leaves_what_the_next_ordinary_run_looks_at_again_however_old_it_is(conn):
     state = StreamState("2026-01-01T00:02:00Z", "2025-01-01T00:00:00Z")
-    queue_manager.save_stream(conn, repo="Acme/New", stream="issues", state=state)
-    queue_manager.save_stream(conn, repo="acme/unread", stream="issues", state=StreamState())
+    states.save(conn, repo="Acme/New", stream="issues", state=state)
+    states.save(conn, repo="acme/unread", stream="issues", state=StreamState())
     conn.execute("INSERT INTO repo_aliases (alias, repo) VALUES ('acme/old', 'Acme/New')")
     times = [f"2026-01-01T00:0{minute}" for minute in ("0:59Z", "1:00Z", "2:00Z", "2:01Z")]
     for repo in ("acme/new", "Acme/Old", "acme/other", "acme/unread"):
@@ -1086,11 +912,3 @@ def test_no_query_walks_the_whole_table(on_sqlite, name):
     plan = [row["detail"] for row in on_sqlite.execute("EXPLAIN QUERY PLAN " + statement, LEASE)]
     assert index in plan[0], plan
     assert not [step for step in plan if "TEMP B-TREE FOR ORDER BY" in step], plan
-
-
-def test_names_are_found_as_their_repositories_are_kept_whatever_their_case(conn):
-    conn.execute("INSERT INTO ingest_state (repo, stream) VALUES ('Acme/New', 'issues'), ('Acme/Back', 'issues')")
-    conn.execute("INSERT INTO repo_aliases (alias, repo) VALUES ('acme/old', 'Acme/New'), ('acme/back', 'Acme/New')")
-    asked = ["ACME/old", "acme/new", "Acme/NEW", "acme/back", "un/known"]
-    found = queue_manager.kept_as(conn, asked)
-    assert found == dict(zip(asked, ["Acme/New", "Acme/New", "Acme/New", "Acme/Back", "un/known"]))

@@ -322,6 +322,7 @@ def test_two_at_once_set_it_up_once(copy, tmp_path):
     assert len((tmp_path / "calls").read_text().splitlines()) == 4
 
 
+@pytest.mark.long
 def test_packages_that_cannot_be_fetched_are_a_reason_to_run_again_later(copy, tmp_path):
     before = run(copy, "a/b", cwd=tmp_path)[0]
     (copy.parent / "requirements.txt").write_text("./not-there")
@@ -334,6 +335,7 @@ def test_packages_that_cannot_be_fetched_are_a_reason_to_run_again_later(copy, t
     assert run(copy, "a/b", cwd=tmp_path)[0] == 0
 
 
+@pytest.mark.long
 def test_another_interpreter_takes_nothing_from_a_run_under_way(copy, tmp_path):
     one, other = quick_python(tmp_path, "one"), quick_python(tmp_path, "other")
     assert "setting up" in run(copy, "a/b", cwd=tmp_path, PYTHON=one)[2]
@@ -348,6 +350,7 @@ def test_another_interpreter_takes_nothing_from_a_run_under_way(copy, tmp_path):
     assert os.readlink(str(copy.parent / ".venv")) == environment(copy.parent, other).name
 
 
+@pytest.mark.long
 def test_new_requirements_move_the_link_and_what_was_replaced_long_ago_goes(copy, tmp_path):
     python = quick_python(tmp_path, "one")
     made = []
@@ -367,6 +370,7 @@ def test_new_requirements_move_the_link_and_what_was_replaced_long_ago_goes(copy
     assert [folder.exists() for folder in made] == [False, True, True]
 
 
+@pytest.mark.long
 def test_a_run_without_the_variables_of_an_app_takes_its_package_from_nobody(copy, tmp_path):
     python = quick_python(tmp_path, "one")
     (copy.parent / "requirements-app.txt").write_text("# an App's\n")

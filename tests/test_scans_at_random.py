@@ -10,7 +10,7 @@ from fetcher import ALL_HISTORY
 from foundation import timestamps
 from foundation.errors import EXIT_OK
 from tests.ingesting import Killed, github, missing, run, time, versions  # noqa: F401 - fixtures
-from tests.turns import one_in_three
+from tests.turns import one_in
 
 # A 304 to a conditional request is not among them: nobody can tell that it is wrong (the next run finds the change).
 FAULTS = ["no_items", "no_link", 502, "truncate", 404, 401, "secondary_403", "html", "reset"]
@@ -91,7 +91,7 @@ class Life:
         self._github.repos.update({repo.full_name: repo for repo in self._repos})
 
 
-@pytest.mark.parametrize("seed", one_in_three(range(SEEDS)))
+@pytest.mark.parametrize("seed", one_in(5, range(SEEDS)))
 def test_a_run_that_ends_well_has_missed_nothing(run, github, time, tmp_path, seed):
     rng = random.Random(seed)
     repo = github.add_repo("acme/widgets", cursors=rng.random() < 0.5)
@@ -106,7 +106,7 @@ def test_a_run_that_ends_well_has_missed_nothing(run, github, time, tmp_path, se
     assert ended_well > 0
 
 
-@pytest.mark.parametrize("seed", one_in_three(range(SEEDS // 3)))
+@pytest.mark.parametrize("seed", one_in(7, range(SEEDS // 3)))
 def test_a_run_that_ends_well_has_missed_nothing_although_names_are_swapped(run, github, time, tmp_path, seed):
     rng = random.Random(seed)
     repos = [github.add_repo(name, cursors=rng.random() < 0.5) for name in ("acme/widgets", "acme/gadgets")]

@@ -16,6 +16,7 @@ FAULTS = [500, 502, "reset", "close", "truncate", "invalid_json", "html", "secon
 LISTS = {"meta": ["labels", "milestones", "releases"]}  # the others have the one of their name
 SMALL = {"items": 260, "comments": 420, "review_comments": 420, "events": 450}
 LARGE = {"items": 5000, "comments": 12_000, "review_comments": 3_000, "events": 9_000}
+ALL = {**LARGE, "comments": 9_000, "reviews": 3_000}  # 12,000 comments of both kinds
 REST = [name for name, stream in STREAMS.items() if stream.scan in (KEYSET, PAGES, EVENTS, WHOLE)]
 
 
@@ -32,6 +33,8 @@ def there(repo, stream):
     """(type, id) -> the time of its version, of what the stream's lists show."""
     kinds = STREAMS[stream].kinds
     versions = repo.versions()
+    if stream == "pull-details":
+        return {(kinds[0].item_type, item_id): time for item_id, time in versions["pulls"].items()}
     found = {}
     for kind, name in zip(kinds, LISTS.get(stream, [stream])):
         found.update({(kind.item_type, item_id): time for item_id, time in versions[name].items()})
@@ -117,3 +120,21 @@ def test_so_it_is_in_a_large_repository_whose_scan_is_killed_again_and_again(run
     killed = to_its_end(run, stream, range(1, 20))
     assert (killed > 2, missing(tmp_path, before, there(repo, stream))) == (True, [])
     costs_nothing(run, github, time, stream)
+
+
+@pytest.mark.long
+def test_a_large_repository_is_complete_in_all_streams_whose_runs_are_killed_at_each_request_in_turn(
+    run, github, time, tmp_path
+):
+    repo = grown(github, **ALL)
+    before = {stream: there(repo, stream) for stream in STREAMS}
+    rages(github, time, "all", seed=7)
+    for requests in range(200):
+        try:
+            results = run(streams=STREAMS, since=ALL_HISTORY, requests=requests, max_wait_seconds=10**6)
+        except Killed:
+            continue
+        if not any(result.error for result in results):
+            break
+    assert (requests > 20, [str(result.error) for result in results if result.error]) == (True, [])
+    assert [key for stream in STREAMS for key in missing(tmp_path, before[stream], there(repo, stream))] == []

@@ -555,6 +555,7 @@ def test_two_workers_side_by_side_do_everything_once(conn, path, tmp_path):
     assert counts(conn) == (0, 0, 400, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGKILL, -9)])
 def test_a_killed_process_leaves_nothing_that_the_next_run_does_not_bring_home(conn, path, tmp_path, number, code):
     enqueue(conn, 3000)
@@ -743,6 +744,19 @@ def test_follow_polls_without_a_busy_loop_and_takes_what_comes(conn, make):
     result = made.run()
     assert (result.done, result.stopped_by) == (5, "signal")
     assert time.waits == [worker.POLL_SECONDS] * 4
+
+
+def test_a_look_at_an_empty_queue_is_one_question(conn, make):
+    questions = []
+
+    def idle(seconds):
+        conn.set_trace_callback(questions.append if not questions else None)
+        if questions:
+            made.stop()
+
+    made = make(Archive(), follow=True, idle=idle)
+    made.run()
+    assert [question.split()[0] for question in questions] == ["BEGIN", "SELECT", "COMMIT"]
 
 
 def test_follow_waits_an_outage_out_with_backoff_and_says_so(conn, make):

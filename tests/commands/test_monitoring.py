@@ -5,6 +5,7 @@ import pytest
 import db
 import queue_manager
 from commands import figures, runs
+from cursors import repo_names, states
 from foundation import settings
 from foundation.records import Item, StreamState
 
@@ -21,7 +22,7 @@ def fail(conn, number):
 
 def read(conn, repo, now, error=None):
     for stream in ("issues", "pulls"):
-        queue_manager.record_stream_run(conn, repo=repo, stream=stream, now=now, error=error)
+        states.record_run(conn, repo=repo, stream=stream, now=now, error=error)
 
 
 def seconds_ago(seconds):
@@ -80,7 +81,7 @@ def test_limits_that_are_met_exactly_are_no_alert(conn, run_main):
 def test_a_forgotten_repository_alerts_no_more_and_its_rows_stay(conn, run_main):
     read(conn, "acme/gone", seconds_ago(9000), error="404 Not Found")
     read(conn, "acme/widgets", seconds_ago(60))
-    queue_manager.settle_name(conn, repo="acme/gone", repo_id=None, was="acme/old", asked_for="acme/old")
+    repo_names.settle(conn, repo="acme/gone", repo_id=None, was="acme/old", asked_for="acme/old")
     enqueue(conn, 1, repo="acme/gone", now=seconds_ago(5))
     assert run_main("status", "--max-age", "2h")[0] == 1
     code, out, err = run_main("forget", "--repo", "ACME/old", "--json")
@@ -88,7 +89,7 @@ def test_a_forgotten_repository_alerts_no_more_and_its_rows_stay(conn, run_main)
     assert run_main("status", "--max-age", "2h")[0] == 0
     assert queue_manager.counts(conn).pending == 1
     assert {row["repo"] for row in figures.streams(conn)} == {"acme/widgets"}
-    assert queue_manager.load_stream(conn, repo="acme/old", stream="issues") == ("acme/old", StreamState())
+    assert states.load(conn, repo="acme/old", stream="issues") == ("acme/old", StreamState())
 
 
 def test_a_forgotten_row_is_gone_for_good_and_only_a_failed_one_can_be(conn, run_main):

@@ -10,6 +10,7 @@ import db
 import queue_manager
 from commands import moving, runs
 from commands.archive_choice import Location
+from cursors import repo_names, states, work_list
 from engines import presence
 from foundation.clock import SYSTEM_CLOCK
 from foundation.errors import ConfigurationError
@@ -68,15 +69,15 @@ def fill(path, *, rows=20):
             queue_manager.put_off(conn, item_id=4, token="me", error="later", available_at=NOW)
             conn.execute("DELETE FROM queue_items WHERE id = ?", (rows + 1,))
             db.upsert(conn, "issues", [issues_row(lead_time_hours=1 / 3), issues_row(id=2, title="é\u2028😀")])
-            queue_manager.save_stream(conn, repo="acme/widgets", stream="issues", state=STATE)
-            queue_manager.settle_name(conn, repo="acme/new", repo_id=7, was="acme/widgets", asked_for="acme/old")
+            states.save(conn, repo="acme/widgets", stream="issues", state=STATE)
+            repo_names.settle(conn, repo="acme/new", repo_id=7, was="acme/widgets", asked_for="acme/old")
             runs.start_run(conn, command="worker", owner="gone", now=NOW)
             notes.note_read(conn, "scope", ["b", "a"])
             notes.count_archived(conn, place=place("one"), items=5)
             notes.note_copied(conn, source=place("one"), target=place("two"))
             for table in set(db.FILLED) - {"issues"}:
                 db.upsert(conn, table, [any_row(conn, table, "2026-01-02T00:00:00Z")])
-            queue_manager.note_work(conn, repo="acme/widgets", versions=[(1, "2026-01-02T00:00:00Z")])
+            work_list.note(conn, repo="acme/widgets", versions=[(1, "2026-01-02T00:00:00Z")])
             conn.execute("INSERT INTO ignored_users VALUES ('renovate')")
 
 

@@ -175,6 +175,7 @@ def done(conn, path, archive, *, days_ago):
     conn.execute("UPDATE queue_items SET finished_at = ?", (timestamps.from_epoch(time.time() - 86400 * days_ago),))
 
 
+@pytest.mark.slow
 def test_prune_deletes_only_what_is_done_and_old_and_gives_the_space_back(conn, path, run_main, tmp_path):
     enqueue(conn, 3000)
     done(conn, path, tmp_path / "a", days_ago=40)

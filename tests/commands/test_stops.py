@@ -17,6 +17,7 @@ import pytest
 import db
 import queue_manager
 from commands import processes, signals
+from cursors import states
 from engines import owners, sqlite
 from foundation.errors import Interrupted, Outage
 from tests.conftest import REAL_SLEEP, ROOT, started_main
@@ -164,6 +165,7 @@ def children(pid):
     return subprocess.run(["ps", "-ww", "--ppid", str(pid), "-o", "args="], stdout=subprocess.PIPE).stdout.decode()
 
 
+@pytest.mark.slow
 def test_a_signal_wins_over_an_outage_and_over_uploads_that_hang(conn, path, hanging, tmp_path):
     proxy, env = hanging
     faults = ["hang", (403, "AccessDenied")]  # the second upload ends the run, the first does not end
@@ -516,8 +518,6 @@ def test_a_usage_error_that_nobody_reads_is_still_exit_2(tmp_path, output):
 
 def test_what_the_terminal_cannot_show_is_shown_in_another_way(tmp_path, conn):
     with db.transaction(conn):
-        queue_manager.record_stream_run(
-            conn, repo="a/b", stream="issues", now="2026-01-01T00:00:00Z", error="no \u2603"
-        )
+        states.record_run(conn, repo="a/b", stream="issues", now="2026-01-01T00:00:00Z", error="no \u2603")
     done = run_shell("PYTHONIOENCODING=ascii {main} status", tmp_path)
     assert (done.returncode, "\\u2603" in done.stdout) == (0, True), done.stderr

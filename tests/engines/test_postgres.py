@@ -640,7 +640,7 @@ def test_a_server_that_is_killed_under_a_worker_that_follows_is_waited_for(tmp_p
     assert len(list((tmp_path / "archive").rglob("*.json"))) == 80
 
 
-@pytest.mark.parametrize("processes", ["1", "2"])
+@pytest.mark.parametrize("processes", ["1", pytest.param("2", marks=pytest.mark.long)])
 def test_a_worker_that_follows_waits_for_a_server_that_is_not_there_when_it_starts(tmp_path, run_main, processes):
     with contextlib.closing(OwnServer()) as server:
         address = server.url(server.migrated())

@@ -18,6 +18,25 @@ def test_a_file_is_its_owners_and_keeps_what_was_widened_on_purpose(tmp_path):
     assert sorted(tmp_path.iterdir()) == [link, path]
 
 
+def test_a_file_stays_with_the_group_that_may_read_it_and_no_other_gets_its_rights(tmp_path, monkeypatch):
+    others = [54321] if os.geteuid() == 0 else [group for group in os.getgroups() if group != os.getegid()]
+    if not others:
+        pytest.skip("this user is in one group alone")
+    path = tmp_path / "report.html"
+    private_files.write(str(path), b"one")
+    os.chown(path, -1, others[0])
+    path.chmod(0o640)
+    private_files.write(str(path), b"two")
+    assert (path.stat().st_gid, stat.S_IMODE(path.stat().st_mode)) == (others[0], 0o640)
+
+    def refused(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "fchown", refused)
+    private_files.write(str(path), b"three")
+    assert (path.read_bytes(), stat.S_IMODE(path.stat().st_mode)) == (b"three", 0o600)
+
+
 @pytest.mark.parametrize(
     "error, meaning", [(OSError(28, "No space left on device"), Outage), (Interrupted(15), Interrupted)]
 )
@@ -50,9 +69,25 @@ def test_what_is_not_whole_yet_is_its_owners_alone_whatever_the_umask(tmp_path, 
     assert modes == [0o600]
 
 
-@pytest.mark.parametrize("out", ["folder", "missing/report.html", "/dev/null"])
-def test_a_place_where_no_file_can_be_is_named(tmp_path, out):
+@pytest.mark.parametrize(
+    "out, hint",
+    [("folder", "give another name"), ("missing/report.html", "missing' is no folder; make it first"),
+     ("missing/", "names a folder and no file"), ("pipe", "give another name")],
+)  # fmt: skip
+def test_a_place_where_no_file_can_be_is_named(tmp_path, out, hint):
     (tmp_path / "folder").mkdir()
-    with pytest.raises(ConfigurationError, match=out):
-        private_files.write(str(tmp_path / out), b"page")
-    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+    os.mkfifo(str(tmp_path / "pipe"))  # no device: where the rule is broken, root would put a file in its place
+    with pytest.raises(ConfigurationError, match=f"{out}.*{hint}"):
+        private_files.write(f"{tmp_path}/{out}", b"page")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "pipe"]
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+
+
+def test_a_pipe_behind_a_name_is_no_file():
+    reads, writes = os.pipe()
+    try:
+        with pytest.raises(ConfigurationError, match=f"/dev/fd/{writes}' is there and is no file"):
+            private_files.write(f"/dev/fd/{writes}", b"page")
+    finally:
+        os.close(reads)
+        os.close(writes)

@@ -19,9 +19,21 @@ def store(tmp_path_factory):
 
 
 @pytest.mark.parametrize("item_type", ["issue", "pull_request"])
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_every_payload_that_githubs_description_allows_is_archived_and_extracted(store, item_type, data):
+    _is_archived_and_extracted(store, item_type, data)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("item_type", ["issue", "pull_request"])
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_so_are_many_more_of_them(store, item_type, data):
+    _is_archived_and_extracted(store, item_type, data)
+
+
+def _is_archived_and_extracted(store, item_type, data):
     payload = data.draw(payloads(item_type))
     text = json.dumps(payload, ensure_ascii=data.draw(st.booleans()))
     (element,) = pages.cut(f"[{text}]")

@@ -57,6 +57,7 @@ def emptied(bucket):
         bucket.client.delete_object(Bucket=bucket.name, Key=key)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["object", "batch"])
 def test_from_bucket_to_directory_and_back_nothing_is_lost_or_changed(archived, copy, bucket, tmp_path, layout):
     archived("--bucket", bucket.name, layout=layout)
@@ -76,6 +77,7 @@ def test_from_bucket_to_directory_and_back_nothing_is_lost_or_changed(archived, 
     assert problems(str(tmp_path / "pipeline.db"), bucket.objects()) == []
 
 
+@pytest.mark.slow
 def test_from_bucket_to_bucket_what_is_there_is_passed_over(archived, copy, bucket, s3):
     from tests.conftest import Bucket
 
@@ -162,6 +164,7 @@ def test_a_copy_that_makes_no_sense_is_a_usage_error_and_makes_nothing(copy, tmp
     assert (code, result, said in err, os.listdir(tmp_path)) == (2, None, True, ["a"])
 
 
+@pytest.mark.slow
 def test_a_worker_that_starts_with_another_place_says_what_lies_elsewhere_until_it_is_copied(
     archived, copy, bucket, tmp_path
 ):
@@ -232,6 +235,7 @@ def test_a_place_comes_back_from_its_text():
     assert archive_choice.Place.of_text(place.text) == place
 
 
+@pytest.mark.slow
 def test_an_object_whose_time_was_given_by_another_program_is_copied_all_the_same(archived, copy, bucket, tmp_path):
     archived("--bucket", bucket.name)
     key, (body, content_type, _) = sorted(stored(bucket).items())[0]

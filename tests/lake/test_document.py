@@ -42,7 +42,7 @@ def test_the_readme_has_no_statement_for_an_engine_that_nothing_runs():
     assert not [block for block in blocks("README.md") if re.search("read_json|read_parquet|s3:|s3a:", block)]
 
 
-@pytest.fixture(params=["object", "batch", "both"])
+@pytest.fixture(params=["both", *(pytest.param(layout, marks=pytest.mark.long) for layout in ("object", "batch"))])
 def archived(request, run_main, tmp_path):
     """Archives the odd payloads in that layout; takes where to, as `worker` has it."""
 

@@ -72,6 +72,19 @@ def test_every_plot_has_marks_and_room_wherever_it_is_seen(browser, tmp_path):
     assert seen[1280][0]["colours"] == seen[320][0]["colours"]
 
 
+def test_a_table_fits_a_telephone_or_shows_that_it_goes_on(browser, tmp_path):
+    page = made(tmp_path, lambda conn: made_up.year(conn, items=300))
+    with browser.opened(page, width=390) as shown:
+        shown.ask("document.querySelectorAll('details').forEach(each => each.open = true)")
+        tables = shown.ask("""
+            [...document.querySelectorAll('.scroll')].map(each => [
+                each.getAttribute('aria-label'), each.scrollWidth > each.clientWidth,
+                getComputedStyle(each).backgroundImage.split('linear-gradient').length - 1])
+        """)  # fmt: skip
+    assert len(tables) == 13
+    assert {shades for _, goes_on, shades in tables if goes_on} == {4}, tables
+
+
 def test_nothing_of_a_payload_runs_and_the_policy_would_not_let_it(browser, tmp_path):
     hostile = '<script>window.hit = 1</script><img src="http://192.0.2.1/x" onerror="window.hit = 2">'
 

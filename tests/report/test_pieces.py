@@ -1,5 +1,9 @@
+import pytest
+
 from report import periods, pieces, words
 from report.periods import Scope
+from report.plots import Place
+from report.spread import Spread
 
 
 def labels(since, now, of):
@@ -23,3 +27,10 @@ def test_a_part_of_a_week_or_month_is_called_one():
     assert pieces.not_whole(monday, "week") == "The last week is not over yet."
     assert pieces.not_whole(monday, "month") == "The first and the last month are not whole."
     assert pieces.not_whole(monday._replace(since="2026-11-01T00:00:00Z"), "month") == "The last month is not over yet."
+
+
+@pytest.mark.parametrize("hours, unit", [(100, "days"), (48, "days"), (47, "hours"), (2, "hours"), (0.4, "minutes")])
+def test_how_long_something_took_is_drawn_in_a_unit_that_fits(hours, unit):
+    of = Spread(3, hours / 4, hours / 2, hours, hours / 2)
+    plot = pieces.spreads("title", "note", "month", {Place("2026-11", "Nov 2026"): of})
+    assert f">{unit}</text>" in plot.drawing.wide

@@ -45,6 +45,22 @@ def test_each_mark_says_what_it_is_and_nothing_is_read_aloud_one_by_one():
         assert "aria-" not in svg
 
 
+def test_a_name_is_shown_as_it_is_whatever_is_left_out_of_the_drawing():
+    names = ["CVE-2026.12345", 'a role="x" opacity="1"']
+    drawing = plots.rows(names, SERIES[:1], [Mark(name, "opened", 1, f"{name}: 1") for name in names])
+    for svg in drawing:
+        assert {*names, *(f"{name}: 1" for name in names)} <= set(texts(svg))
+        assert not re.search(r"\d\.\d{3}[^<]*>", svg)
+
+
+@pytest.mark.parametrize("values, numbers", [([1, 2], "0 1 2"), ([1, -1], "1 0 1"), ([8, 3], "0 2 4 6 8")])
+def test_an_axis_counts_whole_items(values, numbers):
+    places = [Place("a", ""), Place("b", "")]
+    marks = [Mark(place.key, "opened", value, "") for place, value in zip(places, values)]
+    for svg in plots.columns(places, SERIES[:1], marks, unit="items", stacked=True):
+        assert sorted(text for text in texts(svg) if text[:1].isdigit()) == sorted(numbers.split())
+
+
 def test_labels_are_left_out_evenly_where_there_is_no_room():
     places = [Place(str(at), f"label {at}") for at in range(30)]
     narrow, wide = (plots._labelled(places, width=width) for width in (322, 820))

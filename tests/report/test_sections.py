@@ -43,7 +43,8 @@ def test_no_plot_is_drawn_of_nothing():
         "No item of any repository is known.",
     ]
     more = plots(conversations.all_of(STREAMS, SCOPE))
-    assert len(more) == 6 and all(" is known " in title or title.startswith("No ") for title in more)
+    assert len(more) == 6 and all(title.startswith(("No ", "Of no ")) for title in more)
+    assert "Of no item opened since 5 October 2026 is it known whether it was reopened." in more
     assert all(plot.drawing is None and plot.table is None for plot in (*found.values(), *more.values()))
 
 
@@ -68,6 +69,12 @@ def test_of_many_repositories_some_are_drawn_and_listed_and_that_is_said():
     assert ">r11<" in plot.drawing.wide and "acme" not in plot.drawing.wide
 
 
+def test_repositories_whose_long_names_differ_at_the_end_have_a_bar_each():
+    repos = [repo(1, 3)._replace(repo=f"{'o' * 39}/{'n' * 97}-{at}") for at in range(2)]
+    (plot,) = sections.all_of(ITEMS._replace(repos=repos), [], SCOPE)[-1].plots
+    assert plot.drawing.wide.count(">3</text>") == 2
+
+
 @pytest.mark.parametrize(
     "pulls, title",
     [
@@ -84,14 +91,30 @@ def test_who_is_waited_for_most_is_named(pulls, title):
     assert ("The table has 100 of 150 people." in plot.note) == (len(pulls) > 100)
 
 
+@pytest.mark.parametrize(
+    "sizes, title",
+    [
+        ({"11 to 50": 1}, "The one merged pull request of 11 to 50 lines took 24 hours"),
+        ({"up to 10 lines": 2, "51 to 200": 4, "501 to 1,000": 3},
+         "Half of the 2 merged pull requests of up to 10 lines took 24 hours or less, "
+         "half of the 3 merged pull requests of 501 to 1,000 lines took 24 hours or less"),
+        ({"201 to 500": 1, "over 1,000": 1},
+         "The one merged pull request of 201 to 500 lines took 24 hours, "
+         "the one merged pull request over 1,000 lines took 24 hours"),
+    ],
+)  # fmt: skip
+def test_the_smallest_and_the_largest_pull_requests_are_set_against_each_other(sizes, title):
+    found = {name: Spread(items, 24.0, 48.0, 96.0, 40.0) for name, items in sizes.items()}
+    assert title in plots(conversations.all_of(STREAMS._replace(sizes=found), SCOPE))
+
+
 def test_the_month_that_is_over_is_told_of_and_the_present_one_only_alone():
     hours = Spread(9, 24.0, 48.0, 96.0, 40.0)
     lead = {"issue": {"2026-10": hours, "2026-11": hours._replace(half=1.0)}, "pull_request": {"2026-11": hours}}
     found = plots(sections.all_of(ITEMS._replace(lead=lead), [], SCOPE))
-    assert "Half of the issues closed in October 2026 took 24 hours or less, nine of ten 4 days or less" in found
-    title = (
-        "Half of the pull requests merged or closed in November 2026 took 24 hours or less, nine of ten 4 days or less"
-    )
+    assert "Half of the 9 issues closed in October 2026 took 24 hours or less, nine of ten 4 days or less" in found
+    title = "Half of the 9 pull requests merged or closed in November 2026 took 24 hours or less, "
+    title += "nine of ten 4 days or less"
     rows = found[title].table.rows
     assert [list(map(plain, row)) for row in rows] == [
         ["November 2026", "9", "24 hours", "2 days", "4 days", "40 hours"]
@@ -101,3 +124,15 @@ def test_the_month_that_is_over_is_told_of_and_the_present_one_only_alone():
 def test_a_time_below_a_minute_has_a_number_too():
     items = ITEMS._replace(recent={**ITEMS.recent, "issue": Spread(1, 0.001, 0.001, 0.001, 0.001)})
     assert sections.numbers(items)[2][:2] == ("< 1", "minute")
+
+
+def test_a_time_of_few_items_says_of_how_many():
+    lately = {"issue": Spread(1, 5, 5, 5, 5), "pull_request": Spread(3, 5, 5, 7, 5)}
+    said = [(plain(each.what), plain(each.note)) for each in sections.numbers(ITEMS._replace(recent=lately))[2:]]
+    assert said == [
+        ("1 issue closed in the last 90 days took so long", ""),
+        (
+            "half of the 3 pull requests merged or closed in the last 90 days took no longer",
+            "nine of ten within 7 hours",
+        ),
+    ]
