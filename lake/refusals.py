@@ -63,9 +63,7 @@ def _meaning(uri: str, said: str, operation: str, *, is_taken: bool) -> Exceptio
 def _on_disk(uri: str, said: str) -> PipelineError:
     if "No space left" in said or "Disk quota" in said:
         return Outage(f"{uri}: no room is left; make room on the disk, then run again")
-    if re.search(
-        "Permission denied|not permitted|Read-only file system|Not a directory|File exists|does not exist", said
-    ):
+    if _IN_THE_WAY.search(said):
         return ConfigurationError(f"{uri} can't be written; check its owner and permissions, and what lies there")
     return PipelineError(f"{uri}: {said[:300]}")
 

@@ -134,7 +134,7 @@ def _waits(conn: db.Connection, scope: Scope) -> list[WaitsFor]:
         SELECT a.person, coalesce(i.author, 'ghost'), count(*), min(a.asked_at)
         FROM awaited_reviews a
         JOIN issues i ON i.repo = a.repo AND i.item_type = '{PULL}' AND i.number = a.number
-        WHERE i.gone_at IS NULL AND {of_scope}
+        WHERE {of_scope}
         GROUP BY a.person, coalesce(i.author, 'ghost') ORDER BY a.person, count(*) DESC, 2
         """,
         repos,

@@ -11,7 +11,9 @@ import db
 from commands import figures, reports
 from fetcher import ALL_HISTORY
 from foundation.errors import EXIT_FAILED, EXIT_OUTAGE
+from foundation.records import Gap
 from github import pages
+from github.listing import EMPTY_ANSWERS
 from github.streams import KINDS, timeline
 from scans import events
 from tests.github_server import GitHubServer
@@ -102,8 +104,18 @@ def test_it_is_filled_only_as_far_back_as_it_is_wanted(run, github, ask, repo):
     assert len(json.loads(gaps)) == 1  # the later end of the list stands for the one before
 
 
-def test_an_item_with_more_events_than_an_answer_holds_is_read_on(run, github, ask, repo):
-    ids = [repo.add_event(5, "subscribed", at=START - 10**6 + at) for at in range(430)]
+def test_what_the_list_had_shown_is_not_brought_again_although_the_queue_has_forgotten_it(run, github, ask, repo):
+    """But for the minute before its end, of which it may have shown only a part, and the minute before the cursor."""
+    ids = happen(repo, 360)
+    run(only="events", since=ALL_HISTORY, token=None)
+    ask("DELETE FROM queue_items")
+    (result,) = run(only="events")
+    assert (result.error, queued(ask)) == (None, set(ids[:-98] + ids[-2:]))
+
+
+@pytest.mark.parametrize("number", [5, 60])
+def test_an_item_with_more_events_than_an_answer_holds_is_read_on(run, github, ask, repo, number):
+    ids = [repo.add_event(number, "subscribed", at=START - 10**6 + at) for at in range(430)]
     ids += happen(repo, 200)
     (result,) = run(only="events", since=ALL_HISTORY)
     assert (result.error, queued(ask)) == (None, set(ids))
@@ -115,6 +127,26 @@ def test_a_run_that_is_killed_after_each_commit_in_turn_still_ends_complete(run,
     ids += happen(repo, 300)
     (result,), killed = through_kills(run, most=30, only="events", since=ALL_HISTORY)
     assert (killed > 5, result.error, queued(ask)) == (True, None, set(ids))
+
+
+def test_a_run_that_is_killed_between_the_halves_of_what_failed_still_ends_complete(run, github, ask, repo):
+    ids = happen(repo, 360)
+    repo.broken.add(("timeline", 20))
+    with pytest.raises(Killed):
+        run(only="events", since=ALL_HISTORY, pages=3)
+    ((gaps,),) = ask("SELECT gaps FROM ingest_state")
+    assert 0 < Gap(*json.loads(gaps)[0]).filled_to < 20
+    repo.broken.clear()
+    (result,) = run(only="events")
+    assert (result.error, queued(ask)) == (None, set(ids))
+
+
+def test_without_a_token_what_the_list_does_not_reach_is_a_gap_and_no_mistake(run, github, ask, repo):
+    ids = happen(repo, 360)
+    results = run(streams=("events", "issues"), since=ALL_HISTORY, token=None)
+    assert [result.exit_code for result in results] == [EXIT_FAILED, 0]
+    assert "is truncated" in results[0].error and "not had item by item: that takes a token" in results[0].error
+    assert (queued(ask), fills(github)) == (set(ids[-100:]), [])
 
 
 def test_status_says_how_far_it_has_come(run, github, ask, repo):
@@ -214,11 +246,27 @@ def test_an_item_that_graphql_can_not_show_is_had_by_rest_else_named_and_asked_f
     assert "does not give the older events of 1 items of acme/widgets, not even alone (#7)" in first.error
     lost = set(ids) - queued(ask)
     assert {repo.happened[at]["of"] for at in lost} == {7}
+    ((gaps,),) = ask("SELECT gaps FROM ingest_state")
+    assert len(json.loads(gaps)) == 2  # the end of the list, and the item
     (second,) = run(only="events")
     assert second.error == first.error
     repo.broken.clear()
     (third,) = run(only="events")
     assert (third.error, queued(ask)) == (None, set(ids))
+
+
+def test_some_that_can_not_be_had_here_and_there_are_no_reason_to_give_up(run, github, ask, repo):
+    ids = happen(repo, 200)
+    github.graphql_enabled = False
+
+    def lost(*numbers):
+        repo.broken = {("item-events", number) for number in numbers}
+        (result,) = run(only="events", since=ALL_HISTORY)
+        left = {repo.happened[at]["of"] for at in set(ids) - queued(ask)}
+        return result.exit_code, sorted(left)
+
+    assert lost(10, 20, 25, 30, 40) == (EXIT_FAILED, [10, 20, 25, 30, 40])
+    assert lost(10, 25, 30) == (EXIT_FAILED, [10, 25, 30])
 
 
 @pytest.mark.long
@@ -248,11 +296,20 @@ def test_without_graphql_a_run_that_is_killed_after_each_commit_in_turn_still_en
     assert (killed > 20, result.error, queued(ask)) == (True, None, set(ids))
 
 
-@pytest.mark.parametrize("wrong", ["unreadable", "another"])
+@pytest.mark.parametrize("wrong", ["unreadable", "another", "another of one kind", "nothing to compare with"])
 def test_where_the_ids_can_not_be_read_or_are_not_rests_rest_is_asked(run, github, ask, repo, monkeypatch, wrong):
-    ids = happen(repo, 300)
-    made = (lambda at: f"XX_{at}") if wrong == "unreadable" else (lambda at: repo.node_id("LE", 1, 2, at + 10**6))
+    right = repo.event_node_id
+    ids = happen(repo, 300) + [repo.add_event(3, kind, at=START - 10**6) for kind in ("mentioned", "closed") * 9]
+
+    def made(at):
+        if wrong == "unreadable":
+            return f"XX_{at}"
+        is_wrong = wrong == "another" or (wrong == "another of one kind" and repo.happened[at]["event"] == "closed")
+        return repo.node_id("LE", 2, at + 10**6) if is_wrong else right(at)
+
     monkeypatch.setattr(repo, "event_node_id", made)
+    if wrong == "nothing to compare with":
+        github.fail_next("no_items", times=EMPTY_ANSWERS, match="/issues/3/events")
     (result,) = run(only="events", since=ALL_HISTORY)
     assert (result.error, queued(ask), len(fills(github))) == (None, set(ids), 1)
 
@@ -271,6 +328,45 @@ def test_another_repository_of_the_same_name_is_not_asked_for_the_old_one_s_even
     (result,) = run(only="events")
     assert (result.exit_code, "another repository" in result.error) == (EXIT_OUTAGE, True)
     assert queued(ask) == set(ids[-100:])
+
+
+def test_what_an_earlier_end_of_the_list_left_is_filled_also_where_it_ended_once_more_since(run, ask, repo, time):
+    ids = happen(repo, 360)
+    run(only="events", since=ALL_HISTORY, token=None)
+    time.seconds += 10**6
+    ids += [repo.add_event(1 + at % 60, "mentioned", at=START + 60 * at) for at in range(200)]
+    run(only="events", token=None)
+    (result,) = run(only="events")
+    assert (result.error, queued(ask)) == (None, set(ids))
+
+
+def test_one_empty_list_of_items_does_not_say_that_there_is_none(run, github, ask, repo):
+    ids = happen(repo, 360)
+    github.fail_next("no_items", match="sort=created")
+    (result,) = run(only="events", since=ALL_HISTORY)
+    assert (result.error, queued(ask)) == (None, set(ids))
+
+
+def test_items_of_a_repository_that_can_not_be_read_any_more_are_not_taken_for_gone(run, github, ask, repo):
+    ids = happen(repo, 200)
+    github.graphql_enabled = False
+    github.on_request = lambda target: "/issues/1/events" in target and github.repos.pop("acme/widgets", None)
+    (result,) = run(only="events", since=ALL_HISTORY)
+    assert (result.exit_code, "not had item by item" in result.error) == (EXIT_FAILED, True)
+    github.on_request = None
+    github.repos["acme/widgets"] = repo
+    (result,) = run(only="events")
+    assert (result.error, queued(ask)) == (None, set(ids))
+
+
+def test_an_outage_is_one_and_no_fault_of_an_item(run, github, ask, repo):
+    happen(repo, 200)
+    github.graphql_enabled = False
+    github.on_request = lambda target: "/issues/1/events" in target and github.fail_next(502, times=1000)
+    (result,) = run(only="events", since=ALL_HISTORY)
+    assert (result.exit_code, "GitHub: status 502" in result.error) == (EXIT_OUTAGE, True)
+    ((gaps,),) = ask("SELECT gaps FROM ingest_state")
+    assert len(json.loads(gaps)) == 1  # the end of the list alone
 
 
 def test_a_list_that_an_earlier_version_found_truncated_is_filled(run, github, ask, repo):

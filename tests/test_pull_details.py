@@ -55,6 +55,7 @@ def behind(ask, before):
 def test_all_pull_requests_are_asked_for_25_at_a_time(run, github, repo, ask):
     _, result = run(streams=BOTH, since=ALL_HISTORY)
     assert (result.stream, result.error, result.enqueued, result.requests) == ("pull-details", None, 60, 3)
+    assert result.cursor == max(versions(repo).values())
     assert behind(ask, versions(repo)) == []
     assert ask("SELECT * FROM pull_work") == []
     shown = {one.sha256 for one in github.served if one.stream == "pull-details"}
@@ -111,6 +112,56 @@ def test_of_more_than_a_hundred_reviews_each_payload_has_a_part(run, github, rep
     assert {row["reviews"] for row in rows if "reviews" in row} == {len(repo.reviews_of(2, "ada"))}
 
 
+def between_parts(github, happen):
+    """`happen()` once, when the first part of a pull request with more than a hundred reviews was shown."""
+
+    def after_page(repo, stream, served):
+        if stream == "pull-details":
+            github.after_page = None
+            happen()
+
+    github.after_page = after_page
+
+
+def test_what_changes_between_the_parts_of_a_pull_request_is_asked_for_again(run, github, repo, ask):
+    """Its first part shows it as it was; what `pulls` notes meanwhile stays noted."""
+    reviews = [repo.add_review(2, "APPROVED", at="2026-11-21T10:00:00Z") for _ in range(130)]
+    run(only="pulls", since=ALL_HISTORY)
+
+    def dismiss():
+        repo.dismiss_review(reviews[0])
+        ask("UPDATE pull_work SET updated_at = ? WHERE number = 2", versions(repo)[2])
+
+    between_parts(github, dismiss)
+    (result,) = run(only="pull-details", since=ALL_HISTORY)
+    assert (result.error, ask("SELECT number FROM pull_work")) == (None, [(2,)])
+    run(only="pull-details")
+    states = [row["state"] for row in parts(ask, 2) if row.get("id") == reviews[0]]
+    assert (states, ask("SELECT * FROM pull_work")) == (["APPROVED", "DISMISSED"], [])
+
+
+def test_a_pull_request_of_which_a_part_can_not_be_had_is_not_done(run, github, repo, ask):
+    for _ in range(130):
+        repo.add_review(2, "COMMENTED", at="2026-11-21T10:00:00Z")
+    run(only="pulls", since=ALL_HISTORY)
+    between_parts(github, lambda: repo.broken.update([("pull-details", 2), ("pull", 2)]))
+    (result,) = run(only="pull-details", since=ALL_HISTORY)
+    assert (result.exit_code, "pull request 2" in result.error) == (1, True)
+    assert (parts(ask, 2), ask("SELECT number FROM pull_work")) == ([], [(2,)])
+    repo.broken.clear()
+    (result,) = run(only="pull-details")
+    assert (result.error, behind(ask, versions(repo)), ask("SELECT * FROM pull_work")) == (None, [], [])
+
+
+def test_of_a_pull_request_that_goes_between_its_parts_none_is_kept(run, github, repo, ask):
+    for _ in range(130):
+        repo.add_review(2, "COMMENTED", at="2026-11-21T10:00:00Z")
+    run(only="pulls", since=ALL_HISTORY)
+    between_parts(github, lambda: repo.hide(2))
+    (result,) = run(only="pull-details", since=ALL_HISTORY)
+    assert (result.error, parts(ask, 2), ask("SELECT * FROM pull_work")) == (None, [], [])
+
+
 def parts(ask, number):
     found = ask("SELECT payload FROM queue_items WHERE item_type = 'pull_detail' AND number = ?", number)
     return [row.columns for (payload,) in found for row in pull_details.rows("acme/widgets", json.loads(payload))]
@@ -157,6 +208,15 @@ def test_without_a_token_rest_is_asked(run, github, repo, ask):
     assert not [one for one in github.journal if one.path == "/graphql"]
 
 
+def test_one_empty_page_does_not_say_that_there_are_no_more_reviews(run, github, repo, ask):
+    for _ in range(130):
+        repo.add_review(2, "COMMENTED", at="2026-11-21T10:00:00Z")
+    github.graphql_enabled = False
+    github.fail_next("no_items", match="/pulls/2/reviews?per_page=100&page=2")
+    _, result = run(streams=BOTH, since=ALL_HISTORY)
+    assert (result.error, sum("state" in row for row in parts(ask, 2))) == (None, len(repo.reviews_of(2, "ada")))
+
+
 def test_a_pull_request_that_is_gone_is_asked_for_once(run, github, repo, ask):
     run(only="pulls", since=ALL_HISTORY)
     ask("INSERT INTO pull_work VALUES ('acme/widgets', 1, '2026-11-21T00:00:00Z')")  # an issue
@@ -184,9 +244,31 @@ def test_what_graphql_can_not_show_alone_rest_does_else_it_is_a_gap(run, github,
     assert "pull request 30" in result.error
     _, result = run(streams=BOTH)
     assert (result.exit_code, ask("SELECT number FROM pull_work")) == (1, [(30,)])
+    assert "does not give 1 of" in result.error
     repo.broken.clear()
     _, result = run(streams=BOTH)
     assert (result.error, behind(ask, versions(repo)), ask("SELECT * FROM pull_work")) == (None, [], [])
+
+
+def test_rest_is_asked_for_no_more_than_graphql_can_not_show(run, github, repo, ask):
+    repo.broken.update(("pull-details", number) for number in (2, 10, 20, 30))
+    _, result = run(streams=BOTH, since=ALL_HISTORY)
+    assert (result.error, behind(ask, versions(repo))) == (None, [])
+    alone = [int(one.path.split("/")[-1]) for one in details(github) if one.path != "/graphql"]
+    assert sorted(alone) == [2, 10, 20, 30]
+
+
+def test_some_that_can_not_be_had_here_and_there_are_no_reason_to_give_up(run, github, repo, ask):
+    github.graphql_enabled = False
+    repo.broken.update(("pull", number) for number in (2, 10, 20, 30))
+    _, result = run(streams=BOTH, since=ALL_HISTORY)
+    assert (result.exit_code, behind(ask, versions(repo))) == (1, [2, 10, 20, 30])
+
+
+def test_where_graphql_can_show_none_of_many_rest_does_all_of_them(run, github, repo, ask):
+    repo.broken.update(("pull-details", number) for number in range(2, 8))
+    _, result = run(streams=BOTH, since=ALL_HISTORY)
+    assert (result.error, behind(ask, versions(repo))) == (None, [])
 
 
 def test_many_that_fail_hide_no_others_from_the_next_run(run, github, repo, ask):
@@ -314,6 +396,16 @@ def test_a_repository_that_was_renamed_goes_on_under_its_new_name(run, github, r
     _, result = run(streams=BOTH)
     assert (result.error, result.repo, behind(ask, versions(repo))) == (None, "acme/gadgets", [])
     assert {repo for (repo,) in ask("SELECT repo FROM ingest_state")} == {"acme/gadgets"}
+
+
+def test_by_two_names_of_one_repository_its_pull_requests_are_asked_for_once(run, github, repo, ask):
+    run(streams=BOTH, since=ALL_HISTORY)
+    github.rename("acme/widgets", "acme/gadgets")
+    run(streams=BOTH)
+    repo.add_review(2, "APPROVED")
+    run(only="pulls")
+    results = run(repo=["acme/widgets", "acme/gadgets"], only="pull-details", jobs=2)
+    assert sorted((result.requests, result.error) for result in results) == [(0, None), (1, None)]
 
 
 def test_another_repository_of_the_same_name_is_not_asked_for_the_old_one_s_pull_requests(run, github, repo, ask):

@@ -7,6 +7,7 @@ import pytest
 
 import db
 from commands import runs
+from foundation.errors import EXIT_BUSY
 from github.transport import Transport
 from tests.github_server import GitHubServer
 from tests.sweeping import CLOCK, REPO, Pipeline, issues
@@ -138,6 +139,7 @@ def test_an_update_that_no_ingest_brought_is_fetched_and_counted(pipeline, repo)
     assert (code, summary["missed"]) == (0, 2)
     code, summary = pipeline.sweep()
     assert (code, summary["missed"]) == (0, 2)
+    assert (pull,) in pipeline.ask("SELECT number FROM pull_work")  # whose reviews no ingest brought, either
     assert pipeline.sweep("--full")[1]["missed"] == 0
     pipeline.work()
     assert pipeline.ask(f"SELECT title FROM issues WHERE number = {number}") == [("Shown late",)]
@@ -185,7 +187,7 @@ def test_comments_and_reviews_that_are_deleted_are_gone(pipeline, repo):
     repo._reviewed[pull].remove(reviews[0])
     del repo.reviews[reviews[0]]
     code, summary = pipeline.sweep("--full")
-    assert code == 0
+    assert (code, summary["gone"], summary["back"]) == (0, 3, 0)
     pipeline.work()
     assert pipeline.gone("comments") == {comments[1]: True, code_comments[0]: True}
     assert pipeline.gone("reviews") == {reviews[0]: True}
@@ -221,6 +223,22 @@ def test_a_repository_that_is_being_ingested_is_not_swept(pipeline, repo):
         assert pipeline.sweep("--full")[0] == 4
         assert pipeline.sweep()[0] == 0  # its counts are as known: nothing is read
     assert pipeline.sweep("--full")[0] == 0
+
+
+def test_a_sweep_whose_repository_another_run_took_over_writes_nothing(github, postgres_db, tmp_path, capsys, repo):
+    pipeline = Pipeline(github, postgres_db, tmp_path, capsys)
+    pipeline.fill()
+    number = issues(repo)[0]
+    repo.hide(number)
+
+    def take_over(target):
+        if f"/issues/{number}" in target:
+            with contextlib.closing(db.connect(pipeline.path)) as conn:
+                runs.take_lock(conn, f"ingest of {REPO}", owner="another", now="2026-11-23T10:00:00Z")
+
+    github.on_request = take_over
+    assert pipeline.sweep()[0] == EXIT_BUSY
+    assert pipeline.ask("SELECT count(*) FROM queue_items WHERE item_type = 'gone'") == [(0,)]
 
 
 def test_what_is_gone_and_then_updated_is_alive_again_by_an_ingest_alone(pipeline, repo):

@@ -9,10 +9,12 @@ import pytest
 import db
 from audit import inventory, sweep
 from commands import runs
-from foundation.errors import EXIT_BUSY
+from foundation import timestamps
+from foundation.errors import EXIT_BUSY, EXIT_CONFIGURATION, EXIT_FAILED, EXIT_OK, EXIT_OUTAGE, Outage
 from github import graphql
 from scans import census
 from tables.columns import MARKED
+from tests import sweeping
 from tests.sweeping import CLOCK, REPO, Pipeline, issues, of_stream
 
 
@@ -103,13 +105,32 @@ def test_a_list_that_is_cut_short_is_not_made_up_for_item_by_item(pipeline, gith
     assert len(github.journal) - before < 20
 
 
-def test_a_list_that_leads_in_a_circle_ends(pipeline, repo, monkeypatch):
+def test_a_list_that_leads_in_a_circle_ends(pipeline, github, repo, monkeypatch):
     pipeline.fill()
     repo.delete_issue(issues(repo)[0])
     first = base64.b64encode(b"cursor:v2:5").decode()
     monkeypatch.setattr(census, "_after", lambda connection: graphql.quoted(first))
+    before = len(github.journal)
     code, summary = pipeline.sweep()
     assert (code, summary["gone"]) == (3, 0)
+    assert len(github.journal) - before < 10
+
+
+def test_a_name_that_changes_hands_before_its_items_are_listed_ends_that(pipeline, github, repo):
+    pipeline.fill()
+    repo.delete_issue(issues(repo)[0])
+    asked = []
+
+    def hand_over(target):
+        asked.append(target)
+        if len(asked) == 2:
+            github.rename(REPO, "acme/renamed")
+            made(github, REPO, 3)
+
+    github.on_request = hand_over
+    code, summary = pipeline.sweep()
+    assert (code, summary["gone"], len(asked)) == (3, 0, 2)
+    assert "another repository than a moment ago" in summary["repos"][0]["error"]
 
 
 def test_a_list_of_rests_that_leads_in_a_circle_ends(pipeline, github, repo):
@@ -161,7 +182,10 @@ def test_an_item_that_can_not_be_had_keeps_no_other_back(pipeline, github, repo)
     assert sorted(pipeline.gone()) == [deleted]
 
 
-def test_an_issue_that_became_a_pull_request_is_no_issue_any_more(pipeline, repo):
+@pytest.mark.parametrize("way", ["graphql", "rest"])
+def test_an_issue_that_became_a_pull_request_is_no_issue_any_more(pipeline, github, repo, way):
+    """REST's list shows of a pull request no id of its own."""
+    github.graphql_enabled = way == "graphql"
     pipeline.fill()
     number = issues(repo)[0]
     _, _, fields = repo._unlist(number)
@@ -171,7 +195,7 @@ def test_an_issue_that_became_a_pull_request_is_no_issue_any_more(pipeline, repo
     assert pipeline.sweep()[1]["gone"] == 1
     pipeline.work()
     assert pipeline.gone() == {number: ("converted", None)}
-    assert pipeline.sweep()[1]["repos"][0]["compared"] == "counts"
+    assert pipeline.sweep()[1]["repos"][0]["compared"] == ("counts" if way == "graphql" else "list")
 
 
 def test_a_tombstone_counts_also_where_the_item_is_newer_than_githubs_clock(pipeline, repo):
@@ -183,6 +207,123 @@ def test_a_tombstone_counts_also_where_the_item_is_newer_than_githubs_clock(pipe
     assert sorted(pipeline.gone()) == [number]
     repo.show(number)
     assert pipeline.sweep()[1]["back"] == 1
+    pipeline.work()
+    assert pipeline.gone() == {}
+
+
+def test_issues_that_are_switched_off_while_they_are_looked_at_are_not_gone(pipeline, github, repo):
+    pipeline.fill()
+    number = issues(repo)[0]
+    repo.hide(number)
+    del repo.absent[number]
+
+    def switch_off(target):
+        if f"/issues/{number}" in target:
+            repo.issues_enabled = False
+            repo.absent[number] = (410, "disabled")
+
+    github.on_request = switch_off
+    code, summary = pipeline.sweep()
+    assert (code, summary["gone"]) == (1, 0)
+
+
+def test_only_a_lasting_redirect_says_that_an_issue_was_transferred(pipeline, github, repo):
+    pipeline.fill()
+    number = issues(repo)[0]
+    repo.hide(number)
+    elsewhere = made(github, "acme/gadgets", 3)
+    to = f"{github.url}/repositories/{elsewhere.id}/issues/1"
+    github.fail_next("redirect", times=9, match=f"/issues/{number}", url=to)
+    code, summary = pipeline.sweep()
+    assert (code, summary["gone"], summary["unsure"]) == (0, 0, 1)
+
+
+def test_since_when_something_is_gone_is_told_by_githubs_clock_and_not_by_ours(pipeline, repo, monkeypatch):
+    """Else what is changed there meanwhile would not be seen to be there again."""
+    pipeline.fill()
+    repo.hide(issues(repo)[0])
+    monkeypatch.setattr(sweeping, "CLOCK", CLOCK._replace(now=lambda: CLOCK.now() + 86_400))
+    assert pipeline.sweep()[1]["gone"] == 1
+    pipeline.work()
+    ((gone_at,),) = pipeline.ask("SELECT gone_at FROM issues WHERE gone_at IS NOT NULL")
+    assert gone_at < timestamps.from_epoch(time.time() + 60)
+
+
+# What is another one, or lost.
+
+
+def test_another_repository_of_the_same_name_is_not_compared(pipeline, github, repo):
+    pipeline.fill()
+    github.rename(REPO, "acme/renamed")
+    made(github, REPO, 3)
+    code, summary = pipeline.sweep("--max-gone", "99")
+    assert (code, summary["gone"], summary["missed"]) == (1, 0, 0)
+    assert "another repository than the one that is kept" in summary["repos"][0]["error"]
+    run = next(run for run in pipeline.run("status")[1]["runs"] if run["command"] == "sweep")
+    assert (run["exit_code"], "another repository" in run["note"]) == (1, True)
+
+
+@pytest.mark.parametrize("count", [3, 10])
+def test_few_items_may_be_gone_at_once_but_not_all_that_are_known(pipeline, github, count):
+    repo = made(github, REPO, count)
+    pipeline.fill()
+    for _, number in list(repo.known()):
+        repo.hide(number)
+    code, summary = pipeline.sweep()
+    assert (code, summary["gone"]) == (1, 0)
+    assert f"lists none of the {count} items that are known" in summary["repos"][0]["error"]
+    assert pipeline.sweep("--max-gone", str(count))[1]["gone"] == count
+
+
+def test_a_repository_that_is_lost_while_its_items_are_looked_at_changes_nothing(pipeline, github, repo):
+    pipeline.fill()
+    number = issues(repo)[0]
+    repo.hide(number)
+    github.on_request = lambda target: f"/issues/{number}" in target and github.repos.pop(REPO, None)
+    code, summary = pipeline.sweep()
+    assert (code, summary["gone"]) == (1, 0)
+    assert "itself is not to be seen any more" in summary["repos"][0]["error"]
+    assert pipeline.ask("SELECT count(*) FROM queue_items WHERE item_type = 'gone'") == [(0,)]
+
+
+# What no ingest had to bring.
+
+
+def test_what_no_ingest_was_to_look_back_to_was_not_missed(pipeline, repo):
+    since = repo.fields("issues", issues(repo)[8])["updated_at"]
+    assert pipeline.run("ingest", "--repo", REPO, "--since", since)[0] == 0
+    pipeline.work()
+    ((known,),) = pipeline.ask("SELECT count(*) FROM issues")
+    code, summary = pipeline.sweep("--full")
+    assert (code, summary["missed"], 0 < known < 24) == (0, 0, True)
+
+
+def test_what_the_next_ingest_looks_at_once_more_was_not_missed(pipeline, repo):
+    """GitHub shows some items late: the minute before the cursor is read again."""
+    pipeline.fill()
+    ((cursor,),) = pipeline.ask("SELECT cursor FROM ingest_state WHERE stream = 'issues'")
+    repo.add_issue(updated_at=timestamps.shift(cursor, seconds=-30))
+    assert pipeline.sweep()[1]["missed"] == 0
+    repo.add_issue(updated_at=timestamps.shift(cursor, seconds=-90))
+    assert pipeline.sweep()[1]["missed"] == 1
+
+
+def test_what_was_missed_and_waits_in_the_queue_is_missed_once(pipeline, github, repo):
+    """REST's list shows of a pull request no id of its own."""
+    github.graphql_enabled = False
+    pipeline.fill()
+    repo.add_pull(updated_at=repo.when(89_500))
+    assert pipeline.sweep()[1]["missed"] == 1
+    assert pipeline.sweep()[1]["missed"] == 0
+
+
+def test_what_is_shown_again_before_it_was_written_down_as_gone_is_not_gone(pipeline, repo):
+    pipeline.fill()
+    number = issues(repo)[0]
+    repo.hide(number)
+    assert pipeline.sweep()[1]["gone"] == 1
+    repo.show(number)
+    assert [pipeline.sweep()[1]["back"] for _ in range(2)] == [1, 0]
     pipeline.work()
     assert pipeline.gone() == {}
 
@@ -255,6 +396,13 @@ def test_a_repository_is_held_only_while_it_is_read(pipeline, github, repo):
     assert held == {(), (f"ingest of {REPO}",), ("ingest of acme/other",)}
 
 
+def test_of_several_errors_the_one_that_a_person_has_to_mend_first_decides():
+    codes = [EXIT_OK, EXIT_BUSY, EXIT_FAILED, EXIT_OUTAGE, EXIT_CONFIGURATION]
+    for last, code in enumerate(codes, start=1):
+        assert sweep.exit_code([sweep.RepoResult(REPO, exit_code=each) for each in codes[:last]]) == code
+    assert sweep.exit_code([sweep.RepoResult(REPO)], [Outage("GitHub is down")]) == EXIT_OUTAGE
+
+
 def test_a_run_that_was_taken_over_is_no_success():
     assert sweep.exit_code([sweep.RepoResult(REPO, error="taken over", exit_code=EXIT_BUSY)]) == EXIT_BUSY
 
@@ -266,6 +414,12 @@ def test_a_repository_of_an_organisation_that_is_not_listed_any_more_is_named(pi
     code, summary = pipeline.run("sweep", "--org", "acme")
     assert code == 1
     assert "404" in of(summary, "acme/lost")["error"]
+
+
+def test_an_organisation_that_can_not_be_listed_is_in_the_exit_code(pipeline, github, repo):
+    pipeline.fill()
+    code, summary = pipeline.run("sweep", "--org", "nobody", "--org", "acme")
+    assert (code, [each["repo"] for each in summary["repos"]]) == (1, [REPO])
 
 
 def test_who_is_told_that_too_many_are_gone_is_told_how_many(pipeline, repo):
@@ -296,6 +450,17 @@ def test_a_repository_whose_name_is_anothers_by_now_is_asked_for_by_its_id(pipel
     repo.hide(number)
     code, summary = pipeline.run("sweep")
     assert (code, of(summary, f"repositories/{repo.id}")["gone"][0]["number"]) == (0, number)
+
+
+def test_a_comment_that_is_shown_again_is_seen_wherever_the_list_is_read(pipeline, repo):
+    """Not by --full alone: there are more comments than of which we know that they are there."""
+    number, other = issues(repo)[:2]
+    comment = [repo.add_comment(number) for _ in range(2)][0]
+    pipeline.fill("--streams", "issues,issue-comments")
+    pipeline.ask(f"UPDATE comments SET gone_at = '{repo.when(10)}' WHERE id = {comment}")
+    repo.hide(other)
+    code, summary = pipeline.sweep()
+    assert (code, summary["gone"], summary["back"]) == (0, 1, 1)
 
 
 def test_comments_on_pull_requests_are_looked_at_where_only_issues_are_read_beside_them(pipeline, repo):

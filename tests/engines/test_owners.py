@@ -218,6 +218,16 @@ def test_a_lock_is_free_again_after_its_run_and_after_a_death(conn, path):
         run.hold(["x"])
 
 
+def test_a_lock_for_a_block_is_free_behind_it_but_not_where_another_took_it_over(conn, path):
+    with recorded(conn, path) as run:
+        with run.while_held("x"):
+            assert runs.lock_owner(conn, "x")[0] == run.token
+        assert runs.lock_owner(conn, "x") is None
+        with run.while_held("x"):
+            runs.take_lock(conn, "x", owner="another", now=NOW)
+        assert runs.lock_owner(conn, "x")[0] == "another"
+
+
 def test_many_repositories_need_no_more_open_files_than_one(github, tmp_path):
     names = "".join(f"acme/r{number}\n" for number in range(120))
     (tmp_path / "repos.txt").write_text(names)

@@ -33,7 +33,17 @@ from tests.conftest import REAL_SLEEP, ROOT, started_main
 from tests.postgres_server import PASSWORD
 from tests.postgres_server import PostgresServer as OwnServer
 from tests.test_db import issues_row, tombstone
-from tests.test_queue_manager import claim, claim_batch, enqueue, item, prune, row, statuses
+from tests.test_queue_manager import (
+    claim,
+    claim_archived,
+    claim_batch,
+    claim_begun,
+    enqueue,
+    item,
+    prune,
+    row,
+    statuses,
+)
 from tests.test_worker import Archive
 from tests.test_worker import enqueue as enqueue_payloads
 
@@ -715,6 +725,59 @@ def test_a_transaction_that_was_cut_off_is_gone_whole_and_the_next_has_a_new_con
     assert [found["item_id"] for found in conn.execute("SELECT item_id FROM queue_items")] == [3]
 
 
+def test_what_a_server_may_lack_that_took_over_or_was_restored_is_not_built_on(postgres, new_db):
+    """It says of each since when it runs; here what it says changes, which a restart takes seconds for."""
+    name = new_db.rpartition("/")[2]
+
+    def runs_since(day):
+        with postgres.connect(name) as admin:
+            admin.execute(
+                "CREATE OR REPLACE FUNCTION public.pg_postmaster_start_time() RETURNS timestamptz "
+                f"LANGUAGE sql AS $$ SELECT timestamptz '2026-11-{day} 00:00:00Z' $$"
+            )
+            admin.execute(f"ALTER DATABASE {name} SET search_path = public, pg_catalog")
+
+    def states():
+        with postgres.connect(name) as admin:
+            ours = "datname = current_database() AND application_name <> ''"
+            return [state for (state,) in admin.execute(f"SELECT state FROM pg_stat_activity WHERE {ours}")]
+
+    runs_since(20)
+    with contextlib.closing(db.connect(new_db)) as conn:
+        enqueue(conn, item())
+        for day, block in ((21, db.transaction), (22, db.snapshot)):
+            runs_since(day)
+            with pytest.raises(engine.Error, match="another server took over") as error, block(conn):
+                pytest.fail("the block was entered")
+            assert (type(error.value.explained), states()) == (Outage, ["idle"])
+            with db.transaction(conn):  # who asks again knows what it does
+                enqueue(conn, item(day))
+        runs_since(23)
+        with db.transaction(conn, afresh=True):
+            enqueue(conn, item(23))
+        assert queue_manager.counts(conn).pending == 4
+
+
+def test_what_was_begun_before_the_connection_broke_goes_on_over_no_new_one(postgres, conn, postgres_db):
+    with pytest.raises(engine.Error, match="connection was lost"), db.transaction(conn):
+        enqueue(conn, item())
+        end_other_sessions(postgres, postgres_db)
+        with contextlib.suppress(engine.Error):
+            conn.execute("SELECT 1")
+        enqueue(conn, item(2))
+    assert queue_manager.counts(conn).pending == 0
+
+
+def test_a_database_of_another_encoding_is_refused(postgres):
+    with postgres.connect() as admin:
+        admin.execute("CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0")
+    with contextlib.closing(engine.connect(postgres.url("latin"))) as conn:
+        with pytest.raises(engine.Error, match="not encoded in UTF8") as error:
+            conn.execute("SELECT 1")
+        assert type(error.value.explained) is ConfigurationError
+    postgres.drop_database("latin")
+
+
 def test_a_commit_that_the_server_answers_with_a_rollback_is_an_error(conn):
     with pytest.raises(engine.Error, match="not committed"), db.transaction(conn):
         enqueue(conn, item())
@@ -761,6 +824,29 @@ def test_a_lock_of_another_session_ends_a_run_as_an_outage_and_is_not_waited_for
                 conn.execute("SET statement_timeout = '20s'")  # one that waited would fail by that
                 conn.execute("SELECT count(*) FROM runs")
             assert (error.value.state, type(error.value.explained)) == ("55P03", Outage)
+
+
+def test_a_transaction_keeps_its_limits_whatever_those_of_the_session_are(postgres_db, monkeypatch):
+    """Behind a pool the session is another's."""
+    names = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
+    monkeypatch.setenv("PGOPTIONS", " ".join(f"-c {name}=0" for name in names))
+    with contextlib.closing(engine.connect(postgres_db)) as conn:
+        with db.transaction(conn):
+            limits = [conn.execute(f"SELECT current_setting('{name}')").fetchone()[0] for name in names]
+        assert limits == ["30s", "5min", "1min"]
+        with db.snapshot(conn):  # for as long as it takes
+            limits = [conn.execute(f"SELECT current_setting('{name}')").fetchone()[0] for name in names]
+        assert limits == ["30s", "0", "0"]
+
+
+@pytest.mark.parametrize("isolation", ["repeatable read", "serializable"])
+def test_what_was_waited_for_is_read_again_whatever_the_database_is_set_to(postgres_db, monkeypatch, isolation):
+    monkeypatch.setenv("PGOPTIONS", f"-c default_transaction_isolation={isolation}".replace(" read", "\\ read"))
+    with contextlib.closing(engine.connect(postgres_db)) as conn:
+        assert conn.execute("SELECT current_setting('transaction_isolation')").fetchone()[0] == isolation
+        for block, found in ((db.transaction, "read committed"), (db.snapshot, "repeatable read")):
+            with block(conn):
+                assert conn.execute("SELECT current_setting('transaction_isolation')").fetchone()[0] == found
 
 
 def test_a_statement_of_a_transaction_has_its_time(postgres_db, monkeypatch):
@@ -1196,6 +1282,28 @@ def test_a_claim_does_not_read_over_what_is_done(conn, session, claim_some):
         taken = claim_some(conn, limit=5)
         assert rows_read(conn) - before < 100
     assert len(taken if isinstance(taken, list) else taken.items) == 5
+
+
+@pytest.mark.parametrize(
+    "claim_some, state",
+    [(claim, {}), (claim_batch, {}), (claim_begun, {"batch_key": "batch-1", "batch_place": "here"}),
+     (claim_archived, {"s3_key": "k"})],
+    ids=["objects", "batches", "begun", "archived"],
+)  # fmt: skip
+def test_rows_are_claimed_in_the_order_in_which_they_came_by_whatever_plan(conn, claim_some, state):
+    """Also by no index, where they lie in another order; a batch that is made again has the same bytes."""
+    enqueue(conn, *map(item, range(1, 6)))
+    keys = "SELECT conname FROM pg_constraint WHERE conrelid = to_regclass('queue_items') AND contype IN ('p', 'u')"
+    for (key,) in conn.execute(keys).fetchall():
+        conn.execute(f"ALTER TABLE queue_items DROP CONSTRAINT {key}")
+    for (index,) in conn.execute("SELECT indexname FROM pg_indexes WHERE tablename = 'queue_items'").fetchall():
+        conn.execute(f"DROP INDEX {index}")
+    changes = ", ".join(f"{name} = '{value}'" for name, value in {"status": "pending", **state}.items())
+    for row_id in (4, 2, 5, 3, 1):
+        conn.execute(f"UPDATE queue_items SET {changes} WHERE id = ?", (row_id,))
+    with db.transaction(conn):
+        taken = claim_some(conn)
+    assert [each.id for each in (taken if isinstance(taken, list) else taken.items)] == [1, 2, 3, 4, 5]
 
 
 def rows_read(conn):

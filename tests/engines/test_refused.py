@@ -10,6 +10,9 @@ import threading
 
 import pytest
 
+from engines.postgres_errors import explain
+from foundation.errors import ConfigurationError, Outage
+
 ENCRYPTION_WANTED = (80877103, 80877104)  # SSLRequest, GSSENCRequest
 
 
@@ -67,3 +70,31 @@ def test_a_refusal_is_told_in_a_line_and_one_that_may_pass_is_an_outage(run_main
         found, out, err = run_main("status", env={"PIPELINE_DB": server.url})
     assert (found, err.count("\n"), said in err, "s3cret" in out + err) == (code, 1, True, False), err
     assert ("refuses the connection" in err) is (code == 3)
+
+
+PASSING = ("08006", "40001", "40P01", "53100", "53200", "53300", "55006", "55P03", "57014", "57P01", "57P03", "58030",
+           "25006")  # fmt: skip
+A_PERSONS = ("22021", "28000", "28P01", "3D000", "42501", "42P01", "XX001")
+
+
+@pytest.mark.parametrize(
+    "state, kind", [*((state, Outage) for state in PASSING), *((state, ConfigurationError) for state in A_PERSONS)]
+)
+def test_an_error_passes_or_is_a_persons_to_mend_by_its_code(state, kind):
+    errors = pytest.importorskip("psycopg").errors
+    explained = explain(errors.lookup(state)("it says so"), "lake")
+    assert (type(explained), "database lake" in str(explained), "it says so" in str(explained)) == (kind, True, True)
+
+
+@pytest.mark.parametrize(
+    "name, said, kind, meant",
+    [
+        ("OperationalError", "connection failed: Connection refused", Outage, "can't be reached"),
+        ("OperationalError", 'failed: FATAL:  role "me" does not exist', ConfigurationError, "can't be used"),
+        ("ConnectionTimeout", "connection timeout expired", Outage, "can't be reached"),
+        ("ProgrammingError", 'missing "=" after "lake" in connection info string', ConfigurationError, "can't be used"),
+    ],
+)
+def test_without_a_code_what_it_says_decides(name, said, kind, meant):
+    explained = explain(getattr(pytest.importorskip("psycopg").errors, name)(said), "lake")
+    assert (type(explained), meant in str(explained)) == (kind, True)

@@ -78,6 +78,13 @@ def test_an_answer_that_does_not_come_is_an_outage(conn, postgres):
     assert conn.execute("SELECT attempts FROM queue_items").fetchone()[0] == 0
 
 
+def test_after_an_answer_that_did_not_come_the_next_statement_has_a_session_of_its_own(conn, postgres):
+    conn.answer_seconds = 0.3
+    with pytest.raises(engine.Error, match="no answer came within"), postgres.hanging():
+        conn.execute("UPDATE queue_items SET attempts = 7")
+    assert conn.execute("SELECT 2").fetchone()[0] == 2
+
+
 def test_what_may_take_long_is_waited_for(conn, monkeypatch):
     monkeypatch.setattr(engine, "ANSWER_SECONDS", 0.0)
     conn.answer_seconds = None

@@ -53,6 +53,22 @@ def test_a_file_that_can_not_be_written_leaves_the_one_before(tmp_path, monkeypa
     assert (path.read_bytes(), list(tmp_path.iterdir())) == (b"one", [path])
 
 
+def test_what_is_not_whole_yet_is_its_owners_alone_whatever_the_umask(tmp_path, monkeypatch):
+    path, fchmod, modes = tmp_path / "report.html", os.fchmod, []
+
+    def seen(descriptor, mode):
+        modes.append(stat.S_IMODE(os.fstat(descriptor).st_mode))
+        fchmod(descriptor, mode)
+
+    monkeypatch.setattr(os, "fchmod", seen)
+    before = os.umask(0)
+    try:
+        private_files.write(str(path), b"one")
+    finally:
+        os.umask(before)
+    assert modes == [0o600]
+
+
 @pytest.mark.parametrize(
     "out, hint",
     [("folder", "give another name"), ("missing/report.html", "missing' is no folder; make it first"),

@@ -14,6 +14,7 @@ from github.api import GitHub
 from github.login import environment
 from github.login.app import App as Finder
 from github.login.app import AppLogin
+from github.login.installation import _secret_of
 from github.login.key import Key
 from github.rate_limit import RateLimits
 from github.refusals import HeavyAnswer, NotReadable
@@ -144,8 +145,9 @@ MISTAKEN = {
 @pytest.mark.parametrize("mistake", MISTAKEN)
 def test_a_secret_in_the_wrong_variable_is_not_shown(mistake):
     name, secret = MISTAKEN[mistake]()
+    key = {} if name == environment.KEY_FILE else {environment.KEY: pem()}
     with pytest.raises(ConfigurationError, match=name) as caught:
-        environment.app({"GITHUB_APP_ID": "1", name: secret})
+        environment.app({"GITHUB_APP_ID": "1", **key, name: secret})
     assert secret[:20] not in settings.one_line(str(caught.value), {})
 
 
@@ -154,6 +156,13 @@ def test_no_line_of_a_key_from_a_file_is_shown():
     Key(base64.b64encode(key.encode()).decode(), source="the key")
     lines = [line for line in key.splitlines() if "-----" not in line]
     assert {settings.one_line(f"<{line}>", {}) for line in lines[:-1]} == {"<***>"}
+
+
+def test_no_token_that_was_given_is_shown_whatever_its_form():
+    """GitHub has changed it before: by its form alone nobody knows the next one."""
+    secret = "of-a-form-that-nobody-knows-yet-0123456789"
+    assert _secret_of(json.dumps({"token": secret}))[0] == secret
+    assert settings.one_line(f"<{secret}>", {}) == "<***>"
 
 
 def test_no_app_is_meant_where_nothing_says_so():
@@ -274,6 +283,33 @@ def test_a_token_serves_to_its_end_where_a_new_one_can_not_be_had(github, finder
     time.seconds += 300
     with pytest.raises(Outage):
         get(api)
+
+
+def test_a_token_of_a_few_minutes_serves_for_half_of_them(github, finder, time):
+    github.app.token_seconds = 240
+    api = finder.client("acme/widgets")
+    for _ in range(3):
+        get(api)
+        time.seconds += 50
+    assert len(asked(github, "access_tokens")) == 1
+    get(api)
+    assert len(asked(github, "access_tokens")) == 2
+
+
+def test_a_jwt_is_renewed_before_it_ends(github, finder, time):
+    github.app.install("beta")
+    finder.of_owner("acme")
+    time.seconds += 600
+    before = len(github.journal)
+    finder.of_owner("beta")
+    assert len(github.journal) == before + 1  # and no 401 before
+
+
+def test_one_odd_answer_does_not_say_that_the_installation_that_was_named_is_none(github, finder):
+    (installation,) = finder.all()
+    only = Finder(finder._api, permissions=("metadata",), clock=finder._clock, only=installation.found.id)
+    github.fail_next(404, match="/app/installations/")
+    assert only.of_repo("other/public").found == installation.found
 
 
 def test_installations_are_found_once_for_an_owner_and_by_a_name_that_was_given_away(github, finder):

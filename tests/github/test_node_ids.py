@@ -93,6 +93,7 @@ def test_a_small_number_is_a_byte_of_its_own():
         node_id("I", 7, 8), node_id("X", 7, 8, 9, 10), node_id("LE", 7, 8, 0), node_id("LE", 7, 8, 2**63),
         packed(0x94, 1, 2, 3, 4), packed(0x94, 0, 2, 3), packed(0x94, 0, 2, 3, 0xCE, 1), packed(0x94, 0, 2, 3, 0xFF),
         packed(0x93, 0, 2, 3, 4), packed(0x94, 0, 2, 3, 4, 5),
+        "MDE1OlN1YnNj!cmliZWRFdmVudDE2MzQ3NDc5",
         *(base64.b64encode(old).decode() for old in (
             b"011:LabeledEvent7", b"012:LabeledEvent07", b"012:LabeledEvent", b"005:Issue7", b"012:LabeledEvent7 ",
             b"012:LabeledEvent9223372036854775808", b"\xff12:LabeledEvent7",

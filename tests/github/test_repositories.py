@@ -5,7 +5,7 @@ import pytest
 
 from foundation.clock import SYSTEM_CLOCK
 from foundation.errors import ConfigurationError, Outage
-from github import repositories
+from github import listing, repositories
 from github.api import GitHub
 from github.clients import Clients
 from github.login import logins
@@ -79,6 +79,13 @@ def test_one_odd_answer_hides_no_repository(github, api, fault, page):
         github.add_repo(f"acme/r{number}")
     github.fail_next(fault, match="repos?type=all&per_page=100" + ("&page=2" if page == 2 else ""))
     assert len(repositories.of_organisation(api, "acme", include_archived=True, include_forks=False)) == 250
+
+
+def test_a_list_may_be_as_long_as_it_is(github, api, monkeypatch):
+    monkeypatch.setattr(listing, "ODD_PAGES", 2)
+    for number in range(350):
+        github.add_repo(f"acme/r{number}")
+    assert len(repositories.of_organisation(api, "acme", include_archived=True, include_forks=False)) == 350
 
 
 def test_a_list_that_does_not_end_is_an_outage(github, api):

@@ -376,6 +376,33 @@ def test_files_that_another_programs_version_shares_are_not_deleted(deleting):
     assert deleting.publish(5, kept=1) == delta.Kept(5, 4, None)  # all that this version lacks
 
 
+def test_the_newest_versions_files_stay_also_where_it_shares_them_with_one_that_goes(deleting):
+    deleting.publish(0)
+    deltalake.DeltaTable(str(deleting.root)).alter.set_table_properties({"delta.checkpointInterval": "7"})
+    place = delta.Place(str(deleting.root), delete=deleting._delete)
+    assert place.keep(1, place.look()) == delta.Kept(1, 0, None)
+    assert len(deltalake.DeltaTable(str(deleting.root)).to_pyarrow_table()) == 1
+
+
+def test_versions_that_another_program_made_before_ours_are_left_alone(deleting):
+    table = RecordBatch.from_pydict({"mine": Array([1], DataType.int64())})
+    for _ in range(3):
+        deltalake.write_deltalake(str(deleting.root), table, mode="overwrite", name=ISSUES.name)
+    theirs = deleting.files()
+    for number in range(4):
+        deleting.publish(number, kept=2)
+    assert (len(theirs), theirs - deleting.files()) == (3, set(deleting.deleted[:1]))
+
+
+def test_what_another_programs_vacuum_left_as_it_was_is_not_written_again(deleting):
+    deleting.publish(6)
+    deleting.publish(7)
+    before = delta.Place(str(deleting.root)).look()
+    deltalake.DeltaTable(str(deleting.root)).vacuum(0, dry_run=False, enforce_retention_duration=False)
+    after = delta.Place(str(deleting.root)).look()
+    assert (after.number > before.number, after.mark, after.oldest) == (True, "7", before.oldest)
+
+
 def test_a_log_that_was_cleaned_is_in_nobodys_way(deleting):
     for version in range(7):
         if version == 6:
@@ -482,6 +509,33 @@ def test_a_kill_in_the_middle_leaves_the_version_before_and_the_next_goes_well(l
     again.look()
     again.replace(ISSUES, [rows(3)], "after")
     assert lake.ids() == [3]
+
+
+def test_all_tables_are_as_they_were_at_one_moment(filled, tmp_path):
+    """What is written meanwhile is the next publish's."""
+    with contextlib.closing(db.connect(filled)) as conn, contextlib.closing(db.connect(filled)) as other:
+        places = iter(["one", "two"])
+
+        def place_of(table):
+            folder = next(places)
+            if folder == "two":
+                other.execute("DELETE FROM issues")
+            return delta.Place(str(tmp_path / folder))
+
+        one, two = publish_tables(
+            conn, [ISSUES, ISSUES], place_of, keep=2, on_progress=lambda *_: None, on_refused=print
+        )
+    assert one.rows == two.rows == 2 * len(odd_payloads.FIELDS)
+    assert len(deltalake.DeltaTable(str(tmp_path / "two")).to_pyarrow_table()) == two.rows
+
+
+def test_a_publish_says_from_where_on_the_next_has_to_look(filled, deleting):
+    place = delta.Place(str(deleting.root), delete=deleting._delete)
+    with contextlib.closing(db.connect(filled)) as conn:
+        for number in range(6):
+            conn.execute("UPDATE issues SET title = ?", (str(number),))
+            publish_tables(conn, [ISSUES], lambda table: place, keep=2, on_progress=lambda *_: None, on_refused=print)
+    assert len(deleting.deleted) == len(set(deleting.deleted)) == 4 * 2  # of issues, and of pull requests
 
 
 def test_only_one_publish_works_on_a_database(filled, lake, run_main):

@@ -24,7 +24,7 @@ TESTS = {
     "scans.scan": ["test_scans", "test_fetcher"],
     "scans.horizon": ["test_scans"],
     "scans.work": ["test_pull_details"],
-    "scans.halving": ["test_pull_details", "test_older_events"],
+    "scans.halving": ["test_halving", "test_pull_details", "test_older_events"],
     "scans.fill": ["test_older_events"],
     "s3_writer": ["test_s3_writer", "test_s3_faults"],
     "github.page_reader": ["github/test_page_reader", "test_scans"],

@@ -128,6 +128,16 @@ def test_the_two_lists_alone_bring_no_figure_of_other_streams(conn):
     with db.snapshot(conn):
         found = streams.read(conn, Scope((), SINCE, NOW))
     assert (found.read, found.stages, found.waits, found.opened) == (frozenset(), {}, [], {})
+    conn.execute("UPDATE ingest_state SET stream = 'events', last_success_at = NULL WHERE stream = 'pulls'")
+    with db.snapshot(conn):
+        assert streams.read(conn, Scope((), SINCE, NOW)).read == frozenset()  # it was begun, no more
+
+
+def test_of_many_that_were_reopened_those_stay_that_were_most_often():
+    tally = streams._Tally(NOW[:7])
+    for times in (7, 1, 12, 3, 9, 2, 11, 5, 4, 10, 6, 8):
+        tally.add([("acme/widgets", times, "issue", NOW, *[None] * 6, times, None, times)])
+    assert sorted(times for times, *_ in tally.most) == list(range(3, 13))
 
 
 def test_open_pull_requests_wait_in_the_order_in_which_they_came_without_drafts_and_what_is_gone(conn):
@@ -155,6 +165,12 @@ def test_a_long_history_goes_by_months_and_begins_with_its_first_item(conn):
     found = read(conn, scope)
     assert (found.flow[0].begin, found.flow[0].opened["issue"], len(found.flow)) == ("2020-02", 1, 82)
     assert items.narrowed(conn, Scope((), "2026-01-01T00:00:00Z", NOW)).since == "2026-01-01T00:00:00Z"
+
+
+@pytest.mark.parametrize("created_at, since", [("1970-01-01", "2007-12-31"), ("2031-01-01", periods.week_of(NOW[:10]))])
+def test_a_time_before_githubs_or_after_ours_makes_no_year_of_nothing(conn, created_at, since):
+    fill(conn, item(1, created_at=f"{created_at}T00:00:00Z"))
+    assert items.narrowed(conn, Scope((), "1969-01-01T00:00:00Z", NOW)).since == f"{since}T00:00:00Z"
 
 
 def test_a_repository_is_found_by_any_case_and_by_its_former_name(conn):

@@ -10,9 +10,9 @@ STREAM = {
 RUN = {"command": "worker", "state": "ended", "started_at": NOW, "ended_at": NOW, "exit_code": 0, "note": None}
 
 
-def told(*streams, runs=(), pending=0, repos=()):
+def told(*streams, runs=(), pending=0, failed=0, repos=()):
     status = {
-        "repos": streams, "queue": {"pending": pending, "processing": 0, "done": 0, "failed": 0}, "runs": runs,
+        "repos": streams, "queue": {"pending": pending, "processing": 0, "done": 0, "failed": failed}, "runs": runs,
         "oldest_pending_seconds": 7200 if pending else None, "failed_reasons": [], "failed_items": [],
     }  # fmt: skip
     return [tuple(notice) for notice in freshness.told(status, repos, NOW, clean=str).notices]
@@ -21,7 +21,14 @@ def told(*streams, runs=(), pending=0, repos=()):
 def test_what_is_fresh_is_in_order_and_what_is_old_is_not():
     said = "As of 27 November 2026, 09:00 UTC: 1 list of 1 repository read to the end, none longer ago than 1 hour."
     assert told(STREAM)[0] == ("good", said)
-    assert told({**STREAM, "last_success_at": "2026-11-20T09:00:00Z"})[0][0] == "warning"
+    old = {**STREAM, "last_success_at": "2026-11-20T09:00:00Z"}
+    for found in (told(old), told(STREAM, old)):  # a page is as old as what is oldest in it
+        assert (found[0][0], found[0][1][:23]) == ("warning", "As of 20 November 2026,")
+
+
+def test_nothing_is_said_to_be_in_order_where_some_failed():
+    assert "nothing failed" in told(STREAM)[-1][1]
+    assert not [text for _, text in told(STREAM, failed=1) if "nothing failed" in text]
 
 
 def test_a_list_that_github_ends_says_what_is_known_of_it():

@@ -188,7 +188,7 @@ def test_what_failed_and_what_is_stale_is_said_in_words_without_secrets(conn, re
         "WHERE repo = 'acme/gadgets' AND stream = 'pulls'"
     )
     conn.execute("UPDATE ingest_state SET last_success_at = NULL WHERE repo = 'acme/gadgets' AND stream = 'events'")
-    for at, (status, error) in enumerate((("failed", "no title"), ("failed", "no title"), ("pending", None))):
+    for at, (status, error) in enumerate((*[("failed", "no title hush-hush")] * 2, ("pending", None))):
         conn.execute(
             "INSERT INTO queue_items (repo, item_type, item_id, number, updated_at, payload, payload_sha256, status, "
             "last_error, fetched_at) VALUES ('acme/widgets', 'issue', ?, ?, ?, '{}', ?, ?, ?, ?)",
@@ -200,7 +200,7 @@ def test_what_failed_and_what_is_stale_is_said_in_words_without_secrets(conn, re
     assert "As of 1 November 2026, 08:00 UTC: 13 lists of 2 repositories" in said
     assert "acme/gadgets, pulls, was last read to its end on 1 November 2026, 08:00 UTC: refused *** <b>" in said
     assert "acme/gadgets, events, has never been read to its end." in said
-    assert "2 versions of items failed and are not in the tables: no title" in said
+    assert "2 versions of items failed and are not in the tables: no title ***" in said
     assert "1 version of items still to be taken into the tables, the oldest for 3 hours." in said
     assert "acme/widgets#0 issue" in said and "hush-hush" not in page
     only = shown(report("--repo", "ACME/widgets")[1])
