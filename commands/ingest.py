@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Callable, Collection, Sequence
+from typing import TYPE_CHECKING, Callable, Collection, Sequence
 
 import db
 import ingest
@@ -14,9 +14,12 @@ from commands.signals import SignalsRaise
 from cursors import repo_names
 from fetcher import ALL_HISTORY
 from foundation import settings, timestamps
-from foundation.errors import EXIT_CONFIGURATION, EXIT_OK, EXIT_OUTAGE, ConfigurationError, Outage, PipelineError
+from foundation.errors import EXIT_OK, AnotherRun, ConfigurationError, Outage, PipelineError
 from github import repositories
 from github.clients import Clients
+
+if TYPE_CHECKING:
+    from audit import sweep
 
 log = logging.getLogger("pipeline.ingest")
 
@@ -79,7 +82,7 @@ def run(
         )
         results = scans.run(targets, jobs=jobs)
         code = ingest.exit_code(results, failures)
-        error = _error(code, results, failures)
+        error = last_word(code, results, failures)
         record.ended(code, None if error is None else str(error))
         bar.close("stopped, see below" if error else None)
     conn.close()
@@ -105,17 +108,17 @@ def in_lists(
     return listed, failures
 
 
-def _error(
-    code: int, results: Sequence[ingest.StreamResult], failures: Sequence[PipelineError]
+def last_word(
+    code: int, results: Sequence[ingest.StreamResult | sweep.RepoResult], failures: Sequence[PipelineError]
 ) -> PipelineError | None:
     """What a person reads last: the first error of those that decide the exit code."""
-    said = [str(failure) for failure in failures if failure.exit_code == code]
-    said += [result.error for result in results if result.error is not None and result.exit_code == code]
     if code == EXIT_OK:
         return None
-    kind = {EXIT_CONFIGURATION: ConfigurationError, EXIT_OUTAGE: Outage}.get(code, PipelineError)
+    said = [str(failure) for failure in failures if failure.exit_code == code]
+    said += [result.error for result in results if result.error is not None and result.exit_code == code]
+    kinds = {kind.exit_code: kind for kind in (ConfigurationError, Outage, AnotherRun)}
     more = f" (and {len(said) - 1} more, see above)" if len(set(said)) > 1 else ""
-    return kind(said[0] + more)
+    return kinds.get(code, PipelineError)(said[0] + more)
 
 
 def ingest_locks(conn: db.Connection, repos: Collection[str]) -> dict[str, str]:

@@ -11,19 +11,10 @@ from audit import inventory, sweep
 from commands import reports
 from commands.api_client import api_clients
 from commands.context import Context
-from commands.ingest import in_lists, ingest_locks, lists_named
+from commands.ingest import in_lists, ingest_locks, last_word, lists_named
 from commands.signals import SignalsRaise
 from foundation import timestamps
-from foundation.errors import (
-    EXIT_BUSY,
-    EXIT_CONFIGURATION,
-    EXIT_OK,
-    EXIT_OUTAGE,
-    AnotherRun,
-    ConfigurationError,
-    Outage,
-    PipelineError,
-)
+from foundation.errors import EXIT_OK, PipelineError
 from github import repositories
 from github.clients import Clients
 from github.streams import STREAMS
@@ -55,7 +46,6 @@ def run(
     )
     names = [*repos, *(repositories.from_file(repos_file, context.environ) if repos_file else [])]
     what = ", ".join([*names, *lists_named(orgs, installation)]) or "all repositories that are known"
-    settings = sweep.Settings(full, dry_run, max_gone)
     bar = context.bar(unit=" repositories")
     with contextlib.closing(
         db.connect(context.db_path, must_exist=True)
@@ -66,7 +56,7 @@ def run(
             conn=conn,
             clients=clients,
             clock=context.clock,
-            settings=settings,
+            settings=sweep.Settings(full, dry_run, max_gone),
             alone=lambda repo: record.while_held(locks[repo]),
             in_commit=lambda conn, repo: record.check_held(conn, locks[repo]),
         )
@@ -74,7 +64,7 @@ def run(
         for result in job.run(chosen):
             results.append(result)
             bar.update(len(results), f"now {result.repo}")
-        error = _error(results, failures)
+        error = last_word(sweep.exit_code(results, failures), results, failures)
         record.ended(EXIT_OK if error is None else error.exit_code, None if error is None else str(error))
         bar.close("ended, see below" if error else None)
     summary = reports.sweep_summary(results, job.requests, dry_run, context.clock.monotonic() - started)
@@ -97,15 +87,3 @@ def _chosen(
     owners = {org.lower() for org in orgs}
     theirs = [name for name in known if name.lower().split("/")[0] in owners]
     return repositories.unique([*names, *(name for name in listed if name.lower() in kept), *theirs]), failures
-
-
-def _error(results: Sequence[sweep.RepoResult], failures: Sequence[PipelineError]) -> PipelineError | None:
-    """What a person reads last: the first error of those that decide the exit code."""
-    code = sweep.exit_code(results, failures)
-    said = [str(failure) for failure in failures if failure.exit_code == code]
-    said += [result.error for result in results if result.error is not None and result.exit_code == code]
-    if code == EXIT_OK:
-        return None
-    kinds = {EXIT_CONFIGURATION: ConfigurationError, EXIT_OUTAGE: Outage, EXIT_BUSY: AnotherRun}
-    kind = kinds.get(code, PipelineError)
-    return kind(said[0] + (f" (and {len(said) - 1} more, see above)" if len(said) > 1 else ""))
